@@ -1,0 +1,92 @@
+"""Exceptions raised by gpubp; every one derives from `GpubpError`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+
+class GpubpError(Exception):
+    """Base of every exception that gpubp raises on purpose."""
+
+
+class BackendUnavailableError(GpubpError, RuntimeError):
+    """A backend was asked for that cannot run here; says what is missing and the fix."""
+
+
+class DeviceError(GpubpError, ValueError):
+    """Arrays and network live on different devices."""
+
+
+class ShapeError(GpubpError, ValueError):
+    """An array has the wrong number of dimensions, rows or columns."""
+
+
+class DataError(GpubpError, ValueError):
+    """Data cannot be used: empty, wrong type, out of range, one class only."""
+
+
+class NonFiniteError(DataError):
+    """Data hold NaN or infinity; names the row and the column."""
+
+
+class ConfigurationError(GpubpError, ValueError):
+    """A setting is out of its range, or two settings contradict each other."""
+
+
+class UnknownNameError(ConfigurationError):
+    """A name (activation, loss, column, ...) is not known; lists those that are."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(str(name), names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
+
+
+class DivergenceError(GpubpError, ArithmeticError):
+    """Training produced a loss that is not finite.
+
+    Attributes
+    ----------
+    step : int
+        Number of the training step, from 1, since the fit began.
+    layer : str
+        Where the first non-finite number was found, e.g. ``"layer 2 (weighted sum)"``.
+    """
+
+    def __init__(self, message: str, step: int = 0, layer: str = "") -> None:
+        super().__init__(message)
+        self.step = step
+        self.layer = layer
+
+
+class ModelFileError(GpubpError, ValueError):
+    """A model file is torn, foreign, or of a newer version."""
+
+
+class OutputPathError(GpubpError, OSError):
+    """A file cannot be written where it was asked for."""
+
+
+class MissingExtraError(GpubpError, ImportError):
+    """An optional dependency is not installed; names the extra that brings it."""
+
+
+def import_extra(module: str, extra: str) -> Any:
+    """Import an optional dependency by its module name.
+
+    Raises
+    ------
+    MissingExtraError
+        When the module is not installed; the message names the extra to install.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise MissingExtraError(
+            f"{package} is needed here and is not installed: pip install 'gpubp[{extra}]'"
+        ) from error

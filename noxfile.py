@@ -1,0 +1,82 @@
+"""What a contributor runs: `nox` for all checks, `nox -s bench` for the benchmarks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "wheel"]
+nox.options.error_on_missing_interpreters = False
+
+TEST_TOOLS = ["pytest>=8", "hypothesis>=6.100"]
+# Compiles kernels with no GPU and no driver; without a GPU CuPy itself is installed too, so that
+# its real reason for not working is what the tests see.
+NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
+LINT_TOOLS = ["ruff==0.17.6", "clang-format==23.1.5"]
+
+
+def cuda_extra() -> str:
+    """Name the CUDA extra for this machine's driver; the newest where there is none."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return "cuda13"
+    command = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    major = answer.split(".")[0]
+    return "cuda12" if major.isdigit() and int(major) < 580 else "cuda13"
+
+
+@nox.session
+@nox.parametrize("backend", ["cpu", "gpu"])
+def tests(session: nox.Session, backend: str) -> None:
+    """Run the tests on one backend; the gpu half is skipped, with the reason, without a GPU."""
+    if backend == "cpu":
+        session.install(".[all]", *TEST_TOOLS)
+    else:
+        session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC)
+    session.run("pytest", *session.posargs, env={"GPUBP_TEST_BACKEND": backend})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format of Python and CUDA sources."""
+    session.install(*LINT_TOOLS)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    kernels = sorted(str(path) for path in Path("kernels").glob("*.cuh"))
+    session.run("clang-format", "--dry-run", "-Werror", *kernels)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types strictly."""
+    session.install(".[all]", "mypy>=1.15")
+    session.run("mypy")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, install the wheel alone in a clean place, import, run an example."""
+    session.install("build")
+    folder = tempfile.mkdtemp(prefix="gpubp-wheel-")
+    session.run("python", "-m", "build", "--outdir", folder)
+    session.run("pip", "uninstall", "--yes", "build", silent=True)
+    built = next(Path(folder).glob("*.whl"))
+    example = os.path.abspath("examples/learn_xor.py")
+    session.install(str(built))
+    with session.chdir(folder):
+        session.run("python", "-c", "import gpubp; print(gpubp.__version__)")
+        session.run("python", example)
+    shutil.rmtree(folder)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; not run by default. Options go to benchmarks/run.py after `--`."""
+    session.install(".[all]")
+    session.run("python", "benchmarks/step_allocations.py", *session.posargs)
