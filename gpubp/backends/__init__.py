@@ -1,0 +1,6 @@
+"""Backends: NumPy on the CPU, CuPy on an NVIDIA GPU, chosen at run time."""
+
+from gpubp.backends.protocol import Array, Backend, Scratch
+from gpubp.backends.selection import available_backends, get_backend
+
+__all__ = ["Array", "Backend", "Scratch", "available_backends", "get_backend"]

@@ -1,0 +1,139 @@
+"""The NumPy backend: the specification of every kernel, in cache-sized blocks and no allocation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpubp.backends._numpy_functions import BACKWARD, FORWARD
+from gpubp.backends._numpy_losses import LOSSES
+from gpubp.backends._numpy_updates import UPDATES
+from gpubp.backends.protocol import Array, Scratch
+
+# Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
+BLOCK = 32768
+
+
+class NumpyBackend:
+    """Arrays and functions on the CPU; see `gpubp.backends.protocol.Backend`."""
+
+    name = "cpu"
+    device = "CPU"
+    xp = np
+
+    def __init__(self, reason: str = "asked for") -> None:
+        self.reason = reason
+
+    def asarray(self, array: Any, dtype: DTypeLike = None) -> Array:
+        return np.ascontiguousarray(array, dtype=dtype)
+
+    def to_numpy(self, array: Array) -> NDArray[Any]:
+        return np.asarray(array)
+
+    def gather(self, array: Array, rows: Array, out: Array) -> None:
+        np.take(array, rows, axis=0, out=out, mode="clip")  # mode="raise" would copy `out`
+
+    def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
+        np.add(z, bias, out=z)
+        if name == "softmax":
+            _softmax(z, y, scratch)
+        else:
+            _in_blocks(FORWARD[name], (z, y), (), scratch)
+
+    def activate_backward(
+        self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
+    ) -> None:
+        if name == "softmax":
+            _softmax_backward(kept, dy, dz, scratch)
+        else:
+            _in_blocks(BACKWARD[name], (kept, dy, dz), (), scratch)
+        np.add.reduce(dz, axis=0, out=dbias)
+
+    def loss(
+        self, name: str, y: Array, expected: Array, dy: Array, mean: Array, scratch: Scratch
+    ) -> None:
+        LOSSES[name](y, expected, dy, mean, scratch)
+        dy /= len(y)
+        mean /= len(y)
+
+    def dropout(
+        self, x: Array, y: Array, rate: float, key: tuple[int, int, int], scratch: Scratch
+    ) -> None:
+        seed, stream, step = key
+        bits = np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0])
+        numbers = scratch("dropout", x.shape, np.dtype(np.float32))
+        np.random.Generator(bits).random(dtype=np.float32, out=numbers)
+        dropped = scratch("dropped", x.shape, np.dtype(bool))
+        np.less(numbers, np.float32(rate), out=dropped)
+        np.divide(x, 1 - x.dtype.type(rate), out=y)
+        np.copyto(y, 0, where=dropped)
+
+    def update(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        scalars: tuple[float, ...],
+        scratch: Scratch,
+    ) -> None:
+        _in_blocks(UPDATES[name], (gradients, parameters, *state), scalars, scratch)
+
+    def synchronize(self) -> None:
+        """Do nothing: NumPy returns when it is done."""
+
+
+def _in_blocks(
+    function: Callable[..., None],
+    arrays: tuple[Array, ...],
+    scalars: tuple[float, ...],
+    scratch: Scratch,
+) -> None:
+    """Call ``function(*blocks, *scalars, temporaries)`` on slices short enough to stay in cache."""
+    flat = _flatten(arrays)
+    size = flat[0].size
+    dtype = flat[0].dtype
+    for start in range(0, size, BLOCK):
+        length = min(BLOCK, size - start)
+
+        def temporaries(number: int, length: int = length) -> Array:
+            return scratch(f"block {number}", (BLOCK,), dtype)[:length]
+
+        if length == size:
+            function(*flat, *scalars, temporaries)
+        else:
+            blocks = _slices(flat, start, start + length)
+            function(*blocks, *scalars, temporaries)
+
+
+def _flatten(arrays: tuple[Array, ...]) -> list[Array]:
+    """Flatten the arrays to one dimension; one that comes twice stays one object."""
+    seen = {id(array): array.reshape(-1) for array in arrays}
+    return [seen[id(array)] for array in arrays]
+
+
+def _slices(arrays: list[Array], start: int, stop: int) -> list[Array]:
+    seen = {id(array): array[start:stop] for array in arrays}
+    return [seen[id(array)] for array in arrays]
+
+
+def _softmax(z: Array, y: Array, scratch: Scratch) -> None:
+    row = scratch("softmax row", (len(z), 1), z.dtype)
+    np.max(z, axis=1, keepdims=True, out=row)
+    np.subtract(z, row, out=y)
+    np.exp(y, out=y)
+    np.sum(y, axis=1, keepdims=True, out=row)
+    y /= row
+
+
+def _softmax_backward(y: Array, dy: Array, dz: Array, scratch: Scratch) -> None:
+    """Write dz = y (dy - sum(dy y))."""
+    row = scratch("softmax row", (len(y), 1), y.dtype)
+    product = scratch("softmax product", y.shape, y.dtype)
+    np.multiply(dy, y, out=product)
+    np.sum(product, axis=1, keepdims=True, out=row)
+    np.subtract(dy, row, out=dz)
+    dz *= y

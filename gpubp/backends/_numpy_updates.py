@@ -1,0 +1,105 @@
+"""Optimizer steps in NumPy: the readable specification of `kernels/updates.cuh`.
+
+Each is called ``update(g, p, *state, *scalars, scratch)`` on flat arrays and changes p and the
+state in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gpubp.backends._numpy_functions import Floats, Temporaries
+
+
+def sgd(g: Floats, p: Floats, rate: float, scratch: Temporaries) -> None:
+    """P -= rate g."""
+    step = scratch(0)
+    np.multiply(g, rate, out=step)
+    p -= step
+
+
+def momentum(
+    g: Floats, p: Floats, velocity: Floats, rate: float, decay: float, scratch: Temporaries
+) -> None:
+    """V = decay v + g; p -= rate v."""
+    velocity *= decay
+    velocity += g
+    sgd(velocity, p, rate, scratch)
+
+
+def nesterov(
+    g: Floats, p: Floats, velocity: Floats, rate: float, decay: float, scratch: Temporaries
+) -> None:
+    """V = decay v + g; p -= rate (g + decay v)."""
+    velocity *= decay
+    velocity += g
+    ahead = scratch(1)
+    np.multiply(velocity, decay, out=ahead)
+    ahead += g
+    sgd(ahead, p, rate, scratch)
+
+
+def rmsprop(
+    g: Floats,
+    p: Floats,
+    square: Floats,
+    rate: float,
+    decay: float,
+    epsilon: float,
+    scratch: Temporaries,
+) -> None:
+    """S = decay s + (1 - decay) g^2; p -= rate g / (sqrt(s) + epsilon)."""
+    size, step = scratch(0), scratch(1)
+    np.multiply(g, g, out=size)
+    size *= 1 - decay
+    square *= decay
+    square += size
+    np.sqrt(square, out=size)
+    size += epsilon
+    np.multiply(g, rate, out=step)
+    step /= size
+    p -= step
+
+
+def adam(
+    g: Floats,
+    p: Floats,
+    moment1: Floats,
+    moment2: Floats,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    correction1: float,
+    correction2: float,
+    shrink: float,
+    scratch: Temporaries,
+) -> None:
+    """P = shrink p - rate (m / correction1) / (sqrt(v / correction2) + epsilon)."""
+    size, step = scratch(0), scratch(1)
+    np.multiply(g, 1 - beta1, out=step)
+    moment1 *= beta1
+    moment1 += step
+    np.multiply(g, g, out=size)
+    size *= 1 - beta2
+    moment2 *= beta2
+    moment2 += size
+    np.divide(moment2, correction2, out=size)
+    np.sqrt(size, out=size)
+    size += epsilon
+    np.divide(moment1, correction1, out=step)
+    step *= rate
+    step /= size
+    p *= shrink
+    p -= step
+
+
+UPDATES: dict[str, Callable[..., None]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "rmsprop": rmsprop,
+    "adam": adam,
+}

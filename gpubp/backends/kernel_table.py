@@ -1,0 +1,143 @@
+"""Every GPU kernel, named once: parameters and the expression that calls `kernels/*.cuh`.
+
+The parameter strings are those of `cupy.ElementwiseKernel` and `cupy.ReductionKernel`; the type
+parameter ``T`` makes one entry serve float32 and float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HEADERS = ("activations.cuh", "layers.cuh", "losses.cuh", "updates.cuh", "random.cuh")
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """One elementwise kernel; `operation` runs once for each element `i`."""
+
+    name: str
+    inputs: str
+    outputs: str
+    operation: str
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """One reduction kernel; see `cupy.ReductionKernel` for the expressions."""
+
+    name: str
+    inputs: str
+    outputs: str
+    map: str
+    reduce: str
+    post_map: str
+    identity: str
+
+
+_KEEPS_OUTPUT = (
+    "identity",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "softplus",
+    "softsign",
+    "hard_sigmoid",
+)
+_KEEPS_INPUT = ("silu", "gelu", "gelu_tanh", "mish")
+_LOSSES = ("squared_error", "absolute_error", "huber", "binary_cross_entropy", "cross_entropy")
+_UPDATES = {
+    "sgd": ("", "rate"),
+    "momentum": ("velocity", "rate, decay"),
+    "nesterov": ("velocity", "rate, decay"),
+    "rmsprop": ("square", "rate, decay, epsilon"),
+    "adam": (
+        "moment1, moment2",
+        "rate, beta1, beta2, epsilon, correction1, correction2, shrink",
+    ),
+}
+
+
+def _typed(names: str) -> str:
+    return ", ".join(f"T {name}" for name in names.split(", ") if name)
+
+
+def _activate(name: str) -> Elementwise:
+    if name in _KEEPS_INPUT:
+        return Elementwise(
+            f"gpubp_bias_{name}", "T x, T bias", "T z, T y", f"z = x + bias; y = gpubp::{name}(z)"
+        )
+    return Elementwise(f"gpubp_bias_{name}", "T x, T bias", "T y", f"y = gpubp::{name}(x + bias)")
+
+
+def _backward(name: str) -> Elementwise:
+    return Elementwise(
+        f"gpubp_{name}_backward",
+        "raw T x, raw T y, raw T dy, int64 rows, int64 columns, int64 chunk",
+        "raw T dz, raw T partial",
+        "gpubp::backward_chunk(&x[0], &y[0], &dy[0], &dz[0], &partial[0], i, rows, columns, chunk,"
+        f" [](T x, T y, T dy) {{ return gpubp::{name}_backward(x, y, dy); }})",
+    )
+
+
+def _loss(name: str, expected: str, value: str) -> Elementwise:
+    return Elementwise(
+        f"gpubp_{name}",
+        f"raw T y, raw {expected} expected, int64 columns, T scale",
+        "raw T dy, raw T loss",
+        f"const gpubp::int64 at = i * columns;"
+        f" loss[i] = gpubp::{name}_row(&y[at], {value}, &dy[at], columns, scale)",
+    )
+
+
+def _update(name: str) -> Elementwise:
+    state, scalars = _UPDATES[name]
+    outputs = ", ".join(part for part in ("p", state) if part)
+    return Elementwise(
+        f"gpubp_{name}",
+        _typed(f"g, {scalars}"),
+        _typed(outputs),
+        f"gpubp::{name}(g, {outputs}, {scalars})",
+    )
+
+
+ACTIVATE = {name: _activate(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
+BACKWARD = {name: _backward(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
+LOSS = {name: _loss(name, "T", "&expected[at]") for name in _LOSSES} | {
+    "class_cross_entropy": _loss("class_cross_entropy", "int64", "expected[i]")
+}
+UPDATE = {name: _update(name) for name in _UPDATES}
+SOFTMAX = Elementwise(
+    "gpubp_bias_softmax",
+    "raw T bias, int64 columns",
+    "raw T z, raw T y",
+    "const gpubp::int64 at = i * columns;"
+    " gpubp::bias_softmax_row(&z[at], &bias[0], &y[at], columns)",
+)
+SOFTMAX_BACKWARD = Elementwise(
+    "gpubp_softmax_backward",
+    "raw T y, raw T dy, int64 columns",
+    "raw T dz",
+    "const gpubp::int64 at = i * columns;"
+    " gpubp::softmax_backward_row(&y[at], &dy[at], &dz[at], columns)",
+)
+DROPOUT = Elementwise(
+    "gpubp_dropout",
+    "T x, uint64 seed, uint64 stream, uint64 step, float32 rate",
+    "T y",
+    "y = gpubp::dropout(x, seed, stream, step, i, rate)",
+)
+SUM = Reduction("gpubp_sum", "T x", "T y", "x", "a + b", "y = a", "0")
+
+ELEMENTWISE: tuple[Elementwise, ...] = (
+    *ACTIVATE.values(),
+    *BACKWARD.values(),
+    *LOSS.values(),
+    *UPDATE.values(),
+    SOFTMAX,
+    SOFTMAX_BACKWARD,
+    DROPOUT,
+)
+REDUCTIONS: tuple[Reduction, ...] = (SUM,)

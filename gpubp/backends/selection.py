@@ -1,0 +1,153 @@
+"""Choosing a backend, and saying why a GPU cannot be used."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from gpubp.backends._numpy import NumpyBackend
+from gpubp.backends.protocol import Backend
+from gpubp.errors import BackendUnavailableError, UnknownNameError
+
+NAMES = ("auto", "cpu", "gpu")
+ENVIRONMENT_VARIABLE = "GPUBP_BACKEND"
+
+_INSTALL = "pip install 'gpubp[cuda13]' (driver 580 or newer) or 'gpubp[cuda12]'"
+
+
+def get_backend(name: str | Backend = "auto") -> Backend:
+    """Return the backend of this name.
+
+    Parameters
+    ----------
+    name : {"auto", "cpu", "gpu"} or Backend
+        ``"auto"`` takes the GPU when it works, else the CPU, and keeps the reason in
+        ``backend.reason``; the environment variable ``GPUBP_BACKEND`` (``cpu`` or ``gpu``)
+        decides for it. A backend object is returned as it is.
+
+    Raises
+    ------
+    BackendUnavailableError
+        When ``"gpu"`` is asked for and cannot work; names what is missing and the fix.
+    UnknownNameError
+        When there is no such backend.
+    """
+    if not isinstance(name, str):
+        return name
+    if name not in NAMES:
+        raise UnknownNameError("backend", name, NAMES)
+    if name == "cpu":
+        return NumpyBackend()
+    if name == "gpu":
+        return _gpu("asked for")
+    return _automatic()
+
+
+def available_backends() -> dict[str, str]:
+    """Return each backend's name with "" when it works here, else why it does not."""
+    try:
+        _gpu("probe")
+    except BackendUnavailableError as error:
+        return {"cpu": "", "gpu": str(error)}
+    return {"cpu": "", "gpu": ""}
+
+
+def _automatic() -> Backend:
+    wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower() or "auto"
+    if wanted == "cpu":
+        return NumpyBackend(reason=f"{ENVIRONMENT_VARIABLE}=cpu")
+    note = ""
+    if wanted not in NAMES:
+        note = f"{ENVIRONMENT_VARIABLE}={wanted} is unknown (known: {', '.join(NAMES)}); "
+    elif wanted == "gpu":
+        note = f"{ENVIRONMENT_VARIABLE}=gpu; "
+    try:
+        return _gpu(f"{note}a GPU works")
+    except BackendUnavailableError as error:
+        return NumpyBackend(reason=f"{note}no GPU: {error}")
+
+
+def _gpu(reason: str) -> Backend:
+    """Return the GPU backend after a launch, a copy and a product have worked."""
+    try:
+        import cupy
+    except ImportError as error:
+        raise _import_failure(error) from error
+    from gpubp.backends._cupy import CupyBackend
+
+    device = _device_name(cupy)
+    try:
+        backend = CupyBackend(cupy, device, reason)
+        _probe(backend)
+    except Exception as error:
+        raise _launch_failure(error, device) from error
+    return backend
+
+
+def _import_failure(error: ImportError) -> BackendUnavailableError:
+    if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+        return BackendUnavailableError(f"CuPy is not installed: {_INSTALL}")
+    return BackendUnavailableError(
+        f"CuPy is installed but its CUDA libraries were not found ({_one_line(error)}):"
+        " pip install 'cupy-cuda13x[ctk]' or 'cupy-cuda12x[ctk]' brings them"
+    )
+
+
+def _device_name(cupy: Any) -> str:
+    """Return the current device's name; raise when there is no driver or no device."""
+    runtime = cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        text = _one_line(error)
+        if "NoDevice" in text:
+            count = 0
+        elif "InsufficientDriver" in text:
+            raise BackendUnavailableError(
+                f"no NVIDIA driver, or one too old for this CuPy ({text}): install a driver from"
+                " nvidia.com, or the CuPy for your driver: 'gpubp[cuda12]' or 'gpubp[cuda13]'"
+            ) from error
+        else:
+            raise BackendUnavailableError(
+                f"the NVIDIA driver does not answer ({text}): check that nvidia-smi works"
+            ) from error
+    if count == 0:
+        raise BackendUnavailableError(
+            "no NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
+        )
+    name = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _probe(backend: Backend) -> None:
+    xp = backend.xp
+    ones = xp.ones((2, 2), dtype=xp.float32)
+    bias = xp.ones(2, dtype=xp.float32)
+    product = xp.dot(ones, ones)
+    from gpubp.backends.protocol import Scratch
+
+    backend.activate("relu", product, bias, product, Scratch(xp))
+    if backend.to_numpy(product).tolist() != [[3.0, 3.0], [3.0, 3.0]]:
+        raise RuntimeError("a trial product gave a wrong result")
+
+
+def _launch_failure(error: Exception, device: str) -> BackendUnavailableError:
+    kind = type(error).__name__
+    text = _one_line(error)
+    if kind == "OutOfMemoryError" or "MemoryAllocation" in text:
+        return BackendUnavailableError(
+            f"the memory of {device} is exhausted ({text}): end other programs that use it, or"
+            " choose another GPU with CUDA_VISIBLE_DEVICES"
+        )
+    if isinstance(error, ImportError | OSError) or "lib" in text.lower():
+        return BackendUnavailableError(
+            f"a CUDA library was not found ({kind}: {text}): pip install 'cupy-cuda13x[ctk]' or"
+            " 'cupy-cuda12x[ctk]' brings them"
+        )
+    return BackendUnavailableError(
+        f"a trial launch on {device} failed ({kind}: {text}): check that driver and CuPy match"
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

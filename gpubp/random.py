@@ -1,0 +1,42 @@
+"""Counter-based random numbers: the same for a seed on every backend, in any order of asking."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpubp.errors import ConfigurationError
+
+# The second half of the Philox key says what the numbers are for; layers are added to it.
+INITIAL_WEIGHTS = 0
+SHUFFLE = 1 << 32
+DROPOUT = 2 << 32
+CHECK = 3 << 32
+
+
+def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:
+    """Return NumPy's generator over Philox 4x64 with key (seed, stream), counter (0, step, 0, 0).
+
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". `kernels/random.cuh` draws
+    the same numbers on a GPU.
+    """
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0]))
+
+
+def checked_seed(seed: int | None) -> int:
+    """Return the seed, or one drawn from the operating system for None.
+
+    Raises
+    ------
+    ConfigurationError
+        When the seed is no whole number from 0 to 2**64 - 1.
+    """
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
+        raise ConfigurationError(f"seed is {seed!r}; a whole number from 0 to 2**64 - 1 is needed")
+    return int(seed)
+
+
+def permutation(seed: int, epoch: int, rows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return the order of the rows in one epoch, shape (rows,)."""
+    return generator(seed, SHUFFLE, epoch).permutation(rows)

@@ -1,0 +1,175 @@
+// Activation functions y = f(x) and their backward functions dx = f'(x) * dy.
+//
+// One signature for all backward functions: (x, y, dy) -> dx. A function reads x or y, never both;
+// gpubp/activations.py says which one has to be kept. Formulas and error bounds: README.md.
+#pragma once
+#include "math.cuh"
+
+namespace gpubp {
+
+template <typename T>
+GPUBP_HD T identity(T x) {
+  return x;
+}
+
+template <typename T>
+GPUBP_HD T identity_backward(T, T, T dy) {
+  return dy;
+}
+
+template <typename T>
+GPUBP_HD T sigmoid(T x) {
+  return T(1) / (T(1) + math::exp(-x));
+}
+
+template <typename T>
+GPUBP_HD T sigmoid_backward(T, T y, T dy) {
+  return dy * (y * (T(1) - y));
+}
+
+template <typename T>
+GPUBP_HD T tanh(T x) {
+  return math::tanh(x);
+}
+
+template <typename T>
+GPUBP_HD T tanh_backward(T, T y, T dy) {
+  return dy * ((T(1) - y) * (T(1) + y));
+}
+
+template <typename T>
+GPUBP_HD T relu(T x) {
+  return keep_nan(x, x > T(0) ? x : T(0));
+}
+
+template <typename T>
+GPUBP_HD T relu_backward(T, T y, T dy) {
+  return keep_nan(y, y > T(0) ? dy : T(0) * dy);
+}
+
+template <typename T>
+GPUBP_HD T leaky_relu(T x) {
+  return x > T(0) ? x : T(0.01) * x;
+}
+
+template <typename T>
+GPUBP_HD T leaky_relu_backward(T, T y, T dy) {
+  return keep_nan(y, y > T(0) ? dy : T(0.01) * dy);
+}
+
+template <typename T>
+GPUBP_HD T elu(T x) {
+  return x > T(0) ? x : math::expm1(x);
+}
+
+template <typename T>
+GPUBP_HD T elu_backward(T, T y, T dy) {
+  return y > T(0) ? dy : dy * (y + T(1));
+}
+
+// Constants of Klambauer et al. 2017, "Self-Normalizing Neural Networks".
+template <typename T>
+GPUBP_HD T selu(T x) {
+  return T(1.0507009873554805) * (x > T(0) ? x : T(1.6732632423543772) * math::expm1(x));
+}
+
+template <typename T>
+GPUBP_HD T selu_backward(T, T y, T dy) {
+  const T scale = T(1.0507009873554805);
+  return y > T(0) ? dy * scale : dy * (y + scale * T(1.6732632423543772));
+}
+
+template <typename T>
+GPUBP_HD T softplus(T x) {
+  return keep_nan(x, (x > T(0) ? x : T(0)) + math::log1p(math::exp(-math::fabs(x))));
+}
+
+// f'(x) = sigmoid(x) = 1 - exp(-y)
+template <typename T>
+GPUBP_HD T softplus_backward(T, T y, T dy) {
+  return dy * -math::expm1(-y);
+}
+
+template <typename T>
+GPUBP_HD T silu(T x) {
+  return x * sigmoid(x);
+}
+
+template <typename T>
+GPUBP_HD T silu_backward(T x, T, T dy) {
+  const T s = sigmoid(x);
+  return dy * (s * (T(1) + x * (T(1) - s)));
+}
+
+// x * P(X <= x) for a standard normal X; erfc keeps the relative accuracy where erf would cancel.
+template <typename T>
+GPUBP_HD T gelu(T x) {
+  return x * (T(0.5) * math::erfc(-x * T(0.7071067811865476)));
+}
+
+template <typename T>
+GPUBP_HD T gelu_backward(T x, T, T dy) {
+  const T probability = T(0.5) * math::erfc(-x * T(0.7071067811865476));
+  const T density = T(0.3989422804014327) * math::exp(T(-0.5) * x * x);
+  return dy * (probability + x * density);
+}
+
+// 0.5 (1 + tanh(u)) = sigmoid(2 u), with 2 u = 2 sqrt(2 / pi) (x + 0.044715 x^3)
+template <typename T>
+GPUBP_HD T gelu_tanh(T x) {
+  return x * sigmoid(T(1.5957691216057308) * x * (T(1) + T(0.044715) * x * x));
+}
+
+// Beyond +-30 the derivative is 0 or 1 to the last bit; the clamp keeps x * x finite.
+template <typename T>
+GPUBP_HD T gelu_tanh_backward(T x, T, T dy) {
+  const T c = x > T(30) ? T(30) : (x < T(-30) ? T(-30) : x);
+  const T square = T(0.044715) * c * c;
+  const T u = T(1.5957691216057308) * c * (T(1) + square);
+  const T slope = T(1.5957691216057308) * (T(1) + T(3) * square);
+  const T s = sigmoid(u);
+  return dy * (s * (T(1) + c * slope * sigmoid(-u)));
+}
+
+template <typename T>
+GPUBP_HD T softsign(T x) {
+  return x / (T(1) + math::fabs(x));
+}
+
+template <typename T>
+GPUBP_HD T softsign_backward(T, T y, T dy) {
+  const T rest = T(1) - math::fabs(y);
+  return dy * (rest * rest);
+}
+
+template <typename T>
+GPUBP_HD T hard_sigmoid(T x) {
+  return x <= T(-3) ? T(0) : (x >= T(3) ? T(1) : (x + T(3)) / T(6));
+}
+
+template <typename T>
+GPUBP_HD T hard_sigmoid_backward(T, T y, T dy) {
+  return keep_nan(y, y > T(0) && y < T(1) ? dy / T(6) : T(0) * dy);
+}
+
+// tanh(softplus(x)) = n / (n + r) with n = m^2 + 2 m p, r = 2 p^2, m = exp(min(x, 0)) and
+// p = exp(-max(x, 0)): no exponential overflows and nothing cancels.
+template <typename T>
+GPUBP_HD T mish(T x) {
+  const T m = x > T(0) ? T(1) : math::exp(x);
+  const T p = x > T(0) ? math::exp(-x) : T(1);
+  const T n = m * (m + T(2) * p);
+  return x * (n / (n + T(2) * p * p));
+}
+
+template <typename T>
+GPUBP_HD T mish_backward(T x, T, T dy) {
+  const T m = x > T(0) ? T(1) : math::exp(x);
+  const T p = x > T(0) ? math::exp(-x) : T(1);
+  const T n = m * (m + T(2) * p);
+  const T r = T(2) * p * p;
+  const T t = n / (n + r);
+  return dy * (t + x * (r / (n + r) * (T(1) + t)) * (m / (m + p)));
+}
+
+}  // namespace gpubp

@@ -1,0 +1,42 @@
+// Optimizer steps for one parameter p with gradient g; state (velocity, mean square, moments) is
+// updated in place. Sources of the formulas: README.md.
+#pragma once
+#include "math.cuh"
+
+namespace gpubp {
+
+template <typename T>
+GPUBP_HD void sgd(T g, T& p, T rate) {
+  p -= rate * g;
+}
+
+template <typename T>
+GPUBP_HD void momentum(T g, T& p, T& velocity, T rate, T decay) {
+  velocity = decay * velocity + g;
+  p -= rate * velocity;
+}
+
+template <typename T>
+GPUBP_HD void nesterov(T g, T& p, T& velocity, T rate, T decay) {
+  velocity = decay * velocity + g;
+  p -= rate * (g + decay * velocity);
+}
+
+template <typename T>
+GPUBP_HD void rmsprop(T g, T& p, T& square, T rate, T decay, T epsilon) {
+  square = decay * square + (T(1) - decay) * (g * g);
+  p -= rate * g / (math::sqrt(square) + epsilon);
+}
+
+// correction1 = 1 - beta1^step and correction2 = 1 - beta2^step undo the bias of moments that
+// started at zero. shrink = 1 - rate * weight_decay is 1 for Adam and less for AdamW.
+template <typename T>
+GPUBP_HD void adam(T g, T& p, T& moment1, T& moment2, T rate, T beta1, T beta2, T epsilon,
+                   T correction1, T correction2, T shrink) {
+  moment1 = beta1 * moment1 + (T(1) - beta1) * g;
+  moment2 = beta2 * moment2 + (T(1) - beta2) * (g * g);
+  const T size = math::sqrt(moment2 / correction2) + epsilon;
+  p = shrink * p - rate * (moment1 / correction1) / size;
+}
+
+}  // namespace gpubp
