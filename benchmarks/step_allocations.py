@@ -1,0 +1,82 @@
+"""Show that a training step allocates no array after the first.
+
+tracemalloc sees every allocation that NumPy makes for array data. For each network the step is
+run once to lay out its memory; then the peak of traced memory over ten more steps is compared with
+the memory in use before them. What is left are Python's own small objects (array views, floats),
+whose size does not depend on the batch: the run prints the same step at two batch sizes, and fails
+when a step's peak grows with the batch.
+
+    python benchmarks/step_allocations.py
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import tracemalloc
+
+import numpy as np
+
+import gpubp
+from gpubp.data import Batches, take_data
+from gpubp.losses import get_loss
+from gpubp.training import TrainingState, apply_update, compute_gradients
+
+NETWORKS = (
+    ([784, 128, 10], "relu", "softmax", "cross_entropy"),
+    ([784, 128, 10], "gelu", "softmax", "cross_entropy"),
+    ([784, 128, 64, 10], "sigmoid", "sigmoid", "squared_error"),
+    ([100, 64, 1], "mish", "identity", "huber"),
+)
+BATCHES = (64, 1024)
+STEPS = 10
+
+
+def peak_growth(sizes, activation, output, loss_name, rows) -> tuple[int, int]:
+    """Return the peak of memory that steps after the first add, and that of the first, in bytes."""
+    random = np.random.default_rng(0)
+    net = gpubp.Network(sizes, activation, output, backend="cpu", dropout=0.1)
+    x = random.standard_normal((3 * rows, sizes[0]), dtype=np.float32)
+    y = random.integers(0, max(sizes[-1], 2), 3 * rows)
+    loss = get_loss(loss_name, net.output)
+    batches = Batches(take_data(net, x, y, loss), rows, True, net)
+    state, optimizer = TrainingState(), gpubp.Adam()
+
+    def step(number: int) -> None:
+        compute_gradients(net, state, batches.batch(0, number % 3), loss)
+        apply_update(net, state, optimizer)
+
+    tracemalloc.start()
+    step(0)
+    first = tracemalloc.get_traced_memory()[1]
+    step(1)
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    for number in range(STEPS):
+        step(number)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak - before, first
+
+
+def main() -> int:
+    """Print the table; return 1 when a step allocates arrays."""
+    print(f"Python {platform.python_version()}, NumPy {np.__version__}, gpubp {gpubp.__version__}")
+    print("bytes at the peak over the memory in use, ten steps with Adam and dropout 0.1\n")
+    print(f"{'network':<42}{'batch':>6}{'first step':>12}{'later steps':>13}")
+    grown = False
+    for sizes, activation, output, loss in NETWORKS:
+        later = []
+        for rows in BATCHES:
+            growth, first = peak_growth(sizes, activation, output, loss, rows)
+            later.append(growth)
+            name = f"{'-'.join(map(str, sizes))} {activation} {loss}"
+            print(f"{name:<42}{rows:>6}{first:>12,}{growth:>13,}")
+        # the smallest array of a step is one number a row
+        grown = grown or later[1] - later[0] >= 4 * (BATCHES[1] - BATCHES[0])
+    print("\nA step allocates arrays." if grown else "\nNo step allocates an array.")
+    return int(grown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

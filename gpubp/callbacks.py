@@ -1,0 +1,102 @@
+"""What happens between epochs: history, early stopping, the protocol of callbacks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from gpubp.backends import Array
+from gpubp.errors import ConfigurationError
+from gpubp.stack import LayerStack
+
+
+@dataclass
+class History:
+    """What a fit did, as plain data.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss of each epoch, measured while the weights changed.
+    validation_loss : list of float
+        Loss on the validation data after each epoch; empty without such data.
+    seconds : list of float
+        Wall time of each epoch, validation included.
+    stopped : str
+        Why training ended before its last epoch: "", "early stopping", "interrupted" or
+        "diverged".
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that were finished."""
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the history as a dictionary of lists and one string."""
+        return asdict(self)
+
+
+class Callback(Protocol):
+    """Called by `fit`; the network may be read and its parameters changed in place."""
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Be told that training begins and how many epochs were asked for."""
+
+    def advance(self, history: History, share: float) -> None:
+        """Be told now and then what share (0 to 1) of the current epoch is done."""
+
+    def epoch_end(self, net: LayerStack, history: History) -> bool:
+        """Be told that an epoch ended; return True to end the training."""
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Be told that training ended, be it by an error or Ctrl-C."""
+
+
+class EarlyStopping:
+    """End training when the validation loss no longer falls, and put the best weights back.
+
+    Without validation data the training loss is watched. The best weights are put back however
+    training ends, after Ctrl-C or a diverged loss too.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a better loss after which training ends; at least 1.
+    min_delta : float
+        What counts as better: lower by more than this.
+    """
+
+    def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
+        if patience < 1:
+            raise ConfigurationError(f"patience is {patience!r}; at least 1 is needed")
+        self.patience = patience
+        self.min_delta = min_delta
+        self.best_loss = float("inf")
+        self.best_epoch = 0
+        self._best: Array = None
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Forget an earlier training."""
+        self.best_loss, self.best_epoch, self._best = float("inf"), 0, None
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: LayerStack, history: History) -> bool:
+        """Keep the weights if they are the best so far; say whether patience is over."""
+        loss = (history.validation_loss or history.loss)[-1]
+        if loss < self.best_loss - self.min_delta:
+            self.best_loss, self.best_epoch = loss, history.epochs
+            self._best = net.parameters.copy()
+        return history.epochs - self.best_epoch >= self.patience
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Put the best weights back."""
+        if self._best is not None:
+            net.parameters[...] = self._best

@@ -1,0 +1,152 @@
+"""Arrays checked and brought to a network's backend and dtype, and cut into batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array, Backend
+from gpubp.backends.interchange import take_in
+from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from gpubp.losses import Loss, prepare
+from gpubp.random import permutation
+from gpubp.stack import LayerStack
+
+DEFAULT_BATCH = 128
+CHUNK_ROWS = 1024  # rows at a time where nothing is learnt: predict, evaluate, input_gradient
+
+
+def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
+    """Return inputs as a finite array (rows, inputs) of the network's backend and dtype.
+
+    Raises
+    ------
+    DeviceError, DataError, NonFiniteError, ShapeError
+        When they lie on another device, are no numbers, are not finite, or do not fit.
+    """
+    array = take_in(x, stack.backend, name)
+    inputs = stack.sizes[0]
+    if array.ndim != 2 or array.shape[1] != inputs:
+        hint = f"; reshape one row to (1, {inputs})" if array.shape == (inputs,) else ""
+        raise ShapeError(
+            f"{name} has shape {tuple(array.shape)}; (rows, {inputs}) is needed, as the network"
+            f" has {inputs} inputs{hint}"
+        )
+    with np.errstate(over="ignore"):
+        values = stack.backend.asarray(array, stack.dtype)
+    check_finite(values, stack.backend, name)
+    return values
+
+
+def take_data(stack: LayerStack, x: Any, y: Any, loss: Loss, name: str = "") -> Data:
+    """Return inputs and expected values, checked against each other and the network.
+
+    Raises
+    ------
+    DeviceError, DataError, NonFiniteError, ShapeError
+        When they cannot be used; an empty data set is a DataError.
+    """
+    inputs = take_inputs(stack, x, f"{name}x")
+    expected = take_in(y, stack.backend, f"{name}y")
+    if len(inputs) != (len(expected) if expected.ndim else 0):
+        raise ShapeError(
+            f"{name}x has {len(inputs)} rows and {name}y has shape {tuple(expected.shape)};"
+            " the same number of rows is needed"
+        )
+    if len(inputs) == 0:
+        raise DataError(f"{name}x has no rows; at least one is needed")
+    return Data(inputs, prepare(expected, stack.sizes[-1], loss, stack.backend, stack.dtype))
+
+
+def check_finite(values: Array, backend: Backend, name: str) -> None:
+    """Raise NonFiniteError naming the first value of a matrix that is NaN or infinite."""
+    xp = backend.xp
+    with np.errstate(over="ignore", invalid="ignore"):
+        # one pass without an array of booleans; a sum of finite values may overflow, so look again
+        if bool(xp.isfinite(values.sum())):
+            return
+    finite = xp.isfinite(values)
+    if bool(finite.all()):
+        return
+    row, column = divmod(int(xp.argmin(finite)), values.shape[1])
+    raise NonFiniteError(
+        f"{name}[{row}, {column}] is {float(values[row, column])} in {values.dtype.name};"
+        " finite numbers are needed"
+    )
+
+
+@dataclass(frozen=True)
+class Data:
+    """Inputs (rows, inputs) and expected values (rows, outputs) or class indices (rows,)."""
+
+    x: Array
+    expected: Array
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def chunks(self, rows: int) -> list[Data]:
+        """Cut into parts of at most so many rows, in order, without copying."""
+        return [
+            Data(self.x[start : start + rows], self.expected[start : start + rows])
+            for start in range(0, len(self), rows)
+        ]
+
+
+class Batches:
+    """The batches of every epoch; batch k of epoch e is the same whenever it is asked for.
+
+    Raises
+    ------
+    ConfigurationError
+        When the batch size is no whole number above 0.
+    DataError
+        When it is larger than the data.
+    """
+
+    def __init__(
+        self, data: Data, batch_size: int | None, shuffle: bool, stack: LayerStack
+    ) -> None:
+        self.size = checked_batch_size(batch_size, len(data))
+        self.steps = -(-len(data) // self.size)
+        self._data = data
+        self._stack = stack
+        self._shuffle = shuffle
+        self._epoch = -1
+        self._order: Array = None
+
+    def batch(self, epoch: int, index: int) -> Data:
+        """Return one batch; a shuffled one lies in buffers that the next call writes over."""
+        start = index * self.size
+        stop = min(start + self.size, len(self._data))
+        if not self._shuffle:
+            return Data(self._data.x[start:stop], self._data.expected[start:stop])
+        if epoch != self._epoch:
+            order = permutation(self._stack.seed, epoch, len(self._data))
+            self._order = self._stack.backend.asarray(order)
+            self._epoch = epoch
+        rows = self._order[start:stop]
+        return Data(
+            self._gather("batch x", self._data.x, rows),
+            self._gather("batch expected", self._data.expected, rows),
+        )
+
+    def _gather(self, name: str, array: Array, rows: Array) -> Array:
+        out = self._stack.scratch(name, (len(rows), *array.shape[1:]), array.dtype)
+        self._stack.backend.gather(array, rows, out)
+        return out
+
+
+def checked_batch_size(batch_size: int | None, rows: int) -> int:
+    """Return the batch size, or the default for None: 128, or all rows where there are fewer."""
+    if batch_size is None:
+        return min(DEFAULT_BATCH, rows)
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ConfigurationError(f"batch_size is {batch_size!r}; a whole number above 0 is needed")
+    if batch_size > rows:
+        raise DataError(
+            f"batch_size is {batch_size} and the data have {rows} rows; {rows} at most is needed"
+        )
+    return int(batch_size)

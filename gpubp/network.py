@@ -1,0 +1,432 @@
+"""The network as its users see it: arrays of any kind in, results in the same kind out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpubp import gradient_check as checking
+from gpubp import model_file
+from gpubp.backends import Backend, get_backend
+from gpubp.backends.interchange import give_back, take_in
+from gpubp.callbacks import Callback, History
+from gpubp.data import CHUNK_ROWS, Batches, take_data, take_inputs
+from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
+from gpubp.evaluation import evaluate
+from gpubp.losses import get_loss
+from gpubp.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.progress import progress_display
+from gpubp.stack import Buffers, LayerStack
+from gpubp.trace import Trace, trace
+from gpubp.training import (
+    Fit,
+    TrainingState,
+    apply_update,
+    compute_gradients,
+    first_non_finite,
+)
+
+
+class Network(LayerStack):
+    """A dense neural network trained by backpropagation.
+
+    A network is to be used by one thread at a time.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of inputs, of neurons in each hidden layer, of outputs.
+    activation : str or sequence of str
+        Activation of the hidden layers, one name for all or one a hidden layer.
+    output : str
+        Activation of the last layer: ``"softmax"`` for one class of several, ``"sigmoid"`` for
+        yes or no, ``"identity"`` for numbers, or any other.
+    backend : {"auto", "cpu", "gpu"} or Backend
+        Where to compute; ``net.backend.reason`` says why that was chosen.
+    dtype : {"float32", "float64"}
+        Of all arrays.
+    seed : int or None
+        Decides initial weights, row order and dropout, on every backend alike; None draws one.
+    dropout : float or sequence of float
+        Share of outputs dropped in training, one number or one a hidden layer.
+    initializer : str
+        See `gpubp.initializers`; ``"auto"`` follows the activation. Biases start at zero.
+
+    Raises
+    ------
+    ConfigurationError, ShapeError, BackendUnavailableError
+        When a setting is unknown, out of its range or cannot be had.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | Sequence[str] = "relu",
+        output: str = "identity",
+        backend: str | Backend = "auto",
+        dtype: Any = "float32",
+        seed: int | None = 0,
+        dropout: float | Sequence[float] = 0.0,
+        initializer: str = "auto",
+    ) -> None:
+        super().__init__(sizes, activation, output, backend, dtype, seed, dropout, initializer)
+        self.history = History()
+        self.preprocessing: dict[str, Any] | None = None
+        self._state = TrainingState()
+        self._last: Buffers | None = None
+
+    def __repr__(self) -> str:
+        names = [layer.activation.name for layer in self.layers]
+        return (
+            f"Network({list(self.sizes)}, activation={names[:-1]}, output={names[-1]!r},"
+            f" backend={self.backend.name!r}, dtype={self.dtype.name!r})"
+        )
+
+    def forward(self, x: Any) -> Any:
+        """Return the outputs (rows, outputs) for inputs (rows, inputs), and keep what `backward` needs.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError
+            When x cannot be used.
+        """
+        self._last = self.run_forward(take_inputs(self, x))
+        return give_back(self._last.y[-1].copy(), self.backend, x)
+
+    def backward(self, dy: Any) -> Any:
+        """Return dx (rows, inputs) for a gradient dy by the outputs of the last `forward`.
+
+        `gradients` is written: the sum over the rows of the gradient by each parameter.
+
+        Raises
+        ------
+        ConfigurationError
+            When there was no forward pass before.
+        ShapeError, DataError, DeviceError
+            When dy cannot be used.
+        """
+        buffers = self._last
+        if buffers is None:
+            raise ConfigurationError("backward before forward; call forward(x) first")
+        gradient = take_in(dy, self.backend, "dy")
+        if gradient.shape != buffers.y[-1].shape:
+            raise ShapeError(
+                f"dy has shape {tuple(gradient.shape)}; {tuple(buffers.y[-1].shape)} is needed,"
+                " that of the last forward's outputs"
+            )
+        buffers.delta[-1][...] = gradient
+        dx = self.backend.xp.empty((buffers.rows, self.sizes[0]), self.dtype)
+        self.run_backward(buffers, from_logits=False, dx=dx)
+        return give_back(dx, self.backend, dy)
+
+    def train_step(
+        self, x: Any, y: Any, optimizer: str | Optimizer = "sgd", loss: str = "auto"
+    ) -> float:
+        """Do one step of gradient descent on a batch and return its mean loss before the step.
+
+        The optimizer's moments are kept as long as the same kind of optimizer is used. The number
+        is fetched from the device, which waits for it; `fit` does not.
+
+        Raises
+        ------
+        DivergenceError
+            When the loss is not finite; the parameters are then as they were before the step.
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        chosen = get_loss(loss, self.output)
+        data = take_data(self, x, y, chosen)
+        self._last = None
+        with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
+            buffers = compute_gradients(self, self._state, data, chosen)
+            value = float(buffers.loss)
+            if not np.isfinite(value):
+                where = first_non_finite(self, buffers)
+                raise DivergenceError(
+                    f"the loss is {value}, first in {where}; the parameters are as they were",
+                    self._state.step + 1,
+                    where,
+                )
+            apply_update(self, self._state, get_optimizer(optimizer))
+        return value
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        optimizer: str | Optimizer | None = None,
+        loss: str = "auto",
+        epochs: int = 10,
+        batch_size: int | None = None,
+        validation: tuple[Any, Any] | None = None,
+        shuffle: bool = True,
+        progress: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> History:
+        """Train for some epochs.
+
+        A second call goes on where the first ended: ``fit`` for 5 epochs twice does the same
+        steps as once for 10.
+
+        Parameters
+        ----------
+        x, y : array, (rows, inputs) and (rows,) or (rows, outputs)
+            Inputs, and expected class indices, probabilities or values.
+        optimizer : str or Optimizer
+            Adam with its default settings when None.
+        loss : str
+            See `gpubp.losses`; ``"auto"`` follows the output.
+        batch_size : int or None
+            Rows a step; None takes 128, or all where there are fewer.
+        validation : (x, y) or None
+            Data to measure the loss on after each epoch.
+        progress : bool
+            Show a live bar on a terminal, a line an epoch elsewhere.
+        callbacks : sequence of Callback
+            For example ``[gpubp.EarlyStopping()]``.
+
+        Returns
+        -------
+        History
+            Losses and times, kept as ``net.history`` too, also when an exception ends training.
+
+        Raises
+        ------
+        DivergenceError
+            When a loss is not finite; the weights are those of the last step with a finite loss.
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        if epochs < 1:
+            raise ConfigurationError(f"epochs is {epochs!r}; a whole number above 0 is needed")
+        chosen = get_loss(loss, self.output)
+        data = take_data(self, x, y, chosen)
+        held_out = (
+            None if validation is None else take_data(self, *validation, chosen, "validation ")
+        )
+        batches = Batches(data, batch_size, shuffle, self)
+        self.history = History()
+        self._last = None
+        run = Fit(
+            self,
+            self._state,
+            batches,
+            Adam() if optimizer is None else get_optimizer(optimizer),
+            chosen,
+            self.history,
+        )
+        shown = [progress_display()] if progress else []
+        run.run(epochs, held_out, [*callbacks, *shown])
+        return self.history
+
+    def reset_optimizer(self) -> None:
+        """Forget the optimizer's moments, so that the next step starts them at zero."""
+        self._state.kernel = ""
+
+    def predict(self, x: Any) -> Any:
+        """Return the outputs (rows, outputs) for inputs (rows, inputs), in chunks of rows.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError
+            When x cannot be used.
+        """
+        inputs = take_inputs(self, x)
+        self._last = None
+        outputs = self.backend.xp.empty((len(inputs), self.sizes[-1]), self.dtype)
+        for start in range(0, len(inputs), CHUNK_ROWS):
+            chunk = inputs[start : start + CHUNK_ROWS]
+            outputs[start : start + CHUNK_ROWS] = self.run_forward(chunk).y[-1]
+        return give_back(outputs, self.backend, x)
+
+    def evaluate(self, x: Any, y: Any, loss: str = "auto") -> dict[str, float]:
+        """Return the mean loss and, for softmax and sigmoid outputs, the accuracy.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        chosen = get_loss(loss, self.output)
+        self._last = None
+        return evaluate(self, take_data(self, x, y, chosen), chosen)
+
+    def input_gradient(self, x: Any, output: int | None = None) -> Any:
+        """Return the derivatives of the outputs by the inputs, dy/dx.
+
+        Parameters
+        ----------
+        x : array, (rows, inputs)
+        output : int or None
+            Which output; None takes all.
+
+        Returns
+        -------
+        array
+            (rows, inputs) for one output, (rows, outputs, inputs) for all.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        inputs, count = take_inputs(self, x), self.sizes[-1]
+        if output is not None and not 0 <= output < count:
+            raise ConfigurationError(
+                f"output is {output!r}; a number from 0 to {count - 1} is needed"
+            )
+        self._last = None
+        wanted = range(count) if output is None else [output]
+        result = self.backend.xp.empty((len(inputs), len(wanted), self.sizes[0]), self.dtype)
+        for start in range(0, len(inputs), CHUNK_ROWS):
+            chunk = inputs[start : start + CHUNK_ROWS]
+            buffers = self.run_forward(chunk)
+            dx = self.scratch("dx", chunk.shape, self.dtype)
+            for place, column in enumerate(wanted):
+                buffers.delta[-1].fill(0)
+                buffers.delta[-1][:, column] = 1
+                self.run_backward(buffers, from_logits=False, dx=dx, gradients=False)
+                result[start : start + CHUNK_ROWS, place] = dx
+        return give_back(result if output is None else result[:, 0], self.backend, x)
+
+    def trace(
+        self,
+        x: Any,
+        expected: Any,
+        learning_rate: float = 0.5,
+        loss: str = "auto",
+        apply: bool = False,
+    ) -> Trace:
+        """Show one step of plain gradient descent, number by number.
+
+        Parameters
+        ----------
+        x, expected : array, (rows, inputs) and (rows,) or (rows, outputs)
+            One row, or a batch, whose weight updates are averaged.
+        learning_rate : float
+            Size of the step.
+        apply : bool
+            Whether the network keeps the new weights; otherwise it is left as it was.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        chosen = get_loss(loss, self.output)
+        self._last = None
+        return trace(self, take_data(self, x, expected, chosen), chosen, learning_rate, apply)
+
+    def to(self, backend: str | Backend) -> Network:
+        """Move the network to another backend, in place, and return it.
+
+        Parameters and optimizer state move along; views taken before stay on the old one.
+
+        Raises
+        ------
+        BackendUnavailableError, UnknownNameError
+            When there is no such backend here.
+        """
+        target = get_backend(backend)
+        old, state = self.backend, self._state
+        moments = [old.to_numpy(moment) for moment in state.moments]
+        self._place(target, old.to_numpy(self.parameters))
+        state.moments = tuple(target.asarray(moment) for moment in moments)
+        self._last = None
+        return self
+
+    def copy(self, dtype: Any = None) -> Network:
+        """Return a network with a copy of the parameters, in another dtype if one is given."""
+        twin = Network(**(self._settings() | {"dtype": dtype or self.dtype}), backend=self.backend)
+        twin.parameters[...] = self.parameters
+        twin.preprocessing = self.preprocessing
+        return twin
+
+    def save(
+        self, path: str | os.PathLike[str], preprocessing: dict[str, Any] | None = None
+    ) -> None:
+        """Write a model file (safetensors); an existing one is replaced only when it is complete.
+
+        Parameters
+        ----------
+        preprocessing : dict or None
+            What JSON can hold, stored with the model and loaded as ``net.preprocessing``.
+
+        Raises
+        ------
+        OutputPathError, MissingExtraError
+            When the file cannot be written, or safetensors is not installed.
+        """
+        kept = self.preprocessing if preprocessing is None else preprocessing
+        description = self._settings() | {"dtype": self.dtype.name, "preprocessing": kept}
+        model_file.write(path, self.backend.to_numpy(self.parameters), description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> Network:
+        """Read a model file.
+
+        Raises
+        ------
+        ModelFileError
+            When there is none, or it is torn, foreign or of a newer version.
+        BackendUnavailableError, MissingExtraError
+            When the backend cannot be had, or safetensors is not installed.
+        """
+        chosen = get_backend(backend)
+        parameters, description = model_file.read(path)
+        preprocessing = description.pop("preprocessing", None)
+        try:
+            net = cls(**description, backend=chosen)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"{path} describes no network: {error}") from error
+        if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
+            raise ModelFileError(
+                f"{path} holds {parameters.size} parameters of {parameters.dtype}; its network"
+                f" {list(net.sizes)} needs {net.parameters.size} of {net.dtype}"
+            )
+        net.parameters[...] = chosen.asarray(parameters)
+        net.preprocessing = preprocessing
+        return net
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "sizes": list(self.sizes),
+            "activation": [layer.activation.name for layer in self.layers[:-1]],
+            "output": self.output.name,
+            "seed": self.seed,
+            "dropout": list(self._dropout[:-1]),
+            "initializer": self.initializer,
+        }
+
+
+def gradient_check(
+    net: Network, x: Any, y: Any, loss: str = "auto", tolerance: float = 1e-5
+) -> checking.GradientCheck:
+    """Compare the backward pass with central differences, on a float64 copy of the network.
+
+    Parameters
+    ----------
+    net : Network
+        Left as it is; dropout is off.
+    x, y : array
+        A batch, as for `Network.train_step`.
+    tolerance : float
+        Largest relative error that passes.
+
+    Returns
+    -------
+    GradientCheck
+        True when they agree; prints its error.
+
+    Raises
+    ------
+    ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+        When an argument cannot be used.
+    """
+    twin = net.copy(dtype="float64")
+    chosen = get_loss(loss, twin.output)
+    return checking.check(twin, take_data(twin, x, y, chosen), chosen, tolerance)

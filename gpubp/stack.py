@@ -1,0 +1,255 @@
+"""A stack of dense layers over flat buffers: forward and backward, the only place they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpubp.activations import Activation, get_activation
+from gpubp.backends import Array, Backend, Scratch, get_backend
+from gpubp.errors import ConfigurationError, ShapeError
+from gpubp.initializers import get_initializer
+from gpubp.layers import Dense, parameter_count, split
+from gpubp.losses import Loss, kernel_name
+from gpubp.random import DROPOUT, INITIAL_WEIGHTS, checked_seed, generator
+
+DTYPES = ("float32", "float64")
+
+
+class Buffers:
+    """All arrays of one pass over a batch of `rows` rows; made once, views of them for fewer rows.
+
+    Attributes
+    ----------
+    inputs : list of array
+        What each layer reads, (rows, layer inputs); ``inputs[0]`` is the batch itself.
+    z, y : list of array
+        Weighted sum and output of each layer, (rows, layer outputs); one and the same array
+        where the derivative needs the output alone.
+    dropped : list of array or None
+        Output after dropout.
+    delta : list of array
+        Gradient of the loss by the layer's output, then by its weighted sum.
+    loss : array, ()
+        Mean loss of the batch.
+    """
+
+    def __init__(self, rows: int, layers: Sequence[Dense], xp: Any, dtype: Any) -> None:
+        def per_layer() -> list[Array]:
+            return [xp.empty((rows, layer.outputs), dtype) for layer in layers]
+
+        self.rows = rows
+        self.y = per_layer()
+        last = len(layers) - 1
+        self.z = [
+            xp.empty_like(y) if index == last or layer.activation.keeps == "x" else y
+            for index, (layer, y) in enumerate(zip(layers, self.y, strict=True))
+        ]
+        self.dropped = [
+            xp.empty_like(y) if layer.dropout else None
+            for layer, y in zip(layers, self.y, strict=True)
+        ]
+        self.delta = per_layer()
+        self.loss = xp.zeros((), dtype)
+        self.inputs: list[Array] = [None] * len(layers)
+        self.dropout_step: int | None = None
+
+    def first(self, rows: int) -> Buffers:
+        """Return views of the first rows of every array."""
+        views = object.__new__(Buffers)
+        views.rows = rows
+        views.y = [y[:rows] for y in self.y]
+        views.z = [
+            view if z is y else z[:rows] for z, y, view in zip(self.z, self.y, views.y, strict=True)
+        ]
+        views.dropped = [None if array is None else array[:rows] for array in self.dropped]
+        views.delta = [delta[:rows] for delta in self.delta]
+        views.loss = self.loss
+        views.inputs = [None] * len(self.inputs)
+        views.dropout_step = None
+        return views
+
+
+class LayerStack:
+    """Dense layers with their parameters in one flat buffer and their gradients in another.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Number of inputs, of neurons in each hidden layer, of outputs.
+    layers : tuple of Dense
+        The layers, first to last.
+    parameters, gradients : array, (count,)
+        All weights and biases, layer after layer, and the gradients of the loss by them.
+    backend : Backend
+        Where the arrays live.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | Sequence[str],
+        output: str,
+        backend: str | Backend,
+        dtype: Any,
+        seed: int | None,
+        dropout: float | Sequence[float],
+        initializer: str,
+    ) -> None:
+        self.sizes = _checked_sizes(sizes)
+        self.dtype = _checked_dtype(dtype)
+        self.seed = checked_seed(seed)
+        self.initializer = initializer
+        hidden = len(self.sizes) - 2
+        names = _one_a_layer("activation", activation, hidden)
+        self._activations = tuple(get_activation(str(name)) for name in [*names, output])
+        self._dropout = (*_checked_dropout(_one_a_layer("dropout", dropout, hidden)), 0.0)
+        self._place(get_backend(backend), self._initial_parameters())
+
+    def _initial_parameters(self) -> Array:
+        count = sum(map(parameter_count, self.sizes, self.sizes[1:]))
+        parameters = np.zeros(count, self.dtype)
+        views = split(parameters, self.sizes)
+        for index, (activation, (weight, _)) in enumerate(
+            zip(self._activations, views, strict=True)
+        ):
+            draw = get_initializer(self.initializer, activation.initializer)
+            weight[...] = draw(generator(self.seed, INITIAL_WEIGHTS + index), *weight.shape)
+        return parameters
+
+    def _place(self, backend: Backend, parameters: Array) -> None:
+        """Put the parameters on a backend and lay out everything that hangs on them."""
+        self.backend = backend
+        self.parameters = backend.asarray(parameters, self.dtype)
+        self.gradients = backend.xp.zeros_like(self.parameters)
+        self.layers = tuple(
+            Dense(weight, bias, dweight, dbias, activation, dropout)
+            for (weight, bias), (dweight, dbias), activation, dropout in zip(
+                split(self.parameters, self.sizes),
+                split(self.gradients, self.sizes),
+                self._activations,
+                self._dropout,
+                strict=True,
+            )
+        )
+        self.scratch = Scratch(backend.xp)
+        self._buffers: dict[int, Buffers] = {}
+
+    @property
+    def output(self) -> Activation:
+        """The activation of the last layer."""
+        return self._activations[-1]
+
+    def buffers(self, rows: int) -> Buffers:
+        """Return the buffers for a batch, made on the first call for more rows than before."""
+        found = self._buffers.get(rows)
+        if found is None:
+            largest = max(self._buffers, default=0)
+            if rows > largest:
+                self._buffers.clear()
+                found = Buffers(rows, self.layers, self.backend.xp, self.dtype)
+            else:
+                found = self._buffers[largest].first(rows)
+            self._buffers[rows] = found
+        return found
+
+    def run_forward(self, x: Array, dropout_step: int | None = None) -> Buffers:
+        """Run a batch x (rows, inputs) through all layers; with a step, dropout is on."""
+        buffers = self.buffers(len(x))
+        buffers.dropout_step = dropout_step
+        for index, layer in enumerate(self.layers):
+            buffers.inputs[index] = x
+            z, y = buffers.z[index], buffers.y[index]
+            self.backend.xp.dot(x, layer.weight, out=z)
+            self.backend.activate(layer.activation.name, z, layer.bias, y, self.scratch)
+            x = self._drop(index, y, buffers.dropped[index], dropout_step)
+        return buffers
+
+    def run_loss(self, buffers: Buffers, expected: Array, loss: Loss) -> bool:
+        """Write the batch's loss and its gradient; return whether that is by the logits."""
+        fused = bool(loss.logits_of)
+        outputs = buffers.z[-1] if fused else buffers.y[-1]
+        self.backend.loss(
+            kernel_name(loss, expected),
+            outputs,
+            expected,
+            buffers.delta[-1],
+            buffers.loss,
+            self.scratch,
+        )
+        return fused
+
+    def run_backward(
+        self, buffers: Buffers, from_logits: bool, dx: Array | None = None, gradients: bool = True
+    ) -> None:
+        """Run ``buffers.delta[-1]`` back through all layers.
+
+        With `gradients` the flat gradients are written; into `dx`, (rows, inputs), goes the
+        gradient by the batch.
+        """
+        xp = self.backend.xp
+        for index in reversed(range(len(self.layers))):
+            layer, delta = self.layers[index], buffers.delta[index]
+            last = index == len(self.layers) - 1
+            name = "identity" if last and from_logits else layer.activation.name
+            kept = buffers.z[index] if layer.activation.keeps == "x" else buffers.y[index]
+            dbias = layer.dbias if gradients else self.scratch("dbias", delta.shape[1:], self.dtype)
+            self.backend.activate_backward(name, kept, delta, delta, dbias, self.scratch)
+            if gradients:
+                xp.dot(buffers.inputs[index].T, delta, out=layer.dweight)
+            below = buffers.delta[index - 1] if index else dx
+            if below is not None:
+                xp.dot(delta, layer.weight.T, out=below)
+            if index:
+                # the mask of the layer below is drawn again from its counter, not stored
+                self._drop(index - 1, below, below, buffers.dropout_step)
+
+    def _drop(self, index: int, array: Array, out: Array | None, step: int | None) -> Array:
+        rate = self.layers[index].dropout
+        if step is None or not rate:
+            return array
+        self.backend.dropout(array, out, rate, (self.seed, DROPOUT + index, step), self.scratch)
+        return out
+
+
+def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    checked = tuple(sizes)
+    whole = all(isinstance(size, int | np.integer) and size >= 1 for size in checked)
+    if len(checked) < 2 or not whole:
+        raise ConfigurationError(
+            f"sizes are {list(checked)!r}; at least two whole numbers above 0 are needed: inputs,"
+            " hidden layers, outputs"
+        )
+    return tuple(int(size) for size in checked)
+
+
+def _checked_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        checked = np.dtype(object)
+    if checked.name not in DTYPES:
+        raise ConfigurationError(f"dtype is {dtype!r}; float32 or float64 is needed")
+    return checked
+
+
+def _one_a_layer(what: str, value: Any, hidden: int) -> list[Any]:
+    """Spread one value over the hidden layers, or check that there is one for each."""
+    if isinstance(value, str | int | float):
+        return [value] * hidden
+    values = list(value)
+    if len(values) != hidden:
+        raise ShapeError(
+            f"{what} has {len(values)} entries; one, or one for each of the {hidden} hidden"
+            " layers, is needed"
+        )
+    return values
+
+
+def _checked_dropout(rates: list[float]) -> list[float]:
+    for rate in rates:
+        if not 0 <= rate < 1:
+            raise ConfigurationError(f"dropout is {rate!r}; a number from 0 to below 1 is needed")
+    return [float(rate) for rate in rates]

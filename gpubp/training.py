@@ -1,0 +1,235 @@
+"""Training: one step, the epochs of a fit, and the way back when a loss is not finite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array
+from gpubp.callbacks import Callback, History
+from gpubp.data import Batches, Data
+from gpubp.errors import DivergenceError
+from gpubp.evaluation import evaluate
+from gpubp.losses import Loss
+from gpubp.optimizers import Optimizer
+from gpubp.stack import Buffers, LayerStack
+
+# Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
+STEPS_BETWEEN_LOOKS = 200
+
+
+@dataclass
+class TrainingState:
+    """All that training changes besides the parameters.
+
+    Attributes
+    ----------
+    step, epoch : int
+        Steps and epochs done so far by this network; they select dropout masks and row orders.
+    kernel : str
+        The optimizer that the moments belong to.
+    updates : int
+        Steps done by this optimizer.
+    moments : tuple of array
+        Its state, each as long as the parameters.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    kernel: str = ""
+    updates: int = 0
+    moments: tuple[Array, ...] = ()
+
+    def use(self, optimizer: Optimizer, parameters: Array, xp: Any) -> None:
+        """Start the optimizer's state anew unless it is that of the same kind of optimizer."""
+        if self.kernel != optimizer.kernel:
+            self.kernel, self.updates = optimizer.kernel, 0
+            self.moments = tuple(xp.zeros_like(parameters) for _ in optimizer.state)
+
+
+def compute_gradients(stack: LayerStack, state: TrainingState, batch: Data, loss: Loss) -> Buffers:
+    """Write the gradients of the batch's mean loss, which is left in ``buffers.loss``."""
+    buffers = stack.run_forward(batch.x, dropout_step=state.step)
+    from_logits = stack.run_loss(buffers, batch.expected, loss)
+    stack.run_backward(buffers, from_logits)
+    return buffers
+
+
+def apply_update(stack: LayerStack, state: TrainingState, optimizer: Optimizer) -> None:
+    """Do the optimizer's step with the gradients as they are."""
+    state.use(optimizer, stack.parameters, stack.backend.xp)
+    state.step += 1
+    state.updates += 1
+    stack.backend.update(
+        optimizer.kernel,
+        stack.gradients,
+        stack.parameters,
+        state.moments,
+        optimizer.scalars(state.updates),
+        stack.scratch,
+    )
+
+
+class Fit:
+    """One call of fit: runs its epochs, and can do any of its steps again, to the same bits."""
+
+    def __init__(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        batches: Batches,
+        optimizer: Optimizer,
+        loss: Loss,
+        history: History,
+    ) -> None:
+        self.stack, self.state, self.batches = stack, state, batches
+        self.optimizer, self.loss, self.history = optimizer, loss, history
+        self._first_epoch, self._first_step = state.epoch, state.step
+        state.use(optimizer, stack.parameters, stack.backend.xp)
+        self._losses = stack.backend.xp.empty(batches.steps, stack.dtype)
+        self._good = _Snapshot(stack, state)
+        self._pending = _Snapshot(stack, state)
+
+    def run(self, epochs: int, validation: Data | None, callbacks: Sequence[Callback]) -> None:
+        """Run epochs until the last, a callback's wish, Ctrl-C or a loss that is not finite.
+
+        Raises
+        ------
+        DivergenceError
+            When a loss is not finite; the weights are then those of the last step with a finite
+            loss.
+        """
+        for callback in callbacks:
+            callback.begin(self.stack, epochs)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
+                self._run_epochs(epochs, validation, callbacks)
+        except KeyboardInterrupt:
+            self.history.stopped = "interrupted"
+            raise
+        except DivergenceError:
+            self.history.stopped = "diverged"
+            raise
+        finally:
+            for callback in callbacks:
+                callback.end(self.stack, self.history)
+
+    def _run_epochs(
+        self, epochs: int, validation: Data | None, callbacks: Sequence[Callback]
+    ) -> None:
+        for _ in range(epochs):
+            start = time.perf_counter()
+            self.history.loss.append(self._run_epoch(callbacks))
+            if validation is not None:
+                measures = evaluate(self.stack, validation, self.loss)
+                self.history.validation_loss.append(measures["loss"])
+            self.history.seconds.append(time.perf_counter() - start)
+            if any([callback.epoch_end(self.stack, self.history) for callback in callbacks]):
+                self.history.stopped = "early stopping"
+                return
+
+    def _run_epoch(self, callbacks: Sequence[Callback]) -> float:
+        """Run one epoch and return its mean loss."""
+        steps, looked = self.batches.steps, 0
+        rows = np.full(steps, self.batches.size)
+        for index in range(steps):
+            look = index + 1 == steps or (index + 1) % STEPS_BETWEEN_LOOKS == 0
+            if look:
+                self._pending.take(self.stack, self.state)
+            buffers = self._step(self.state.epoch, index)
+            rows[index] = buffers.rows
+            self._losses[index] = buffers.loss
+            if look:
+                self._look(looked, index + 1)
+                looked = index + 1
+                for callback in callbacks:
+                    callback.advance(self.history, looked / steps)
+        if not bool(self.stack.backend.xp.isfinite(self.stack.parameters).all()):
+            self._diverged(self.state.step - self._first_step)
+        self.state.epoch += 1
+        losses = self.stack.backend.to_numpy(self._losses)
+        return float(np.average(losses.astype(np.float64), weights=rows))
+
+    def _step(self, epoch: int, index: int) -> Buffers:
+        batch = self.batches.batch(epoch, index)
+        buffers = compute_gradients(self.stack, self.state, batch, self.loss)
+        apply_update(self.stack, self.state, self.optimizer)
+        return buffers
+
+    def _look(self, start: int, stop: int) -> None:
+        """Look at the losses of steps start to stop of this epoch; go back if one is not finite."""
+        losses = self.stack.backend.to_numpy(self._losses[start:stop])
+        wrong = np.flatnonzero(~np.isfinite(losses))
+        if wrong.size:
+            steps_before = (self.state.epoch - self._first_epoch) * self.batches.steps
+            self._diverged(steps_before + start + int(wrong[0]))
+        # the snapshot from before the last step: that step's loss is now known to be finite
+        self._good, self._pending = self._pending, self._good
+
+    def _diverged(self, number: int) -> None:
+        """Put back the weights of the step before `number` and raise with the layer's name."""
+        self._good.put_back(self.stack, self.state)
+        while self.state.step - self._first_step < number - 1:
+            self._step_number(self.state.step - self._first_step)
+        self._pending.take(self.stack, self.state)
+        if number:
+            self._step_number(number - 1)
+        epoch, index = divmod(number, self.batches.steps)
+        batch = self.batches.batch(self._first_epoch + epoch, index)
+        buffers = self.stack.run_forward(batch.x, dropout_step=self.state.step)
+        where = first_non_finite(self.stack, buffers)
+        self._pending.put_back(self.stack, self.state)
+        raise DivergenceError(
+            f"the loss is not finite at step {number + 1}, first in {where}; the weights are those"
+            f" of the last good step: try a learning rate below {self.optimizer.learning_rate:g}"
+            " or scale the inputs",
+            number + 1,
+            where,
+        )
+
+    def _step_number(self, number: int) -> Buffers:
+        epoch, index = divmod(number, self.batches.steps)
+        return self._step(self._first_epoch + epoch, index)
+
+
+class _Snapshot:
+    """A copy of the parameters and the training state, written over again and again."""
+
+    def __init__(self, stack: LayerStack, state: TrainingState) -> None:
+        self._parameters = stack.parameters.copy()
+        self._moments = tuple(moment.copy() for moment in state.moments)
+        self._state = replace(state)
+
+    def take(self, stack: LayerStack, state: TrainingState) -> None:
+        self._parameters[...] = stack.parameters
+        for kept, moment in zip(self._moments, state.moments, strict=True):
+            kept[...] = moment
+        self._state = replace(state)
+
+    def put_back(self, stack: LayerStack, state: TrainingState) -> None:
+        stack.parameters[...] = self._parameters
+        for kept, moment in zip(self._moments, state.moments, strict=True):
+            moment[...] = kept
+        state.step, state.epoch = self._state.step, self._state.epoch
+        state.updates = self._state.updates
+
+
+def first_non_finite(stack: LayerStack, buffers: Buffers) -> str:
+    """Name the first place in a forward pass that holds a number that is not finite."""
+    xp = stack.backend.xp
+    for index, layer in enumerate(stack.layers):
+        places = (
+            ("inputs", buffers.inputs[index]),
+            ("weight", layer.weight),
+            ("bias", layer.bias),
+            ("weighted sum", buffers.z[index]),
+            ("output", buffers.y[index]),
+        )
+        for what, array in places:
+            if not bool(xp.isfinite(array).all()):
+                return f"layer {index + 1} ({what})"
+    return "the loss"
