@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from gpubp import errors
 from gpubp.backends import available_backends, get_backend
 from gpubp.callbacks import Callback, EarlyStopping, History
-from gpubp.network import Network, gradient_check
+from gpubp.gradient_checking import gradient_check
+from gpubp.network import Network
 from gpubp.optimizers import SGD, Adam, AdamW, RMSProp
 
 try:

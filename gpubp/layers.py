@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gpubp.activations import Activation
 from gpubp.backends import Array
@@ -53,7 +54,7 @@ def parameter_count(inputs: int, outputs: int) -> int:
 def split(buffer: Array, sizes: tuple[int, ...]) -> list[tuple[Array, Array]]:
     """Cut a flat buffer into (weight, bias) views, layer after layer."""
     views, start = [], 0
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         middle = start + inputs * outputs
         stop = middle + outputs
         views.append((buffer[start:middle].reshape(inputs, outputs), buffer[middle:stop]))

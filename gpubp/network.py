@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import gradient_check as checking
-from gpubp import model_file
+from gpubp import inference, model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.callbacks import Callback, History
-from gpubp.data import CHUNK_ROWS, Batches, take_data, take_inputs
+from gpubp.data import Batches, take_data, take_inputs
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
-from gpubp.evaluation import evaluate
 from gpubp.losses import get_loss
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.progress import progress_display
@@ -86,7 +84,7 @@ class Network(LayerStack):
         )
 
     def forward(self, x: Any) -> Any:
-        """Return the outputs (rows, outputs) for inputs (rows, inputs), and keep what `backward` needs.
+        """Return outputs (rows, outputs) for inputs (rows, inputs); keep what `backward` needs.
 
         Raises
         ------
@@ -237,11 +235,7 @@ class Network(LayerStack):
         """
         inputs = take_inputs(self, x)
         self._last = None
-        outputs = self.backend.xp.empty((len(inputs), self.sizes[-1]), self.dtype)
-        for start in range(0, len(inputs), CHUNK_ROWS):
-            chunk = inputs[start : start + CHUNK_ROWS]
-            outputs[start : start + CHUNK_ROWS] = self.run_forward(chunk).y[-1]
-        return give_back(outputs, self.backend, x)
+        return give_back(inference.predict(self, inputs), self.backend, x)
 
     def evaluate(self, x: Any, y: Any, loss: str = "auto") -> dict[str, float]:
         """Return the mean loss and, for softmax and sigmoid outputs, the accuracy.
@@ -253,7 +247,7 @@ class Network(LayerStack):
         """
         chosen = get_loss(loss, self.output)
         self._last = None
-        return evaluate(self, take_data(self, x, y, chosen), chosen)
+        return inference.evaluate(self, take_data(self, x, y, chosen), chosen)
 
     def input_gradient(self, x: Any, output: int | None = None) -> Any:
         """Return the derivatives of the outputs by the inputs, dy/dx.
@@ -280,17 +274,9 @@ class Network(LayerStack):
                 f"output is {output!r}; a number from 0 to {count - 1} is needed"
             )
         self._last = None
-        wanted = range(count) if output is None else [output]
-        result = self.backend.xp.empty((len(inputs), len(wanted), self.sizes[0]), self.dtype)
-        for start in range(0, len(inputs), CHUNK_ROWS):
-            chunk = inputs[start : start + CHUNK_ROWS]
-            buffers = self.run_forward(chunk)
-            dx = self.scratch("dx", chunk.shape, self.dtype)
-            for place, column in enumerate(wanted):
-                buffers.delta[-1].fill(0)
-                buffers.delta[-1][:, column] = 1
-                self.run_backward(buffers, from_logits=False, dx=dx, gradients=False)
-                result[start : start + CHUNK_ROWS, place] = dx
+        result = inference.input_gradient(
+            self, inputs, range(count) if output is None else [output]
+        )
         return give_back(result if output is None else result[:, 0], self.backend, x)
 
     def trace(
@@ -401,32 +387,3 @@ class Network(LayerStack):
             "dropout": list(self._dropout[:-1]),
             "initializer": self.initializer,
         }
-
-
-def gradient_check(
-    net: Network, x: Any, y: Any, loss: str = "auto", tolerance: float = 1e-5
-) -> checking.GradientCheck:
-    """Compare the backward pass with central differences, on a float64 copy of the network.
-
-    Parameters
-    ----------
-    net : Network
-        Left as it is; dropout is off.
-    x, y : array
-        A batch, as for `Network.train_step`.
-    tolerance : float
-        Largest relative error that passes.
-
-    Returns
-    -------
-    GradientCheck
-        True when they agree; prints its error.
-
-    Raises
-    ------
-    ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
-        When an argument cannot be used.
-    """
-    twin = net.copy(dtype="float64")
-    chosen = get_loss(loss, twin.output)
-    return checking.check(twin, take_data(twin, x, y, chosen), chosen, tolerance)

@@ -22,13 +22,16 @@ class Optimizer(Protocol):
     """
 
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float:
+        """Size of a step."""
 
     @property
-    def kernel(self) -> str: ...
+    def kernel(self) -> str:
+        """Name of the update kernel."""
 
     @property
-    def state(self) -> tuple[str, ...]: ...
+    def state(self) -> tuple[str, ...]:
+        """Names of the state buffers."""
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the kernel's scalar arguments at a step, counted from 1."""
@@ -60,15 +63,18 @@ class SGD:
 
     @property
     def kernel(self) -> str:
+        """Name of the update kernel: one for each of the three forms."""
         if self.momentum == 0:
             return "sgd"
         return "nesterov" if self.nesterov else "momentum"
 
     @property
     def state(self) -> tuple[str, ...]:
+        """Names of the state buffers: none, or the velocity."""
         return () if self.momentum == 0 else ("velocity",)
 
     def scalars(self, step: int) -> tuple[float, ...]:
+        """Return the kernel's scalar arguments at a step, counted from 1."""
         if self.momentum == 0:
             return (self.learning_rate,)
         return (self.learning_rate, self.momentum)
@@ -98,6 +104,7 @@ class RMSProp:
         _check_fraction(decay=self.decay)
 
     def scalars(self, step: int) -> tuple[float, ...]:
+        """Return the kernel's scalar arguments at a step, counted from 1."""
         return (self.learning_rate, self.decay, self.epsilon)
 
 
@@ -124,6 +131,7 @@ class Adam:
         _check_fraction(beta1=self.beta1, beta2=self.beta2)
 
     def scalars(self, step: int) -> tuple[float, ...]:
+        """Return the kernel's scalar arguments at a step, counted from 1."""
         return (
             self.learning_rate,
             self.beta1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -226,13 +227,11 @@ def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _checked_dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        checked = np.dtype(dtype)
-    except TypeError:
-        checked = np.dtype(object)
-    if checked.name not in DTYPES:
-        raise ConfigurationError(f"dtype is {dtype!r}; float32 or float64 is needed")
-    return checked
+    with contextlib.suppress(TypeError):
+        checked: np.dtype[Any] = np.dtype(dtype)
+        if checked.name in DTYPES:
+            return checked
+    raise ConfigurationError(f"dtype is {dtype!r}; float32 or float64 is needed")
 
 
 def _one_a_layer(what: str, value: Any, hidden: int) -> list[Any]:

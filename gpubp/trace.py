@@ -1,8 +1,8 @@
 """One step of backpropagation, number by number, in the words of the introductory texts.
 
-For every layer: weighted sum z = inputs @ weight + bias, output y = f(z), slope f'(z), error (delta)
-and weight update. The error of an output neuron is (expected - actual) * slope for squared error,
-that of a hidden neuron the weighted errors of the next layer * slope; the weights become
+For every layer: weighted sum z = inputs @ weight + bias, output y = f(z), slope f'(z), error
+(delta) and weight update. The error of an output neuron is (expected - actual) * slope for squared
+error, that of a hidden neuron the weighted errors of the next layer * slope; the weights become
 weight + rate * mean over the batch of inputs.T @ error.
 """
 
@@ -173,7 +173,7 @@ def _slope(stack: LayerStack, index: int, z: Array, y: Array) -> Array:
 def _one_hot(stack: LayerStack, expected: Array) -> NDArray[Any]:
     values = _host(stack, expected)
     if values.ndim == 1:
-        return (values[:, None] == np.arange(stack.sizes[-1])).astype(stack.dtype)
+        values = np.eye(stack.sizes[-1], dtype=stack.dtype)[values]
     return values
 
 

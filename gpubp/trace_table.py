@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 def trace_table(trace: Trace, max_rows: int, row: int) -> str:
     """Return the tables of one row of the batch; see `gpubp.trace.Trace.table`."""
     count = len(trace.expected)
-    batch = f", mean over {count} rows; row {row} is shown" if count > 1 else ""
     lines = [
         f"One step of gradient descent: loss {trace.loss_name}, learning rate"
-        f" {trace.learning_rate:g}{batch}",
-        "",
+        f" {trace.learning_rate:g}"
     ]
+    if count > 1:
+        lines.append(f"Gradients are means over {count} rows; neurons are shown for row {row}.")
+    lines.append("")
     last = len(trace.layers) - 1
     for index, layer in enumerate(trace.layers):
         lines += _layer(layer, index, index == last, trace, max_rows, row)

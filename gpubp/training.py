@@ -13,7 +13,7 @@ from gpubp.backends import Array
 from gpubp.callbacks import Callback, History
 from gpubp.data import Batches, Data
 from gpubp.errors import DivergenceError
-from gpubp.evaluation import evaluate
+from gpubp.inference import evaluate
 from gpubp.losses import Loss
 from gpubp.optimizers import Optimizer
 from gpubp.stack import Buffers, LayerStack
@@ -128,7 +128,8 @@ class Fit:
                 measures = evaluate(self.stack, validation, self.loss)
                 self.history.validation_loss.append(measures["loss"])
             self.history.seconds.append(time.perf_counter() - start)
-            if any([callback.epoch_end(self.stack, self.history) for callback in callbacks]):
+            wishes = [callback.epoch_end(self.stack, self.history) for callback in callbacks]
+            if any(wishes):
                 self.history.stopped = "early stopping"
                 return
 

@@ -33,7 +33,7 @@ class CupyBackend:
         }
         self._sum = _reduction(cupy, table.SUM)
 
-    def asarray(self, array: Any, dtype: DTypeLike = None) -> Array:
+    def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         return self.xp.ascontiguousarray(self.xp.asarray(array, dtype=dtype))
 
     def to_numpy(self, array: Array) -> NDArray[Any]:
@@ -48,7 +48,7 @@ class CupyBackend:
             rows, columns = z.shape
             self._elementwise[table.SOFTMAX.name](bias, columns, z, y, size=rows)
         elif z is y:
-            self._elementwise[table.ACTIVATE[name].name](z, bias, y)
+            self._elementwise[table.ACTIVATE_IN_PLACE[name].name](z, bias, y)
         else:
             self._elementwise[table.ACTIVATE[name].name](z, bias, z, y)
 

@@ -22,12 +22,12 @@ class NumpyBackend:
 
     name = "cpu"
     device = "CPU"
-    xp = np
 
     def __init__(self, reason: str = "asked for") -> None:
+        self.xp: Any = np
         self.reason = reason
 
-    def asarray(self, array: Any, dtype: DTypeLike = None) -> Array:
+    def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         return np.ascontiguousarray(array, dtype=dtype)
 
     def to_numpy(self, array: Array) -> NDArray[Any]:
@@ -68,7 +68,8 @@ class NumpyBackend:
         np.random.Generator(bits).random(dtype=np.float32, out=numbers)
         dropped = scratch("dropped", x.shape, np.dtype(bool))
         np.less(numbers, np.float32(rate), out=dropped)
-        np.divide(x, 1 - x.dtype.type(rate), out=y)
+        kept_share = x.dtype.type(1) - x.dtype.type(np.float32(rate))  # as the kernel rounds it
+        np.divide(x, kept_share, out=y)
         np.copyto(y, 0, where=dropped)
 
     def update(

@@ -49,27 +49,27 @@ _KEEPS_OUTPUT = (
 _KEEPS_INPUT = ("silu", "gelu", "gelu_tanh", "mish")
 _LOSSES = ("squared_error", "absolute_error", "huber", "binary_cross_entropy", "cross_entropy")
 _UPDATES = {
-    "sgd": ("", "rate"),
-    "momentum": ("velocity", "rate, decay"),
-    "nesterov": ("velocity", "rate, decay"),
-    "rmsprop": ("square", "rate, decay, epsilon"),
+    "sgd": ("", "T rate"),
+    "momentum": ("velocity", "T rate, T decay"),
+    "nesterov": ("velocity", "T rate, T decay"),
+    "rmsprop": ("square", "T rate, float64 decay, T epsilon"),
     "adam": (
         "moment1, moment2",
-        "rate, beta1, beta2, epsilon, correction1, correction2, shrink",
+        "T rate, float64 beta1, float64 beta2, T epsilon, T correction1, T correction2, T shrink",
     ),
 }
 
 
-def _typed(names: str) -> str:
-    return ", ".join(f"T {name}" for name in names.split(", ") if name)
-
-
 def _activate(name: str) -> Elementwise:
-    if name in _KEEPS_INPUT:
-        return Elementwise(
-            f"gpubp_bias_{name}", "T x, T bias", "T z, T y", f"z = x + bias; y = gpubp::{name}(z)"
-        )
-    return Elementwise(f"gpubp_bias_{name}", "T x, T bias", "T y", f"y = gpubp::{name}(x + bias)")
+    return Elementwise(
+        f"gpubp_bias_{name}", "T x, T bias", "T z, T y", f"z = x + bias; y = gpubp::{name}(z)"
+    )
+
+
+def _activate_in_place(name: str) -> Elementwise:
+    return Elementwise(
+        f"gpubp_bias_{name}_in_place", "T x, T bias", "T y", f"y = gpubp::{name}(x + bias)"
+    )
 
 
 def _backward(name: str) -> Elementwise:
@@ -94,16 +94,18 @@ def _loss(name: str, expected: str, value: str) -> Elementwise:
 
 def _update(name: str) -> Elementwise:
     state, scalars = _UPDATES[name]
-    outputs = ", ".join(part for part in ("p", state) if part)
+    outputs = ["p", *filter(None, state.split(", "))]
+    arguments = ["g", *outputs, *(scalar.split()[1] for scalar in scalars.split(", "))]
     return Elementwise(
         f"gpubp_{name}",
-        _typed(f"g, {scalars}"),
-        _typed(outputs),
-        f"gpubp::{name}(g, {outputs}, {scalars})",
+        f"T g, {scalars}",
+        ", ".join(f"T {output}" for output in outputs),
+        f"gpubp::{name}({', '.join(arguments)})",
     )
 
 
 ACTIVATE = {name: _activate(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
+ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in _KEEPS_OUTPUT}
 BACKWARD = {name: _backward(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
 LOSS = {name: _loss(name, "T", "&expected[at]") for name in _LOSSES} | {
     "class_cross_entropy": _loss("class_cross_entropy", "int64", "expected[i]")
@@ -133,6 +135,7 @@ SUM = Reduction("gpubp_sum", "T x", "T y", "x", "a + b", "y = a", "0")
 
 ELEMENTWISE: tuple[Elementwise, ...] = (
     *ACTIVATE.values(),
+    *ACTIVATE_IN_PLACE.values(),
     *BACKWARD.values(),
     *LOSS.values(),
     *UPDATE.values(),

@@ -50,9 +50,9 @@ class Backend(Protocol):
     name: str  # "cpu" or "gpu"
     device: str  # what a person calls the device
     reason: str  # why this backend was chosen
-    xp: Any  # numpy or cupy
+    xp: Any  # the module, numpy or cupy
 
-    def asarray(self, array: Any, dtype: DTypeLike = None) -> Array:
+    def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         """Return a C-contiguous array of this backend, copied only when needed."""
 
     def to_numpy(self, array: Array) -> NDArray[Any]:

@@ -8,14 +8,18 @@ its activation (the 0 of relu) is tried again with a shorter h, as no derivative
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data import Data
-from gpubp.losses import Loss
+from gpubp.data import Data, take_data
+from gpubp.losses import Loss, get_loss
 from gpubp.random import CHECK, generator
 from gpubp.stack import LayerStack
+
+if TYPE_CHECKING:
+    from gpubp.network import Network
 
 STEP = 1e-5
 DIRECTIONS = 3  # a layer
@@ -56,7 +60,36 @@ class GradientCheck:
         )
 
 
-def check(stack: LayerStack, data: Data, loss: Loss, tolerance: float) -> GradientCheck:
+def gradient_check(
+    net: Network, x: Any, y: Any, loss: str = "auto", tolerance: float = 1e-5
+) -> GradientCheck:
+    """Compare the backward pass with central differences, on a float64 copy of the network.
+
+    Parameters
+    ----------
+    net : Network
+        Left as it is; dropout is off.
+    x, y : array
+        A batch, as for `Network.train_step`.
+    tolerance : float
+        Largest relative error that passes.
+
+    Returns
+    -------
+    GradientCheck
+        True when they agree; prints its error.
+
+    Raises
+    ------
+    ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+        When an argument cannot be used.
+    """
+    twin = net.copy(dtype="float64")
+    chosen = get_loss(loss, twin.output)
+    return _check(twin, take_data(twin, x, y, chosen), chosen, tolerance)
+
+
+def _check(stack: LayerStack, data: Data, loss: Loss, tolerance: float) -> GradientCheck:
     """Check a float64 stack, whose parameters are moved and put back."""
     buffers = stack.run_forward(data.x)
     stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))

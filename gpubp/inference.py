@@ -1,11 +1,37 @@
-"""Measures of a network on data."""
+"""What a network is asked when it is not learning: outputs, measures, derivatives."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from gpubp.backends import Array, Backend
 from gpubp.data import CHUNK_ROWS, Data
 from gpubp.losses import Loss
 from gpubp.stack import LayerStack
+
+
+def predict(stack: LayerStack, x: Array) -> Array:
+    """Return the outputs (rows, outputs), a chunk of rows at a time."""
+    outputs = stack.backend.xp.empty((len(x), stack.sizes[-1]), stack.dtype)
+    for start in range(0, len(x), CHUNK_ROWS):
+        chunk = x[start : start + CHUNK_ROWS]
+        outputs[start : start + CHUNK_ROWS] = stack.run_forward(chunk).y[-1]
+    return outputs
+
+
+def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array:
+    """Return dy/dx of some outputs, (rows, len(columns), inputs); no gradients are written."""
+    result = stack.backend.xp.empty((len(x), len(columns), stack.sizes[0]), stack.dtype)
+    for start in range(0, len(x), CHUNK_ROWS):
+        chunk = x[start : start + CHUNK_ROWS]
+        buffers = stack.run_forward(chunk)
+        dx = stack.scratch("dx", chunk.shape, stack.dtype)
+        for place, column in enumerate(columns):
+            buffers.delta[-1].fill(0)
+            buffers.delta[-1][:, column] = 1
+            stack.run_backward(buffers, from_logits=False, dx=dx, gradients=False)
+            result[start : start + CHUNK_ROWS, place] = dx
+    return result
 
 
 def evaluate(stack: LayerStack, data: Data, loss: Loss) -> dict[str, float]:
