@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,9 @@ def take_data(stack: LayerStack, x: Any, y: Any, loss: Loss, name: str = "") -> 
         )
     if len(inputs) == 0:
         raise DataError(f"{name}x has no rows; at least one is needed")
-    return Data(inputs, prepare(expected, stack.sizes[-1], loss, stack.backend, stack.dtype))
+    outputs = stack.sizes[-1]
+    values = prepare(expected, outputs, loss, stack.backend, stack.dtype)
+    return Data(inputs, values, one_class=outputs > 1 and expected.size == len(expected))
 
 
 def check_finite(values: Array, backend: Backend, name: str) -> None:
@@ -79,10 +81,14 @@ def check_finite(values: Array, backend: Backend, name: str) -> None:
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs (rows, inputs) and expected values (rows, outputs) or class indices (rows,)."""
+    """Inputs (rows, inputs) and expected values (rows, outputs) or class indices (rows,).
+
+    `one_class` tells that class indices were given, one of several classes for each row.
+    """
 
     x: Array
     expected: Array
+    one_class: bool = False
 
     def __len__(self) -> int:
         return len(self.x)
@@ -90,7 +96,11 @@ class Data:
     def chunks(self, rows: int) -> list[Data]:
         """Cut into parts of at most so many rows, in order, without copying."""
         return [
-            Data(self.x[start : start + rows], self.expected[start : start + rows])
+            replace(
+                self,
+                x=self.x[start : start + rows],
+                expected=self.expected[start : start + rows],
+            )
             for start in range(0, len(self), rows)
         ]
 

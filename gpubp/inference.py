@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gpubp.backends import Array, Backend
 from gpubp.data import CHUNK_ROWS, Data
@@ -35,31 +35,38 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
 
 
 def evaluate(stack: LayerStack, data: Data, loss: Loss) -> dict[str, float]:
-    """Return the mean loss, and the accuracy where the outputs are probabilities.
+    """Return the mean loss, and the accuracy where answers can be right or wrong.
 
-    With softmax an answer is right when the likeliest class is the expected one, with sigmoid
-    when output and expected value lie on the same side of 1/2.
+    With softmax, or class indices as expected values, an answer is right when the largest output
+    is that of the expected class; with sigmoid otherwise, when output and expected value lie on
+    the same side of 1/2.
     """
     total, right = 0.0, 0
+    count_right = _counter(stack, data)
     for chunk in data.chunks(CHUNK_ROWS):
         buffers = stack.run_forward(chunk.x)
         stack.run_loss(buffers, chunk.expected, loss)
         total += float(buffers.loss) * len(chunk)
-        right += count_right(stack.output.name, buffers.y[-1], chunk.expected, stack.backend)
+        if count_right:
+            right += count_right(buffers.y[-1], chunk.expected, stack.backend)
     measures = {"loss": total / len(data)}
-    if stack.output.name == "softmax":
-        measures["accuracy"] = right / len(data)
-    elif stack.output.name == "sigmoid":
-        measures["accuracy"] = right / (len(data) * stack.sizes[-1])
+    if count_right:
+        answers = len(data) * (stack.sizes[-1] if count_right is _same_side else 1)
+        measures["accuracy"] = right / answers
     return measures
 
 
-def count_right(output: str, y: Array, expected: Array, backend: Backend) -> int:
-    """Count right answers; 0 where the outputs are no probabilities."""
+def _counter(stack: LayerStack, data: Data) -> Callable[[Array, Array, Backend], int] | None:
+    if stack.output.name == "softmax" or data.one_class:
+        return _largest_is_expected
+    return _same_side if stack.output.name == "sigmoid" else None
+
+
+def _largest_is_expected(y: Array, expected: Array, backend: Backend) -> int:
     xp = backend.xp
-    if output == "softmax":
-        classes = expected if expected.ndim == 1 else xp.argmax(expected, axis=1)
-        return int((xp.argmax(y, axis=1) == classes).sum())
-    if output == "sigmoid":
-        return int(((y > 0.5) == (expected > 0.5)).sum())
-    return 0
+    classes = expected if expected.ndim == 1 else xp.argmax(expected, axis=1)
+    return int((xp.argmax(y, axis=1) == classes).sum())
+
+
+def _same_side(y: Array, expected: Array, backend: Backend) -> int:
+    return int(((y > 0.5) == (expected > 0.5)).sum())

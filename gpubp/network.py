@@ -238,7 +238,7 @@ class Network(LayerStack):
         return give_back(inference.predict(self, inputs), self.backend, x)
 
     def evaluate(self, x: Any, y: Any, loss: str = "auto") -> dict[str, float]:
-        """Return the mean loss and, for softmax and sigmoid outputs, the accuracy.
+        """Return the mean loss and, for softmax, sigmoid or expected class indices, the accuracy.
 
         Raises
         ------

@@ -19,7 +19,9 @@ def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:
     Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3". `kernels/random.cuh` draws
     the same numbers on a GPU.
     """
-    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0]))
+    key = np.array([seed, stream], np.uint64)
+    counter = np.array([0, step, 0, 0], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 def checked_seed(seed: int | None) -> int:

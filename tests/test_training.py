@@ -236,5 +236,9 @@ def test_evaluate_measures(backend):
     yes_no = gpubp.Network([1, 1], output="sigmoid", backend=backend)
     yes_no.layers[0].weight[...] = 1
     assert yes_no.evaluate([[-1.0], [1.0], [2.0]], [0, 1, 0])["accuracy"] == pytest.approx(2 / 3)
+    text_network = gpubp.Network([2, 2], output="sigmoid", backend=backend)
+    text_network.layers[0].weight[...] = text_network.backend.asarray(np.eye(2))
+    measures = text_network.evaluate(x, [0, 1, 1], loss="squared_error")
+    assert measures["accuracy"] == pytest.approx(2 / 3)
     number = gpubp.Network([1, 1], backend=backend)
     assert set(number.evaluate([[1.0]], [[1.0]])) == {"loss"}

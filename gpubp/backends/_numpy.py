@@ -12,6 +12,7 @@ from gpubp.backends._numpy_functions import BACKWARD, FORWARD
 from gpubp.backends._numpy_losses import LOSSES
 from gpubp.backends._numpy_updates import UPDATES
 from gpubp.backends.protocol import Array, Scratch
+from gpubp.random import generator
 
 # Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
 BLOCK = 32768
@@ -62,10 +63,8 @@ class NumpyBackend:
     def dropout(
         self, x: Array, y: Array, rate: float, key: tuple[int, int, int], scratch: Scratch
     ) -> None:
-        seed, stream, step = key
-        bits = np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0])
         numbers = scratch("dropout", x.shape, np.dtype(np.float32))
-        np.random.Generator(bits).random(dtype=np.float32, out=numbers)
+        generator(*key).random(dtype=np.float32, out=numbers)
         dropped = scratch("dropped", x.shape, np.dtype(bool))
         np.less(numbers, np.float32(rate), out=dropped)
         kept_share = x.dtype.type(1) - x.dtype.type(np.float32(rate))  # as the kernel rounds it
