@@ -105,7 +105,7 @@ class Trace:
         row : int
             Which row of the batch to show.
         """
-        return trace_table(self, max_rows, row)
+        return trace_table(self.to_dict(), max_rows, row)
 
     def __str__(self) -> str:
         return self.table()
