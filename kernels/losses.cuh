@@ -54,24 +54,27 @@ GPUBP_HD T binary_cross_entropy_row(const T* z, const T* expected, T* dz, int64 
   return loss * scale;
 }
 
-// log(sum(exp(z))) of a row, by way of the largest logit.
+// The largest logit of a row, and the logarithm of the row's sum of exp(z - largest). The two are
+// kept apart: their sum would lose the digits by which large logits differ.
 template <typename T>
-GPUBP_HD T log_sum_exp_row(const T* z, int64 columns) {
-  T largest = z[0];
+GPUBP_HD void log_sum_exp_row(const T* z, int64 columns, T& largest, T& log_sum) {
+  largest = z[0];
   for (int64 j = 1; j < columns; ++j) largest = z[j] > largest ? z[j] : largest;
   T sum = T(0);
   for (int64 j = 0; j < columns; ++j) sum += math::exp(z[j] - largest);
-  return largest + math::log(sum);
+  log_sum = math::log(sum);
 }
 
 // Softmax and cross-entropy on logits against probabilities that sum to one.
 template <typename T>
 GPUBP_HD T cross_entropy_row(const T* z, const T* expected, T* dz, int64 columns, T scale) {
-  const T total = log_sum_exp_row(z, columns);
+  T largest, log_sum;
+  log_sum_exp_row(z, columns, largest, log_sum);
   T loss = T(0);
   for (int64 j = 0; j < columns; ++j) {
-    loss += expected[j] * (total - z[j]);
-    dz[j] = (math::exp(z[j] - total) - expected[j]) * scale;
+    const T log_probability = z[j] - largest - log_sum;
+    loss -= expected[j] * log_probability;
+    dz[j] = (math::exp(log_probability) - expected[j]) * scale;
   }
   return loss * scale;
 }
@@ -79,11 +82,14 @@ GPUBP_HD T cross_entropy_row(const T* z, const T* expected, T* dz, int64 columns
 // Softmax and cross-entropy on logits against the index of the expected class.
 template <typename T>
 GPUBP_HD T class_cross_entropy_row(const T* z, int64 expected, T* dz, int64 columns, T scale) {
-  const T total = log_sum_exp_row(z, columns);
+  T largest, log_sum;
+  log_sum_exp_row(z, columns, largest, log_sum);
+  const T loss = largest - z[expected] + log_sum;
   for (int64 j = 0; j < columns; ++j) {
-    dz[j] = (math::exp(z[j] - total) - (j == expected ? T(1) : T(0))) * scale;
+    const T probability = math::exp(z[j] - largest - log_sum);
+    dz[j] = (probability - (j == expected ? T(1) : T(0))) * scale;
   }
-  return (total - z[expected]) * scale;
+  return loss * scale;
 }
 
 }  // namespace gpubp

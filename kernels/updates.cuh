@@ -1,5 +1,6 @@
 // Optimizer steps for one parameter p with gradient g; state (velocity, mean square, moments) is
-// updated in place. Sources of the formulas: README.md.
+// updated in place. Sources of the formulas: README.md. Decay rates come as double, because 1 -
+// decay loses digits in float: 1 - 0.999 would be off by one part in 80000.
 #pragma once
 #include "math.cuh"
 
@@ -23,18 +24,18 @@ GPUBP_HD void nesterov(T g, T& p, T& velocity, T rate, T decay) {
 }
 
 template <typename T>
-GPUBP_HD void rmsprop(T g, T& p, T& square, T rate, T decay, T epsilon) {
-  square = decay * square + (T(1) - decay) * (g * g);
+GPUBP_HD void rmsprop(T g, T& p, T& square, T rate, double decay, T epsilon) {
+  square = T(decay) * square + T(1 - decay) * (g * g);
   p -= rate * g / (math::sqrt(square) + epsilon);
 }
 
 // correction1 = 1 - beta1^step and correction2 = 1 - beta2^step undo the bias of moments that
 // started at zero. shrink = 1 - rate * weight_decay is 1 for Adam and less for AdamW.
 template <typename T>
-GPUBP_HD void adam(T g, T& p, T& moment1, T& moment2, T rate, T beta1, T beta2, T epsilon,
+GPUBP_HD void adam(T g, T& p, T& moment1, T& moment2, T rate, double beta1, double beta2, T epsilon,
                    T correction1, T correction2, T shrink) {
-  moment1 = beta1 * moment1 + (T(1) - beta1) * g;
-  moment2 = beta2 * moment2 + (T(1) - beta2) * (g * g);
+  moment1 = T(beta1) * moment1 + T(1 - beta1) * g;
+  moment2 = T(beta2) * moment2 + T(1 - beta2) * (g * g);
   const T size = math::sqrt(moment2 / correction2) + epsilon;
   p = shrink * p - rate * (moment1 / correction1) / size;
 }

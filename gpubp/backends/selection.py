@@ -71,7 +71,7 @@ def _gpu(reason: str) -> Backend:
     """Return the GPU backend after a launch, a copy and a product have worked."""
     try:
         import cupy
-    except ImportError as error:
+    except Exception as error:  # CuPy raises more than ImportError, and "auto" must never fail
         raise _import_failure(error) from error
     from gpubp.backends._cupy import CupyBackend
 
@@ -84,9 +84,14 @@ def _gpu(reason: str) -> Backend:
     return backend
 
 
-def _import_failure(error: ImportError) -> BackendUnavailableError:
+def _import_failure(error: Exception) -> BackendUnavailableError:
     if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
         return BackendUnavailableError(f"CuPy is not installed: {_INSTALL}")
+    if not isinstance(error, ImportError):
+        return BackendUnavailableError(
+            f"CuPy cannot be imported ({type(error).__name__}: {_one_line(error)}): install it"
+            f" anew, {_INSTALL}"
+        )
     return BackendUnavailableError(
         f"CuPy is installed but its CUDA libraries were not found ({_one_line(error)}):"
         " pip install 'cupy-cuda13x[ctk]' or 'cupy-cuda12x[ctk]' brings them"

@@ -1,0 +1,63 @@
+"""The `backend` fixture: one test body, run on NumPy, on the simulated GPU and on a real one.
+
+GPUBP_TEST_BACKEND=cpu leaves the real GPU out, GPUBP_TEST_BACKEND=gpu leaves only it.
+GPUBP_REQUIRE_GPU=1 turns a GPU that cannot be used from a skipped test into a failed one.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+import simulated_cupy
+from gpubp.backends import Backend, Scratch, get_backend
+from gpubp.errors import BackendUnavailableError
+from kernel_compilation import host_compiler
+
+BACKENDS = {
+    "": ("cpu", "simulated-gpu", "gpu"),
+    "cpu": ("cpu", "simulated-gpu"),
+    "gpu": ("gpu",),
+}[os.environ.get("GPUBP_TEST_BACKEND", "")]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """A backend, to be handed to `gpubp.Network` or called itself."""
+    if request.param == "simulated-gpu":
+        return simulated_gpu(monkeypatch)
+    if request.param == "gpu":
+        return real_gpu()
+    return get_backend("cpu")
+
+
+def simulated_gpu(monkeypatch: pytest.MonkeyPatch) -> Backend:
+    """Return the CuPy backend over the simulated CuPy, or skip the test."""
+    if host_compiler() is None:
+        pytest.skip("the simulated GPU needs a C++ compiler: g++ or clang++")
+    simulated_cupy.install(monkeypatch)
+    return get_backend("gpu")
+
+
+def real_gpu() -> Backend:
+    """Return the CuPy backend, or skip the test for the reason that it cannot be used."""
+    try:
+        return get_backend("gpu")
+    except BackendUnavailableError as error:
+        if os.environ.get("GPUBP_REQUIRE_GPU") == "1":
+            pytest.fail(f"GPUBP_REQUIRE_GPU=1 and {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def scratch(backend: Backend) -> Scratch:
+    """Scratch memory on the backend."""
+    return Scratch(backend.xp)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> np.dtype:
+    """One of the two types a network computes in."""
+    return np.dtype(request.param)
