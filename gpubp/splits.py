@@ -1,0 +1,100 @@
+"""Rows dealt to a training, a validation and a test part."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.errors import ConfigurationError, DataError, ShapeError, import_extra
+
+
+class Split(NamedTuple):
+    """Row indices of the three parts, each sorted; together every row once."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def train_validation_test_split(
+    rows: int,
+    test: float = 0.2,
+    validation: float = 0.2,
+    seed: int = 0,
+    labels: NDArray[Any] | None = None,
+) -> Split:
+    """Deal rows at random to three parts, the same for the same seed.
+
+    Parameters
+    ----------
+    rows
+        Number of rows.
+    test, validation
+        Share of all rows in each part, from 0 (no such part) to below 1; their sum is below 1.
+    seed
+        From 0 to 2**32 - 1.
+    labels
+        Class of each row, shape (rows,): the parts then hold the classes in equal proportion,
+        wherever every class has enough rows for that.
+
+    Raises
+    ------
+    ConfigurationError
+        When a share or the seed is out of range.
+    DataError
+        When there are too few rows to give each part one.
+    ShapeError
+        When there is not one label for each row.
+    """
+    _check_shares(test, validation, seed)
+    if labels is not None and len(labels) != rows:
+        raise ShapeError(f"labels has {len(labels)} entries for {rows} rows; one each is needed")
+    counts = {"test": round(test * rows), "validation": round(validation * rows)}
+    empty = [part for part, share in (("test", test), ("validation", validation)) if share]
+    empty = [part for part in empty if not counts[part]]
+    if rows - sum(counts.values()) < 1:
+        empty.append("training")
+    if empty:
+        raise DataError(
+            f"{rows} rows with test {test:g} and validation {validation:g} leave the {empty[0]}"
+            " part empty; more rows or another share are needed"
+        )
+    remaining, tested = _deal(np.arange(rows), counts["test"], seed, labels)
+    trained, validated = _deal(remaining, counts["validation"], seed, labels)
+    return Split(trained, validated, tested)
+
+
+def _check_shares(test: float, validation: float, seed: int) -> None:
+    """Raise ConfigurationError for a share or a seed out of range."""
+    for name, share in (("test", test), ("validation", validation)):
+        if not 0 <= share < 1:
+            raise ConfigurationError(f"{name} is {share}; a share from 0 to below 1 is needed")
+    if test + validation >= 1:
+        raise ConfigurationError(
+            f"test {test} and validation {validation} leave nothing to train on; a sum below 1 is"
+            " needed"
+        )
+    if not 0 <= seed < 2**32:
+        raise ConfigurationError(f"seed is {seed}; a whole number from 0 to 2**32 - 1 is needed")
+
+
+def _deal(
+    indices: NDArray[np.int64], count: int, seed: int, labels: NDArray[Any] | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the indices without `count` of them, and those, both sorted."""
+    if count == 0:
+        return indices, indices[:0]
+    strata = None if labels is None else _strata(labels[indices], count)
+    split = import_extra("sklearn.model_selection", "cli").train_test_split
+    kept, taken = split(indices, test_size=count, random_state=seed, stratify=strata)
+    return np.sort(kept), np.sort(taken)
+
+
+def _strata(labels: NDArray[Any], count: int) -> NDArray[np.int64] | None:
+    """Return classes as numbers, or None where a class has too few rows to be in both parts."""
+    classes, strata, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if sizes.min() < 2 or min(count, len(labels) - count) < len(classes):
+        return None
+    return np.asarray(strata)

@@ -1,0 +1,33 @@
+"""Small tables for the tests of preprocessing."""
+
+import math
+
+import numpy as np
+
+from gpubp.preprocessing import Preprocessing
+from gpubp.tables import Table
+
+NAN = math.nan
+
+
+def table(name="data.csv", **columns):
+    """Return a table; lists that hold text become columns of text."""
+    made = {}
+    for key, values in columns.items():
+        is_text = any(isinstance(value, str) for value in values)
+        made[key] = np.array(values, dtype=object) if is_text else np.array(values)
+    return Table(name, made)
+
+
+CLASSES = ["a", "b", "a", "b"]
+MIXED = table(
+    size=[1.0, 2.0, NAN, 6.0, 100.0, NAN],
+    colour=["red", "blue", "red", None, "green", None],
+    flag=[True, False, True, True, False, True],
+    y=["a", "b", "a", "b", "a", "b"],
+)
+MIXED_TRAINING = np.array([0, 1, 2, 3])
+
+
+def fitted_mixed():
+    return Preprocessing.fit(MIXED, "y", rows=MIXED_TRAINING)
