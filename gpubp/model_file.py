@@ -86,12 +86,17 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that its path holds either the old or the whole new content.
 
+    A link is followed; what is no regular file (a device, a pipe) is written to as it is.
+
     Raises
     ------
     OutputPathError
         When it cannot be written (no such folder, read-only, disk full).
     """
-    target = Path(path)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        _write_special(target, content)
+        return
     try:
         handle, temporary = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.name}.", suffix=".part"
@@ -113,6 +118,13 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             os.unlink(temporary)
 
 
+def _write_special(target: Path, content: bytes) -> None:
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Find out, before any work is done, whether a file can be written at this path.
 
@@ -121,9 +133,11 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     OutputPathError
         When it cannot; says why.
     """
-    target = Path(path)
+    target = Path(path).resolve()
     if target.is_dir():
         raise OutputPathError(f"cannot write {path}: it is a folder; the path of a file is needed")
+    if target.exists() and not target.is_file():
+        return  # a device or a pipe says so when it is written to
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
             pass

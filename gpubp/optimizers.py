@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -172,7 +173,7 @@ class AdamW(Adam):
         return 1.0 - self.learning_rate * self.weight_decay
 
 
-OPTIMIZERS: dict[str, type[SGD] | type[RMSProp] | type[Adam]] = {
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": SGD,
     "rmsprop": RMSProp,
     "adam": Adam,

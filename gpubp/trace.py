@@ -120,7 +120,7 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
     before, gradients = stack.parameters.copy(), stack.gradients.copy()
     buffers = stack.run_forward(data.x)
     stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))
-    loss_before = float(buffers.loss)
+    loss_before = float(buffers.loss) + 0.0  # no -0
     notes = [_note(stack, buffers, index) for index in range(len(stack.layers))]
     step = (learning_rate,)
     stack.backend.update("sgd", stack.gradients, stack.parameters, (), step, stack.scratch)
@@ -132,7 +132,7 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
     )
     buffers = stack.run_forward(data.x)
     stack.run_loss(buffers, data.expected, loss)
-    loss_after = float(buffers.loss)
+    loss_after = float(buffers.loss) + 0.0
     if not apply:
         stack.parameters[...] = before
         stack.gradients[...] = gradients

@@ -89,7 +89,7 @@ def _table(
 
 
 def _cell(value: Any) -> str:
-    return str(value) if isinstance(value, str | int) else f"{value:.9g}"
+    return str(value) if isinstance(value, str | int) else f"{value + 0.0:.9g}"  # no -0
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -6,14 +6,14 @@ import sys
 
 import numpy as np
 import pytest
-import simulated_cupy
-from kernel_compilation import host_compiler
 
 import gpubp
+import simulated_cupy
 from gpubp.backends import Backend, Scratch, available_backends, get_backend
 from gpubp.backends._cupy import CHUNK_ROWS
 from gpubp.backends.interchange import give_back, on_gpu, take_in
 from gpubp.errors import BackendUnavailableError, DataError, DeviceError, UnknownNameError
+from kernel_compilation import host_compiler
 
 needs_compiler = pytest.mark.skipif(
     host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"
@@ -129,7 +129,7 @@ def test_own_arrays_in_and_out(backend: Backend) -> None:
 def test_host_arrays_are_taken_in(backend: Backend) -> None:
     taken = take_in([[1, 2], [3, 4]], backend, "x")
     assert isinstance(taken, backend.xp.ndarray)
-    with pytest.raises(DataError, match="^x has dtype"):
+    with pytest.raises(DataError, match=r"^x has dtype"):
         take_in(np.array(["a"]), backend, "x")
 
 

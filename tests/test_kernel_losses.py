@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tolerances import assert_close
 
 from gpubp.backends import Backend, Scratch
 from gpubp.backends.kernel_table import LOSS
+from tolerances import assert_close
 
 Rows = np.ndarray  # (batch, outputs)
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from tolerances import assert_close
 
 from gpubp import optimizers
 from gpubp.backends import Backend, Scratch
 from gpubp.backends.kernel_table import UPDATE
+from tolerances import assert_close
 
 SIZE = 70_001  # more than one of the CPU backend's blocks, and no multiple of anything
 STEPS = 5

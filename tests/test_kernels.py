@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from importlib.resources import files
 
-import activation_truth as truth
 import numpy as np
 import pytest
-import simulated_cupy
-from tolerances import ACTIVATIONS, assert_close
 
+import activation_truth as truth
+import simulated_cupy
 from gpubp import activations
 from gpubp.backends import Backend, Scratch
 from gpubp.backends.kernel_table import ACTIVATE, ACTIVATE_IN_PLACE, BACKWARD
+from tolerances import ACTIVATIONS, assert_close
 
 NAMES = tuple(ACTIVATIONS)
 names = pytest.mark.parametrize("name", NAMES)
@@ -54,8 +54,10 @@ def test_the_readme_states_the_bounds() -> None:
     text = files("gpubp.kernels").joinpath("README.md").read_text(encoding="utf-8")
     number = r"\s*([\d.e-]+|none)\s*\|"
     rows = re.findall(rf"^\| `(\w+)` \|[^|]+\| ([xy-]) \|{number * 4}", text, re.MULTILINE)
-    stated = {name: [kept, *(0.0 if n == "none" else float(n) for n in n4)]
-              for name, kept, *n4 in rows}  # fmt: skip
+    stated = {
+        name: [kept, *(0.0 if value == "none" else float(value) for value in values)]
+        for name, kept, *values in rows
+    }
     assert stated == {
         name: [
             "-" if name in CONSTANT else activations.ACTIVATIONS[name].keeps,
@@ -139,9 +141,7 @@ def test_infinity_gives_the_limit_or_nan(
         _assert_limit_or_nan(y, limits, dtype)
         if name in UNBOUNDED:
             kept = x if name in truth.KEEPS_INPUT else limits.astype(dtype)
-            with np.errstate(all="ignore"):
-                slopes = _limits(lambda x: truth.DERIVATIVE[name](
-                    x if name in truth.KEEPS_INPUT else truth.FORWARD[name](x)))  # fmt: skip
+            slopes = _limits(lambda x: _slope(name, x))
             _assert_limit_or_nan(backward(backend, scratch, name, kept), slopes, dtype)
 
 
@@ -169,6 +169,10 @@ def _assert_within(
     assert error[worst] <= bound, (
         f"{error[worst]:.2f} units at {x[worst]!r}: {result[worst]!r}, not {exact[worst]!r}"
     )
+
+
+def _slope(name: str, x: np.ndarray) -> np.ndarray:
+    return truth.DERIVATIVE[name](x if name in truth.KEEPS_INPUT else truth.FORWARD[name](x))
 
 
 def _limits(function) -> np.ndarray:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import simulated_cupy
-from kernel_compilation import CompilationError, host_compiler, parse_parameters
 
 import gpubp
+import simulated_cupy
+from kernel_compilation import CompilationError, host_compiler, parse_parameters
 
 pytestmark = pytest.mark.skipif(
     host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"
@@ -20,8 +19,8 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[simulated_cupy.SimulatedCupy]:
-    yield simulated_cupy.install(monkeypatch)
+def cupy(monkeypatch: pytest.MonkeyPatch) -> simulated_cupy.SimulatedCupy:
+    return simulated_cupy.install(monkeypatch)
 
 
 @pytest.fixture
@@ -72,7 +71,7 @@ def test_elementwise_broadcasts_and_scalars_are_weak(cupy, scale) -> None:
 
 def test_elementwise_refuses_what_cupy_refuses(cupy, scale, double_raw) -> None:
     x = cupy.ones((2, 3), cupy.float32)
-    with pytest.raises(TypeError, match="Wrong number of arguments for 'scale'.*2 or 3"):
+    with pytest.raises(TypeError, match=r"Wrong number of arguments for 'scale'.*2 or 3"):
         scale(x)
     with pytest.raises(TypeError, match="Type is mismatched"):
         scale(x, cupy.ones(3, cupy.float64))
@@ -99,7 +98,7 @@ def test_types_that_are_fixed_must_match(cupy) -> None:
     out = cupy.empty(2, cupy.float32)
     assert kernel(cupy.asarray([4, 5]), out).get().tolist() == [4, 5]
     assert kernel(7, out).get().tolist() == [7, 7]
-    with pytest.raises(TypeError, match="Type is mismatched. n int32 int64"):
+    with pytest.raises(TypeError, match=r"Type is mismatched\. n int32 int64"):
         kernel(cupy.ones(2, cupy.int32), out)
 
 

@@ -144,7 +144,7 @@ def _launch_failure(error: Exception, device: str) -> BackendUnavailableError:
             f"the memory of {device} is exhausted ({text}): end other programs that use it, or"
             " choose another GPU with CUDA_VISIBLE_DEVICES"
         )
-    if isinstance(error, ImportError | OSError) or "lib" in text.lower():
+    if isinstance(error, ImportError | OSError) or _names_library(text):
         return BackendUnavailableError(
             f"a CUDA library was not found ({kind}: {text}): pip install 'cupy-cuda13x[ctk]' or"
             " 'cupy-cuda12x[ctk]' brings them"
@@ -152,6 +152,10 @@ def _launch_failure(error: Exception, device: str) -> BackendUnavailableError:
     return BackendUnavailableError(
         f"a trial launch on {device} failed ({kind}: {text}): check that driver and CuPy match"
     )
+
+
+def _names_library(text: str) -> bool:
+    return any(word in text.lower() for word in ("lib", "toolkit", "headers"))
 
 
 def _one_line(error: Exception) -> str:

@@ -1,0 +1,118 @@
+"""What the command prints for people: results on standard output, notes on standard error."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from gpubp.preprocessing import Preprocessing
+from gpubp.tabular import Predictions, Prepared, TabularModel
+
+
+def note(text: str) -> None:
+    """Print one line on standard error."""
+    print(f"gpubp: {text}", file=sys.stderr)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print each warning on a line of its own on standard error."""
+    for warning in warnings:
+        note(f"warning: {warning}")
+
+
+def before_training(prepared: Prepared, model: TabularModel, as_json: bool) -> None:
+    """Say what is about to be trained, on what, where and why there."""
+    for text in prepared.notes:
+        note(text)
+    if as_json:
+        return
+    net, split = model.net, prepared.split
+    sizes = " -> ".join(map(str, net.sizes))
+    print(f"{model.preprocessing.task} of {model.preprocessing.target}: network {sizes}")
+    print(
+        f"rows: {len(split.train)} to train, {len(split.validation)} for early stopping,"
+        f" {len(split.test)} to test"
+    )
+    why = "no GPU works here: gpubp doctor says why"
+    reason = why if net.backend.reason.startswith("no GPU") else net.backend.reason
+    print(f"backend: {net.backend.name} ({reason})", flush=True)
+
+
+def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
+    """Print the result of a training and what to try next."""
+    if as_json:
+        print(json.dumps(report), flush=True)
+        return
+    stopped = f", {report['stopped']}" if report["stopped"] else ""
+    print(f"{report['epochs']} epochs in {report['seconds']:.1f} s{stopped}")
+    main = "accuracy" if report["task"] == "classification" else "r2"
+    if report.get(main) is not None:
+        print(f"test {main}: {report[main]:.4f} on {report['test_rows']} held-out rows")
+    print(f"model saved: {report['out']}")
+    print("\ntry next:")
+    for words in ("evaluate", "predict"):
+        print(f"  gpubp {words} {report['out']} {data}")
+    print(f"  gpubp explain {report['out']} {data} --row 1", flush=True)
+
+
+def measures(values: dict[str, float], title: str) -> None:
+    """Print measures as a table."""
+    print(title)
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column()
+    grid.add_column(justify="right")
+    for name, value in values.items():
+        grid.add_row(name, f"{value:.6g}")
+    Console(highlight=False).print(grid)
+
+
+def predictions(answers: Predictions, preprocessing: Preprocessing, as_json: bool) -> str:
+    """Return predictions as CSV or JSON: the label, and the probability of each class."""
+    names = [f"probability_{label}" for label in preprocessing.classes]
+    labels = answers.labels.tolist()
+    shares = answers.outputs.tolist() if names else [[] for _ in labels]
+    if as_json:
+        rows = [
+            {"prediction": label, **dict(zip(names, share, strict=True))}
+            for label, share in zip(labels, shares, strict=True)
+        ]
+        return json.dumps(rows) + "\n"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["prediction", *names])
+    for label, share in zip(labels, shares, strict=True):
+        writer.writerow([label, *(f"{value:.6g}" for value in share)])
+    return text.getvalue()
+
+
+def facts(found: dict[str, Any]) -> None:
+    """Print what doctor found as a table, and its advice."""
+    grid = Grid.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, reason in found["backends"].items():
+        grid.add_row(f"backend {name}", reason or "works")
+    grid.add_row("auto takes", f"{found['auto']} ({found['device']})")
+    grid.add_row("because", found["auto_reason"])
+    grid.add_row("python", f"{found['python']} on {found['platform']}")
+    grid.add_row("processor", f"{found['processor']}, {found['cores']} cores")
+    for library in found["blas"] or []:
+        grid.add_row(
+            "BLAS",
+            f"{library['library']} {library['version']}, {library['kernels']} kernels,"
+            f" {library['threads']} threads",
+        )
+    for name, version in found["versions"].items():
+        grid.add_row(name, version)
+    console = Console(highlight=False, markup=False)
+    console.print(grid)
+    console.print("\nwhat would make it faster:" if found["advice"] else "\nnothing to improve")
+    for line in found["advice"]:
+        console.print(f"- {line}", soft_wrap=True)

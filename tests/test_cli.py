@@ -1,0 +1,284 @@
+"""The command end to end, each run a process of its own."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("pyarrow")
+pytest.importorskip("sklearn")
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
+
+
+def gpubp(*words, cwd, **keywords):
+    return subprocess.run(
+        [sys.executable, "-m", "gpubp", *map(str, words)],
+        cwd=cwd, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120,
+        stdin=subprocess.DEVNULL, **keywords,
+    )  # fmt: skip
+
+
+def good(*words, cwd):
+    done = gpubp(*words, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a mixed table, a model of it, and a regression model."""
+    folder = tmp_path_factory.mktemp("command")
+    random = np.random.default_rng(0)
+    people, incomes = [["age", "town", "rich"]], [["age", "town", "income"]]
+    for number in range(200):
+        age, town = random.uniform(20, 70), random.choice(["Rome", "Oslo", ""])
+        income = 30 * age + 400 * (town == "Oslo") + random.normal(0, 20)
+        shown = "" if number % 17 == 0 else f"{age:.1f}"
+        people.append([shown, town, "yes" if income > 1500 else "no"])
+        incomes.append([shown, town, f"{income:.2f}"])
+    for name, rows in (("people.csv", people), ("incomes.csv", incomes)):
+        with open(folder / name, "w", newline="") as file:
+            csv.writer(file).writerows(rows)
+    good("train", "people.csv", "--target", "rich", "--epochs", 15, cwd=folder)
+    good("train", "incomes.csv", "--target", "income", "--out", "income.model", cwd=folder)
+    return folder
+
+
+def read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_main_job_and_what_it_says_to_try_next(tmp_path):
+    output = good("train", "digits", cwd=tmp_path)
+    line = next(line for line in output.splitlines() if line.startswith("test accuracy"))
+    assert float(line.split()[2]) >= 0.96
+    assert "359 held-out rows" in line
+    assert os.listdir(tmp_path) == ["digits.safetensors"]
+    assert max(map(len, output.splitlines())) <= 80
+    commands = [line.split() for line in output.partition("try next:")[2].splitlines() if line]
+    assert [words[1] for words in commands] == ["evaluate", "predict", "explain"]
+    for words in commands:
+        assert words[0] == "gpubp"
+        good(*words[1:], cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])
+def test_bundled_sets(name, tmp_path):
+    report = json.loads(good("train", name, "--json", "--epochs", 30, cwd=tmp_path))
+    assert report["task"] == ("regression" if name == "diabetes" else "classification")
+    assert report["train_rows"] > report["test_rows"] > 0
+    measured = json.loads(good("evaluate", report["out"], name, "--json", cwd=tmp_path))
+    assert all(isinstance(value, float) for value in measured.values())
+
+
+def test_evaluate_agrees_with_scikit_learn(folder):
+    metrics = pytest.importorskip("sklearn.metrics")
+    measured = json.loads(
+        good("evaluate", "people.safetensors", "people.csv", "--json", cwd=folder)
+    )
+    rows = read_rows(folder / "people.csv")
+    good("predict", "people.safetensors", "people.csv", "--out", "p.csv", cwd=folder)
+    answers = read_rows(folder / "p.csv")
+    assert trace["loss_after"] <= trace["loss"]
+    (folder / "new2.csv").write_text("town,age\nOslo,33.3\n")
+    assert "own answer is expected" in good("explain", "people.safetensors", "new2.csv", cwd=folder)
+
+
+def test_doctor(tmp_path):
+    facts = json.loads(good("doctor", "--json", cwd=tmp_path))
+    assert facts["backends"]["cpu"] == ""
+    assert facts["auto"] == "cpu"
+    assert facts["auto_reason"] == "GPUBP_BACKEND=cpu"
+    assert facts["versions"]["numpy"] == np.__version__
+    assert any(library["library"] for library in facts["blas"])
+    text = good("doctor", cwd=tmp_path)
+    assert "backend gpu" in text
+    assert "BLAS" in text
+
+
+BAD = [
+    (["train", "nothing.csv", "--target", "y"], "'nothing.csv' does not exist"),
+    (["train", "empty.csv", "--target", "y"], "is empty"),
+    (["train", "header.csv", "--target", "b"], "no rows"),
+    (["train", "one.csv", "--target", "y"], "one class only"),
+    (["train", "inf.csv", "--target", "y"], "row 7.*inf|inf.*row 7"),
+    (["train", "people.csv"], "--target is missing"),
+    (["train", "people.csv", "--target", "ritch"], "did you mean 'rich'"),
+    (["train", "people.csv", "--target", "rich", "--task", "regression"], "is text"),
+    (["train", "iris", "--hidden", "12,x"], "--hidden is '12,x'"),
+    (["train", "iris", "--activation", "rleu"], "did you mean 'relu'"),
+    (["train", "iris", "--optimizer", "adma"], "did you mean 'adam'"),
+    (["train", "iris", "--optimizer", "sgd", "--weight-decay", "1"], "is for adamw"),
+    (["train", "iris", "--epochs", "0"], "epochs is 0"),
+    (["train", "iris", "--learning-rate", "-1"], "learning_rate is -1.0"),
+    (["train", "iris", "--dropout", "1"], "dropout is 1.0"),
+    (["train", "iris", "--batch-size", "0"], "batch_size is 0"),
+    (["train", "iris", "--batch-size", "500"], "batch_size is 500 and the data have 90 rows"),
+    (["train", "iris", "--test", "0.9"], "leave nothing to train on"),
+    (["train", "iris", "--backend", "tpu"], "known: auto, cpu, gpu"),
+    (["train", "iris", "--dtype", "float16"], "float32 or float64"),
+    (["train", "iris", "--task", "clustering"], "auto, classification, regression"),
+    (["train", "iris", "--seed", "-1"], "seed is -1"),
+    (["train", "iris", "--out", "none/model"], "cannot write none/model: No such file"),
+    (["train", "iris", "--out", "."], "is a folder"),
+    (["train", "iris", "--out", "people.csv/model"], "cannot write people.csv/model: Not a dir"),
+    (["predict", "torn.model", "people.csv"], "torn or no model file"),
+    (["predict", "people.csv", "people.csv"], "torn or no model file"),
+    (["predict", "none.model", "people.csv"], "does not exist"),
+    (["predict", "people.safetensors", "one.csv"], "lacks the column"),
+    (["predict", "people.safetensors", "text.csv"], "'age'"),
+    (["predict", "people.safetensors", "people.csv", "--out", "none/p.csv"], "cannot write"),
+    (["evaluate", "people.safetensors", "text2.csv"], "unknown column 'rich'"),
+    (["explain", "people.safetensors", "people.csv", "--row", "201"], "row from 1 to 200"),
+    (["explain", "people.safetensors", "people.csv", "--row", "0"], "row from 1 to 200"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_bad_input_is_one_line_and_exit_code_2(words, message, folder):
+    (folder / "empty.csv").write_text("")
+    (folder / "header.csv").write_text("a,b\n")
+    (folder / "one.csv").write_text("a,y\n" + "1,x\n" * 20)
+    (folder / "inf.csv").write_text("a,y\n" + "1,x\n2,z\n" * 3 + "inf,x\n" + "1,x\n2,z\n" * 9)
+    (folder / "text.csv").write_text("town,age\nRome,old\n")
+    (folder / "text2.csv").write_text("town,age\nRome,33\n")
+    (folder / "torn.model").write_bytes((folder / "people.safetensors").read_bytes()[:200])
+    before = {name: os.path.getmtime(folder / name) for name in os.listdir(folder)}
+    done = gpubp(*words, cwd=folder)
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("gpubp: error: ")]
+    assert len(lines) == 1
+    assert re.search(message, lines[0]), lines[0]
+    assert "Traceback" not in done.stderr
+    assert {name: os.path.getmtime(folder / name) for name in os.listdir(folder)} == before
+
+
+def test_usage_errors_exit_with_2(tmp_path):
+    for words in (["nonsense"], ["train"], ["train", "iris", "--epochs", "many"]):
+        done = gpubp(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+def test_gpu_asked_for_and_not_there(tmp_path):
+    from gpubp.backends import available_backends
+
+    reason = available_backends()["gpu"]
+    if not reason:
+        pytest.skip("a GPU works here")
+    done = gpubp("train", "iris", "--backend", "gpu", cwd=tmp_path)
+    assert done.returncode == 2
+    assert " ".join(reason.split()) in done.stderr
+
+
+def test_divergence_saves_the_last_good_weights(tmp_path):
+    done = gpubp(
+        "train", "digits", "--optimizer", "sgd", "--learning-rate", "1e12", cwd=tmp_path
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "not finite at step" in done.stderr
+    assert "layer" in done.stderr
+    measured = json.loads(good("evaluate", "digits.safetensors", "digits", "--json", cwd=tmp_path))
+    assert 0 <= measured["accuracy"] <= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_saves_the_best_model_so_far(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpubp", "train", "digits", "--epochs", "100000",
+         "--patience", "100000"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("backend:"):
+            break
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "best model so far is saved" in errors
+    assert "Traceback" not in errors
+    measured = json.loads(good("evaluate", "digits.safetensors", "digits", "--json", cwd=tmp_path))
+    assert measured["accuracy"] > 0.9
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals of POSIX")
+def test_the_bar_is_drawn_on_a_terminal_only(tmp_path):
+    import pty
+
+    words = [sys.executable, "-m", "gpubp", "train", "iris", "--epochs", "3"]
+    piped = gpubp("train", "iris", "--epochs", "3", cwd=tmp_path)
+    assert piped.stderr == ""
+    main, secondary = pty.openpty()
+    environment = {**ENVIRONMENT, "TERM": "xterm"}
+    process = subprocess.Popen(
+        words, cwd=tmp_path, stdin=secondary, stdout=secondary, stderr=secondary, env=environment
+    )
+    os.close(secondary)
+    shown = b""
+    try:
+        while chunk := os.read(main, 65536):
+            shown += chunk
+    except OSError:  # Linux says so when the other end is closed
+        pass
+    os.close(main)
+    assert process.wait(30) == 0
+    assert "3/3" in shown.decode()
+    assert "━" in shown.decode()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_full_disk_is_one_line(folder):
+    done = gpubp("predict", "people.safetensors", "people.csv", "--out", "/dev/full", cwd=folder)
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gpubp", "predict", "people.safetensors", "people.csv"],
+            cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            env=ENVIRONMENT,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_is_no_error(folder):
+    script = f"{sys.executable} -m gpubp predict people.safetensors people.csv | head -1"
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=folder, capture_output=True, text=True, env=ENVIRONMENT,
+        check=False,
+    )  # fmt: skip
+    assert done.stdout.startswith("prediction,")
+    assert done.stderr == ""
+
+
+def test_a_missing_extra_is_named(tmp_path):
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec;"
+        "u.find_spec = lambda name, *rest: None if name == 'typer' else find(name, *rest);"
+        "from gpubp.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "gpubp: error: the command needs typer: pip install 'gpubp[cli]'\n"
+
+
+def test_version_and_help(tmp_path):
+    import gpubp as package
+
+    assert good("--version", cwd=tmp_path) == f"gpubp {package.__version__}\n"
+    assert "train" in good("--help", cwd=tmp_path)
