@@ -89,6 +89,55 @@ def test_evaluate_agrees_with_scikit_learn(folder):
     rows = read_rows(folder / "people.csv")
     good("predict", "people.safetensors", "people.csv", "--out", "p.csv", cwd=folder)
     answers = read_rows(folder / "p.csv")
+    true, predicted = [row["rich"] for row in rows], [row["prediction"] for row in answers]
+    shares = [[float(row[f"probability_{label}"]) for label in ("no", "yes")] for row in answers]
+    assert measured["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted))
+    assert measured["f1_macro"] == pytest.approx(metrics.f1_score(true, predicted, average="macro"))
+    shares = np.array(shares) / np.sum(shares, axis=1, keepdims=True)  # six digits were written
+    assert measured["log_loss"] == pytest.approx(metrics.log_loss(true, shares), rel=1e-3)
+    assert measured["accuracy"] > 0.8
+
+
+def test_regression_agrees_with_scikit_learn(folder):
+    metrics = pytest.importorskip("sklearn.metrics")
+    measured = json.loads(good("evaluate", "income.model", "incomes.csv", "--json", cwd=folder))
+    true = [float(row["income"]) for row in read_rows(folder / "incomes.csv")]
+    good("predict", "income.model", "incomes.csv", "--out", "answers.csv", cwd=folder)
+    predicted = [float(row["prediction"]) for row in read_rows(folder / "answers.csv")]
+    assert measured["r2"] == pytest.approx(metrics.r2_score(true, predicted))
+    error = metrics.mean_squared_error(true, predicted)
+    assert measured["mean_squared_error"] == pytest.approx(error)
+    assert measured["r2"] > 0.5
+
+
+def test_predict_takes_the_raw_file_without_the_target(folder):
+    (folder / "new.csv").write_text("town,age,other\nOslo,33.3,1\n,,2\n")
+    answers = json.loads(good("predict", "people.safetensors", "new.csv", "--json", cwd=folder))
+    names = {"prediction", "probability_no", "probability_yes"}
+    assert [set(answer) for answer in answers] == [names] * 2
+
+
+def test_unseen_categories_warn_or_are_refused(folder):
+    (folder / "mars.csv").write_text("town,age\nMars,33\nRome,44\n")
+    done = gpubp("predict", "people.safetensors", "mars.csv", cwd=folder)
+    assert done.returncode == 0
+    assert "1 of 2 rows" in done.stderr
+    assert "'Mars'" in done.stderr
+    done = gpubp("predict", "people.safetensors", "mars.csv", "--strict", cwd=folder)
+    assert done.returncode == 2
+    assert done.stdout == ""
+
+
+def test_explain(folder):
+    text = good("explain", "people.safetensors", "people.csv", "--row", 3, cwd=folder)
+    assert "expected rich of row 3" in text
+    for words in ("weighted sum", "slope", "error", "before", "after"):
+        assert words in text
+    assert max(map(len, text.splitlines())) <= 80
+    trace = json.loads(
+        good("explain", "people.safetensors", "people.csv", "--row", 3, "--json", cwd=folder)
+    )
+    assert [len(layer["bias_after"]) for layer in trace["layers"]] == [256, 128, 2]
     assert trace["loss_after"] <= trace["loss"]
     (folder / "new2.csv").write_text("town,age\nOslo,33.3\n")
     assert "own answer is expected" in good("explain", "people.safetensors", "new2.csv", cwd=folder)
