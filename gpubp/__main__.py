@@ -17,18 +17,26 @@ def main() -> None:
     from gpubp.cli import app
 
     try:
-        app()
-        sys.stdout.flush()
+        try:
+            app()  # leaves by SystemExit
+        finally:
+            sys.stdout.flush()
     except GpubpError as error:
         _fail(str(error))
     except BrokenPipeError:  # the reader has seen enough: `gpubp predict ... | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(0)
     except OSError as error:
+        _discard_output()
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
         print("gpubp: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _discard_output() -> None:
+    """Let Python flush what it could not write into nothing when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> None:

@@ -17,6 +17,7 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
 ENVIRONMENT = {**os.environ, "COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # output is buffered where users run the command
 
 
 def gpubp(*words, cwd, **keywords):
