@@ -48,7 +48,9 @@ def lint(session: nox.Session) -> None:
     session.install(*LINT_TOOLS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    kernels = sorted(str(path) for path in Path("kernels").glob("*.cuh"))
+    kernels = sorted(str(path) for path in Path("kernels").glob("*.c*")) + sorted(
+        str(path) for path in Path("kernels").glob("*.h")
+    )
     session.run("clang-format", "--dry-run", "-Werror", *kernels)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends import Array, Backend
+from gpubp.backends import Array
 from gpubp.backends.interchange import take_in
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from gpubp.losses import Loss, prepare
@@ -19,7 +19,10 @@ CHUNK_ROWS = 1024  # rows at a time where nothing is learnt: predict, evaluate, 
 
 
 def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
-    """Return inputs as a finite array (rows, inputs) of the network's backend and dtype.
+    """Return inputs as a finite array (rows, inputs) on the network's backend.
+
+    They stay in a dtype that batches can be read from (``backend.storage``) and are otherwise
+    brought to the network's; `LayerStack.read_rows` makes a batch of them.
 
     Raises
     ------
@@ -34,9 +37,10 @@ def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
             f"{name} has shape {tuple(array.shape)}; (rows, {inputs}) is needed, as the network"
             f" has {inputs} inputs{hint}"
         )
+    stored = array.dtype.name in stack.backend.storage
     with np.errstate(over="ignore"):
-        values = stack.backend.asarray(array, stack.dtype)
-    check_finite(values, stack.backend, name)
+        values = stack.backend.asarray(array, array.dtype if stored else stack.dtype)
+    check_finite(values, stack, name)
     return values
 
 
@@ -62,26 +66,28 @@ def take_data(stack: LayerStack, x: Any, y: Any, loss: Loss, name: str = "") -> 
     return Data(inputs, values, one_class=outputs > 1 and expected.size == len(expected))
 
 
-def check_finite(values: Array, backend: Backend, name: str) -> None:
-    """Raise NonFiniteError naming the first value of a matrix that is NaN or infinite."""
-    xp = backend.xp
-    with np.errstate(over="ignore", invalid="ignore"):
-        # one pass without an array of booleans; a sum of finite values may overflow, so look again
-        if bool(xp.isfinite(values.sum())):
-            return
-    finite = xp.isfinite(values)
-    if bool(finite.all()):
+def check_finite(values: Array, stack: LayerStack, name: str) -> None:
+    """Raise NonFiniteError naming the first value that is not finite in the network's dtype."""
+    if values.dtype.kind != "f" or not values.size:
         return
+    xp, wider = stack.backend.xp, values.dtype.itemsize > stack.dtype.itemsize
+    largest = float(np.finfo(stack.dtype).max)
+    if stack.backend.all_finite(values) and not (
+        wider and max(float(values.max()), -float(values.min())) > largest
+    ):
+        return
+    finite = xp.abs(values) <= largest
     row, column = divmod(int(xp.argmin(finite)), values.shape[1])
+    with np.errstate(over="ignore"):
+        value = float(values[row, column].astype(stack.dtype))
     raise NonFiniteError(
-        f"{name}[{row}, {column}] is {float(values[row, column])} in {values.dtype.name};"
-        " finite numbers are needed"
+        f"{name}[{row}, {column}] is {value} in {stack.dtype.name}; finite numbers are needed"
     )
 
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs (rows, inputs) and expected values (rows, outputs) or class indices (rows,).
+    """Inputs (rows, inputs) as stored and expected values (rows, outputs) or class indices (rows,).
 
     `one_class` tells that class indices were given, one of several classes for each row.
     """
@@ -132,21 +138,18 @@ class Batches:
         start = index * self.size
         stop = min(start + self.size, len(self._data))
         if not self._shuffle:
-            return Data(self._data.x[start:stop], self._data.expected[start:stop])
+            x = self._stack.read_rows(self._data.x, start, stop)
+            return Data(x, self._data.expected[start:stop])
         if epoch != self._epoch:
             order = permutation(self._stack.seed, epoch, len(self._data))
             self._order = self._stack.backend.asarray(order)
             self._epoch = epoch
         rows = self._order[start:stop]
-        return Data(
-            self._gather("batch x", self._data.x, rows),
-            self._gather("batch expected", self._data.expected, rows),
-        )
-
-    def _gather(self, name: str, array: Array, rows: Array) -> Array:
-        out = self._stack.scratch(name, (len(rows), *array.shape[1:]), array.dtype)
-        self._stack.backend.gather(array, rows, out)
-        return out
+        stack, expected = self._stack, self._data.expected
+        shape = (len(rows), *expected.shape[1:])
+        out = stack.scratch("batch expected", shape, expected.dtype)
+        stack.backend.gather(expected, rows, out, 1.0, stack.scratch)
+        return Data(stack.gather_rows(self._data.x, rows), out)
 
 
 def checked_batch_size(batch_size: int | None, rows: int) -> int:

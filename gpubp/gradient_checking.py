@@ -7,7 +7,7 @@ its activation (the 0 of relu) is tried again with a shorter h, as no derivative
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +86,8 @@ def gradient_check(
     """
     twin = net.copy(dtype="float64")
     chosen = get_loss(loss, twin.output)
-    return _check(twin, take_data(twin, x, y, chosen), chosen, tolerance)
+    data = take_data(twin, x, y, chosen)
+    return _check(twin, replace(data, x=twin.read_rows(data.x)), chosen, tolerance)
 
 
 def _check(stack: LayerStack, data: Data, loss: Loss, tolerance: float) -> GradientCheck:

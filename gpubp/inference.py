@@ -14,7 +14,7 @@ def predict(stack: LayerStack, x: Array) -> Array:
     """Return the outputs (rows, outputs), a chunk of rows at a time."""
     outputs = stack.backend.xp.empty((len(x), stack.sizes[-1]), stack.dtype)
     for start in range(0, len(x), CHUNK_ROWS):
-        chunk = x[start : start + CHUNK_ROWS]
+        chunk = stack.read_rows(x, start, start + CHUNK_ROWS)
         outputs[start : start + CHUNK_ROWS] = stack.run_forward(chunk).y[-1]
     return outputs
 
@@ -23,7 +23,7 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
     """Return dy/dx of some outputs, (rows, len(columns), inputs); no gradients are written."""
     result = stack.backend.xp.empty((len(x), len(columns), stack.sizes[0]), stack.dtype)
     for start in range(0, len(x), CHUNK_ROWS):
-        chunk = x[start : start + CHUNK_ROWS]
+        chunk = stack.read_rows(x, start, start + CHUNK_ROWS)
         buffers = stack.run_forward(chunk)
         dx = stack.scratch("dx", chunk.shape, stack.dtype)
         for place, column in enumerate(columns):
@@ -31,6 +31,8 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
             buffers.delta[-1][:, column] = 1
             stack.run_backward(buffers, from_logits=False, dx=dx, gradients=False)
             result[start : start + CHUNK_ROWS, place] = dx
+    if stack.input_scale != 1:
+        result *= stack.input_scale
     return result
 
 
@@ -44,7 +46,7 @@ def evaluate(stack: LayerStack, data: Data, loss: Loss) -> dict[str, float]:
     total, right = 0.0, 0
     count_right = _counter(stack, data)
     for chunk in data.chunks(CHUNK_ROWS):
-        buffers = stack.run_forward(chunk.x)
+        buffers = stack.run_forward(stack.read_rows(chunk.x))
         stack.run_loss(buffers, chunk.expected, loss)
         total += float(buffers.loss) * len(chunk)
         if count_right:

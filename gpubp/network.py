@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from gpubp import inference, model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.callbacks import Callback, History
-from gpubp.data import Batches, take_data, take_inputs
+from gpubp.data import Batches, Data, take_data, take_inputs
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
 from gpubp.losses import get_loss
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
@@ -52,6 +53,9 @@ class Network(LayerStack):
         Share of outputs dropped in training, one number or one a hidden layer.
     initializer : str
         See `gpubp.initializers`; ``"auto"`` follows the activation. Biases start at zero.
+    input_scale : float
+        What every input is multiplied by as a batch is read: with 1 / 255, bytes from 0 to 255
+        are trained on as they are stored.
 
     Raises
     ------
@@ -69,8 +73,11 @@ class Network(LayerStack):
         seed: int | None = 0,
         dropout: float | Sequence[float] = 0.0,
         initializer: str = "auto",
+        input_scale: float = 1.0,
     ) -> None:
-        super().__init__(sizes, activation, output, backend, dtype, seed, dropout, initializer)
+        super().__init__(
+            sizes, activation, output, backend, dtype, seed, dropout, initializer, input_scale
+        )
         self.history = History()
         self.preprocessing: dict[str, Any] | None = None
         self._state = TrainingState()
@@ -91,7 +98,7 @@ class Network(LayerStack):
         ShapeError, DataError, NonFiniteError, DeviceError
             When x cannot be used.
         """
-        self._last = self.run_forward(take_inputs(self, x))
+        self._last = self.run_forward(self.read_rows(take_inputs(self, x)))
         return give_back(self._last.y[-1].copy(), self.backend, x)
 
     def backward(self, dy: Any) -> Any:
@@ -118,6 +125,8 @@ class Network(LayerStack):
         buffers.delta[-1][...] = gradient
         dx = self.backend.xp.empty((buffers.rows, self.sizes[0]), self.dtype)
         self.run_backward(buffers, from_logits=False, dx=dx)
+        if self.input_scale != 1:
+            dx *= self.input_scale
         return give_back(dx, self.backend, dy)
 
     def train_step(
@@ -139,9 +148,11 @@ class Network(LayerStack):
         data = take_data(self, x, y, chosen)
         self._last = None
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
-            buffers = compute_gradients(self, self._state, data, chosen)
-            value = float(buffers.loss)
-            if not np.isfinite(value):
+            batch = Data(self.read_rows(data.x), data.expected)
+            with self.threads_for(len(batch)):
+                value = float(compute_gradients(self, self._state, batch, chosen).loss)
+            if not math.isfinite(value):
+                buffers = self.run_forward(batch.x, dropout_step=self._state.step)
                 where = first_non_finite(self, buffers)
                 raise DivergenceError(
                     f"the loss is {value}, first in {where}; the parameters are as they were",
@@ -386,4 +397,5 @@ class Network(LayerStack):
             "seed": self.seed,
             "dropout": list(self._dropout[:-1]),
             "initializer": self.initializer,
+            "input_scale": self.input_scale,
         }

@@ -134,12 +134,11 @@ class Adam:
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the kernel's scalar arguments at a step, counted from 1."""
         return (
-            self.learning_rate,
+            self.learning_rate / (1.0 - self.beta1**step),
             self.beta1,
             self.beta2,
             self.epsilon,
-            1.0 - self.beta1**step,
-            1.0 - self.beta2**step,
+            (1.0 - self.beta2**step) ** -0.5,
             self._shrink(),
         )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -98,11 +100,13 @@ class LayerStack:
         seed: int | None,
         dropout: float | Sequence[float],
         initializer: str,
+        input_scale: float,
     ) -> None:
         self.sizes = _checked_sizes(sizes)
         self.dtype = _checked_dtype(dtype)
         self.seed = checked_seed(seed)
         self.initializer = initializer
+        self.input_scale = _checked_scale(input_scale)
         hidden = len(self.sizes) - 2
         names = _one_a_layer("activation", activation, hidden)
         self._activations = tuple(get_activation(str(name)) for name in [*names, output])
@@ -135,6 +139,7 @@ class LayerStack:
                 strict=True,
             )
         )
+        self._largest_weight = max(layer.weight.size for layer in self.layers)
         self.scratch = Scratch(backend.xp)
         self._buffers: dict[int, Buffers] = {}
 
@@ -156,15 +161,43 @@ class LayerStack:
             self._buffers[rows] = found
         return found
 
-    def run_forward(self, x: Array, dropout_step: int | None = None) -> Buffers:
-        """Run a batch x (rows, inputs) through all layers; with a step, dropout is on."""
+    def read_rows(self, x: Array, start: int = 0, stop: int | None = None) -> Array:
+        """Return rows of stored inputs in the network's dtype and scale, without a copy if so.
+
+        What is copied lies in a buffer that the next call writes over.
+        """
+        part = x[start:stop]
+        if part.dtype == self.dtype and self.input_scale == 1:
+            return part
+        return self.gather_rows(part, self.scratch.arange(len(part)))
+
+    def gather_rows(self, x: Array, rows: Array) -> Array:
+        """Return these rows of stored inputs as `read_rows` does, in a buffer."""
+        out = self.scratch("batch x", (len(rows), x.shape[1]), self.dtype)
+        self.backend.gather(x, rows, out, self.input_scale, self.scratch)
+        return out
+
+    def threads_for(self, rows: int) -> AbstractContextManager[None]:
+        """Return the context to run passes over so many rows in."""
+        return self.backend.threads_for(rows * self._largest_weight)
+
+    def run_forward(
+        self, x: Array, dropout_step: int | None = None, logits_only: bool = False
+    ) -> Buffers:
+        """Run a loaded batch x (rows, inputs) through all layers; with a step, dropout is on.
+
+        With `logits_only` the last activation is left out: ``z[-1]`` is written, ``y[-1]`` not.
+        """
         buffers = self.buffers(len(x))
         buffers.dropout_step = dropout_step
         for index, layer in enumerate(self.layers):
             buffers.inputs[index] = x
             z, y = buffers.z[index], buffers.y[index]
             self.backend.xp.dot(x, layer.weight, out=z)
-            self.backend.activate(layer.activation.name, z, layer.bias, y, self.scratch)
+            if logits_only and index == len(self.layers) - 1:
+                self.backend.activate("identity", z, layer.bias, z, self.scratch)
+            else:
+                self.backend.activate(layer.activation.name, z, layer.bias, y, self.scratch)
             x = self._drop(index, y, buffers.dropped[index], dropout_step)
         return buffers
 
@@ -245,6 +278,14 @@ def _one_a_layer(what: str, value: Any, hidden: int) -> list[Any]:
             " layers, is needed"
         )
     return values
+
+
+def _checked_scale(scale: float) -> float:
+    if not 0 < scale < math.inf:
+        raise ConfigurationError(
+            f"input_scale is {scale!r}; a finite number above 0 is needed, such as 1 / 255"
+        )
+    return float(scale)
 
 
 def _checked_dropout(rates: list[float]) -> list[float]:

@@ -118,7 +118,8 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
             f"learning_rate is {learning_rate!r}; a finite number above 0 is needed"
         )
     before, gradients = stack.parameters.copy(), stack.gradients.copy()
-    buffers = stack.run_forward(data.x)
+    x = stack.read_rows(data.x)
+    buffers = stack.run_forward(x)
     stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))
     loss_before = float(buffers.loss) + 0.0  # no -0
     notes = [_note(stack, buffers, index) for index in range(len(stack.layers))]
@@ -130,7 +131,7 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
         )
         for note, layer in zip(notes, stack.layers, strict=True)
     )
-    buffers = stack.run_forward(data.x)
+    buffers = stack.run_forward(x)
     stack.run_loss(buffers, data.expected, loss)
     loss_after = float(buffers.loss) + 0.0
     if not apply:

@@ -52,8 +52,9 @@ class TrainingState:
 
 
 def compute_gradients(stack: LayerStack, state: TrainingState, batch: Data, loss: Loss) -> Buffers:
-    """Write the gradients of the batch's mean loss, which is left in ``buffers.loss``."""
-    buffers = stack.run_forward(batch.x, dropout_step=state.step)
+    """Write the gradients of a loaded batch's mean loss, which is left in ``buffers.loss``."""
+    logits_only = bool(loss.logits_of)
+    buffers = stack.run_forward(batch.x, state.step, logits_only)
     from_logits = stack.run_loss(buffers, batch.expected, loss)
     stack.run_backward(buffers, from_logits)
     return buffers
@@ -157,7 +158,8 @@ class Fit:
 
     def _step(self, epoch: int, index: int) -> Buffers:
         batch = self.batches.batch(epoch, index)
-        buffers = compute_gradients(self.stack, self.state, batch, self.loss)
+        with self.stack.threads_for(len(batch)):
+            buffers = compute_gradients(self.stack, self.state, batch, self.loss)
         apply_update(self.stack, self.state, self.optimizer)
         return buffers
 

@@ -34,11 +34,9 @@ GPUBP_HD void bias_softmax_row(T* z, const T* bias, T* y, int64 columns) {
     z[j] += bias[j];
     largest = z[j] > largest ? z[j] : largest;
   }
+  for (int64 j = 0; j < columns; ++j) y[j] = math::exp(z[j] - largest);
   T sum = T(0);
-  for (int64 j = 0; j < columns; ++j) {
-    y[j] = math::exp(z[j] - largest);
-    sum += y[j];
-  }
+  for (int64 j = 0; j < columns; ++j) sum += y[j];
   for (int64 j = 0; j < columns; ++j) y[j] /= sum;
 }
 

@@ -54,27 +54,28 @@ GPUBP_HD T binary_cross_entropy_row(const T* z, const T* expected, T* dz, int64 
   return loss * scale;
 }
 
-// The largest logit of a row, and the logarithm of the row's sum of exp(z - largest). The two are
-// kept apart: their sum would lose the digits by which large logits differ.
+// The largest logit of a row, exp(z - largest) and its sum. The logarithm of a probability is then
+// z - largest - log(sum), in this order: largest + log(sum) would lose the digits by which large
+// logits differ.
 template <typename T>
-GPUBP_HD void log_sum_exp_row(const T* z, int64 columns, T& largest, T& log_sum) {
+GPUBP_HD void exp_row(const T* z, T* e, int64 columns, T& largest, T& sum) {
   largest = z[0];
   for (int64 j = 1; j < columns; ++j) largest = z[j] > largest ? z[j] : largest;
-  T sum = T(0);
-  for (int64 j = 0; j < columns; ++j) sum += math::exp(z[j] - largest);
-  log_sum = math::log(sum);
+  for (int64 j = 0; j < columns; ++j) e[j] = math::exp(z[j] - largest);
+  sum = T(0);
+  for (int64 j = 0; j < columns; ++j) sum += e[j];
 }
 
 // Softmax and cross-entropy on logits against probabilities that sum to one.
 template <typename T>
 GPUBP_HD T cross_entropy_row(const T* z, const T* expected, T* dz, int64 columns, T scale) {
-  T largest, log_sum;
-  log_sum_exp_row(z, columns, largest, log_sum);
+  T largest, sum;
+  exp_row(z, dz, columns, largest, sum);
+  const T log_sum = math::log(sum);
   T loss = T(0);
   for (int64 j = 0; j < columns; ++j) {
-    const T log_probability = z[j] - largest - log_sum;
-    loss -= expected[j] * log_probability;
-    dz[j] = (math::exp(log_probability) - expected[j]) * scale;
+    loss -= expected[j] * (z[j] - largest - log_sum);
+    dz[j] = (dz[j] / sum - expected[j]) * scale;
   }
   return loss * scale;
 }
@@ -82,13 +83,12 @@ GPUBP_HD T cross_entropy_row(const T* z, const T* expected, T* dz, int64 columns
 // Softmax and cross-entropy on logits against the index of the expected class.
 template <typename T>
 GPUBP_HD T class_cross_entropy_row(const T* z, int64 expected, T* dz, int64 columns, T scale) {
-  T largest, log_sum;
-  log_sum_exp_row(z, columns, largest, log_sum);
-  const T loss = largest - z[expected] + log_sum;
-  for (int64 j = 0; j < columns; ++j) {
-    const T probability = math::exp(z[j] - largest - log_sum);
-    dz[j] = (probability - (j == expected ? T(1) : T(0))) * scale;
-  }
+  T largest, sum;
+  exp_row(z, dz, columns, largest, sum);
+  const T loss = largest - z[expected] + math::log(sum);
+  const T factor = scale / sum;
+  for (int64 j = 0; j < columns; ++j) dz[j] *= factor;
+  dz[expected] -= scale;
   return loss * scale;
 }
 

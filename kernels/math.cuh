@@ -10,7 +10,9 @@
 #define GPUBP_HD inline
 #endif
 
-#ifndef __CUDACC_RTC__
+#ifdef GPUBP_VECTOR_MATH  // the compiled kernels of the CPU
+#include "vector_math.h"
+#elif !defined(__CUDACC_RTC__)
 #include <cmath>
 #endif
 
@@ -20,6 +22,7 @@ typedef long long int64;
 typedef unsigned long long uint64;
 typedef unsigned int uint32;
 
+#ifndef GPUBP_VECTOR_MATH
 namespace math {
 #ifdef __CUDACC_RTC__
 using ::erf;
@@ -43,6 +46,7 @@ using std::sqrt;
 using std::tanh;
 #endif
 }  // namespace math
+#endif
 
 // Return `value`, or `probe` where that is NaN: comparisons alone would swallow a NaN.
 template <typename T>

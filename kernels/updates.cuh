@@ -29,15 +29,14 @@ GPUBP_HD void rmsprop(T g, T& p, T& square, T rate, double decay, T epsilon) {
   p -= rate * g / (math::sqrt(square) + epsilon);
 }
 
-// correction1 = 1 - beta1^step and correction2 = 1 - beta2^step undo the bias of moments that
-// started at zero. shrink = 1 - rate * weight_decay is 1 for Adam and less for AdamW.
+// rate = learning rate / (1 - beta1^step) and root = 1 / sqrt(1 - beta2^step) undo the bias of
+// moments that started at zero. shrink is 1 for Adam and 1 - learning rate * weight decay for AdamW.
 template <typename T>
 GPUBP_HD void adam(T g, T& p, T& moment1, T& moment2, T rate, double beta1, double beta2, T epsilon,
-                   T correction1, T correction2, T shrink) {
+                   T root, T shrink) {
   moment1 = T(beta1) * moment1 + T(1 - beta1) * g;
   moment2 = T(beta2) * moment2 + T(1 - beta2) * (g * g);
-  const T size = math::sqrt(moment2 / correction2) + epsilon;
-  p = shrink * p - rate * (moment1 / correction1) / size;
+  p = shrink * p - rate * moment1 / (math::sqrt(moment2) * root + epsilon);
 }
 
 }  // namespace gpubp

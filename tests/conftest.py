@@ -1,4 +1,4 @@
-"""The `backend` fixture: one test body, run on NumPy, on the simulated GPU and on a real one.
+"""The `backend` fixture: one test body for compiled kernels, NumPy, a simulated and a real GPU.
 
 GPUBP_TEST_BACKEND=cpu leaves the real GPU out, GPUBP_TEST_BACKEND=gpu leaves only it.
 GPUBP_REQUIRE_GPU=1 turns a GPU that cannot be used from a skipped test into a failed one.
@@ -13,12 +13,14 @@ import pytest
 
 import simulated_cupy
 from gpubp.backends import Backend, Scratch, get_backend
+from gpubp.backends._compiled import CompiledBackend, host_kernels
+from gpubp.backends._numpy import NumpyBackend
 from gpubp.errors import BackendUnavailableError
 from kernel_compilation import host_compiler
 
 BACKENDS = {
-    "": ("cpu", "simulated-gpu", "gpu"),
-    "cpu": ("cpu", "simulated-gpu"),
+    "": ("cpu", "numpy", "simulated-gpu", "gpu"),
+    "cpu": ("cpu", "numpy", "simulated-gpu"),
     "gpu": ("gpu",),
 }[os.environ.get("GPUBP_TEST_BACKEND", "")]
 
@@ -30,7 +32,15 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         return simulated_gpu(monkeypatch)
     if request.param == "gpu":
         return real_gpu()
-    return get_backend("cpu")
+    return NumpyBackend() if request.param == "numpy" else compiled()
+
+
+def compiled() -> Backend:
+    """Return the CPU backend with compiled kernels, or skip the test: they were not built."""
+    backend = get_backend("cpu")
+    if not isinstance(backend, CompiledBackend):
+        pytest.skip(f"no compiled kernels: {host_kernels()[1]}")
+    return backend
 
 
 def simulated_gpu(monkeypatch: pytest.MonkeyPatch) -> Backend:

@@ -47,18 +47,18 @@ def test_asarray_takes_lists_and_scalars(backend: Backend) -> None:
     assert backend.to_numpy(backend.asarray([1, 2])).dtype == np.int64
 
 
-def test_gather(backend: Backend, dtype: np.dtype) -> None:
+def test_gather(backend: Backend, scratch: Scratch, dtype: np.dtype) -> None:
     host = np.random.default_rng(0).standard_normal((50, 3)).astype(dtype)
     rows = np.random.default_rng(1).permutation(50)[:20]
     out = backend.xp.empty((20, 3), dtype)
-    backend.gather(backend.asarray(host), backend.asarray(rows), out)
+    backend.gather(backend.asarray(host), backend.asarray(rows), out, 1.0, scratch)
     np.testing.assert_array_equal(backend.to_numpy(out), host[rows])
 
 
-def test_gather_of_classes(backend: Backend) -> None:
+def test_gather_of_classes(backend: Backend, scratch: Scratch) -> None:
     host = np.arange(10, 20)
     out = backend.xp.empty(3, np.int64)
-    backend.gather(backend.asarray(host), backend.asarray(np.array([2, 0, 9])), out)
+    backend.gather(backend.asarray(host), backend.asarray(np.array([2, 0, 9])), out, 1.0, scratch)
     assert backend.to_numpy(out).tolist() == [12, 10, 19]
 
 

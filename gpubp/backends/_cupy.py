@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ class CupyBackend:
     """Arrays and kernels on the current NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 
     name = "gpu"
+    storage: frozenset[str] = frozenset()
 
     def __init__(self, cupy: Any, device: str, reason: str) -> None:
         self.xp = cupy
@@ -40,8 +42,16 @@ class CupyBackend:
         result: NDArray[Any] = self.xp.asnumpy(array)
         return result
 
-    def gather(self, array: Array, rows: Array, out: Array) -> None:
+    def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         self.xp.take(array, rows, axis=0, out=out)
+        if scale != 1:
+            out *= scale
+
+    def all_finite(self, array: Array) -> bool:
+        return bool(self.xp.isfinite(array.sum())) or bool(self.xp.isfinite(array).all())
+
+    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         if name == "softmax":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpubp.backends._numpy_functions import BACKWARD, FORWARD
 from gpubp.backends._numpy_losses import LOSSES
 from gpubp.backends._numpy_updates import UPDATES
+from gpubp.backends.blas import threads_for
 from gpubp.backends.protocol import Array, Scratch
 from gpubp.random import generator
 
@@ -23,6 +25,7 @@ class NumpyBackend:
 
     name = "cpu"
     device = "CPU"
+    storage = frozenset({"uint8", "float16", "float32", "float64"})
 
     def __init__(self, reason: str = "asked for") -> None:
         self.xp: Any = np
@@ -34,8 +37,22 @@ class NumpyBackend:
     def to_numpy(self, array: Array) -> NDArray[Any]:
         return np.asarray(array)
 
-    def gather(self, array: Array, rows: Array, out: Array) -> None:
-        np.take(array, rows, axis=0, out=out, mode="clip")  # mode="raise" would copy `out`
+    def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
+        same = array.dtype == out.dtype
+        taken = out if same else scratch("gather", out.shape, array.dtype)
+        np.take(array, rows, axis=0, out=taken, mode="clip")  # mode="raise" would copy `taken`
+        if not same:
+            np.copyto(out, taken)
+        if scale != 1:
+            out *= scale
+
+    def all_finite(self, array: Array) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            # one pass without an array of booleans; the sum of finite values may overflow
+            return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
+        return threads_for(multiplications)
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         np.add(z, bias, out=z)

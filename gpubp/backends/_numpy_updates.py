@@ -72,12 +72,11 @@ def adam(
     beta1: float,
     beta2: float,
     epsilon: float,
-    correction1: float,
-    correction2: float,
+    root: float,
     shrink: float,
     scratch: Temporaries,
 ) -> None:
-    """P = shrink p - rate (m / correction1) / (sqrt(v / correction2) + epsilon)."""
+    """P = shrink p - rate m / (root sqrt(v) + epsilon)."""
     size, step = scratch(0), scratch(1)
     np.multiply(g, 1 - beta1, out=step)
     moment1 *= beta1
@@ -86,11 +85,10 @@ def adam(
     size *= 1 - beta2
     moment2 *= beta2
     moment2 += size
-    np.divide(moment2, correction2, out=size)
-    np.sqrt(size, out=size)
+    np.sqrt(moment2, out=size)
+    size *= root
     size += epsilon
-    np.divide(moment1, correction1, out=step)
-    step *= rate
+    np.multiply(moment1, rate, out=step)
     step /= size
     p *= shrink
     p -= step

@@ -55,7 +55,7 @@ _UPDATES = {
     "rmsprop": ("square", "T rate, float64 decay, T epsilon"),
     "adam": (
         "moment1, moment2",
-        "T rate, float64 beta1, float64 beta2, T epsilon, T correction1, T correction2, T shrink",
+        "T rate, float64 beta1, float64 beta2, T epsilon, T root, T shrink",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -51,6 +52,7 @@ class Backend(Protocol):
     device: str  # what a person calls the device
     reason: str  # why this backend was chosen
     xp: Any  # the module, numpy or cupy
+    storage: frozenset[str]  # names of dtypes that `gather` reads, besides the arrays' own
 
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         """Return a C-contiguous array of this backend, copied only when needed."""
@@ -58,8 +60,14 @@ class Backend(Protocol):
     def to_numpy(self, array: Array) -> NDArray[Any]:
         """Return a NumPy array on the host, waiting for the device."""
 
-    def gather(self, array: Array, rows: Array, out: Array) -> None:
-        """Copy the rows of `array` with the given indices into `out`."""
+    def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
+        """Write the rows of `array` with the given indices, times `scale`, into `out`."""
+
+    def all_finite(self, array: Array) -> bool:
+        """Tell whether no number of a floating array is NaN or infinite."""
+
+    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
+        """Return the context for a step whose largest product has so many multiplications."""
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         """Add the bias to z and write y = f(z); z keeps the weighted sum unless it is y itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from gpubp.backends._numpy import NumpyBackend
+from gpubp.backends._compiled import cpu_backend
 from gpubp.backends.protocol import Backend
 from gpubp.errors import BackendUnavailableError, UnknownNameError
 
@@ -37,7 +37,7 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     if name not in NAMES:
         raise UnknownNameError("backend", name, NAMES)
     if name == "cpu":
-        return NumpyBackend()
+        return cpu_backend()
     if name == "gpu":
         return _gpu("asked for")
     return _automatic()
@@ -55,7 +55,7 @@ def available_backends() -> dict[str, str]:
 def _automatic() -> Backend:
     wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower() or "auto"
     if wanted == "cpu":
-        return NumpyBackend(reason=f"{ENVIRONMENT_VARIABLE}=cpu")
+        return cpu_backend(reason=f"{ENVIRONMENT_VARIABLE}=cpu")
     note = ""
     if wanted not in NAMES:
         note = f"{ENVIRONMENT_VARIABLE}={wanted} is unknown (known: {', '.join(NAMES)}); "
@@ -64,7 +64,7 @@ def _automatic() -> Backend:
     try:
         return _gpu(f"{note}a GPU works")
     except BackendUnavailableError as error:
-        return NumpyBackend(reason=f"{note}no GPU: {error}")
+        return cpu_backend(reason=f"{note}no GPU: {error}")
 
 
 def _gpu(reason: str) -> Backend:

@@ -1,0 +1,80 @@
+"""How many threads NumPy's BLAS uses for the products of a step.
+
+A small product is done before a second thread has begun, and what that thread wrote must then be
+fetched from its cache. OpenBLAS takes two threads much earlier than pays here, so small steps run
+with one; the number is put back after each step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from types import TracebackType
+
+import numpy as np
+
+# Multiplications in the largest product of a step from which on more threads pay: 784-128 at
+# batch 32 has 3.2 million and is faster with one, at batch 64 it has 6.4 million and is not.
+WORTH_THREADS = 5_000_000
+
+# OpenBLAS as NumPy's wheels name its functions, and as others do
+_NAMES = (
+    ("scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"),
+    ("scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"),
+    ("openblas_get_num_threads64_", "openblas_set_num_threads64_"),
+    ("openblas_get_num_threads", "openblas_set_num_threads"),
+)
+_MANY_THREADS = nullcontext()
+
+
+class _OneThread:
+    """A context in which BLAS uses one thread; may be entered by several threads at a time."""
+
+    def __init__(self, get: Callable[[], int], set_: Callable[[int], None]) -> None:
+        self._get, self._set = get, set_
+        self._lock = threading.Lock()
+        self._inside = self._before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = self._get()
+                self._set(1)
+            self._inside += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._set(self._before)
+
+
+def threads_for(multiplications: int) -> AbstractContextManager[None]:
+    """Return the context for a step whose largest product has so many multiplications."""
+    return _MANY_THREADS if multiplications >= WORTH_THREADS else _one_thread()
+
+
+@cache
+def _one_thread() -> AbstractContextManager[None]:
+    """Return the context with one thread; one that does nothing where BLAS is not OpenBLAS."""
+    core = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
+    try:
+        # looks a name up in the libraries that NumPy itself was linked with
+        library = ctypes.CDLL(importlib.import_module(f"{core}._multiarray_umath").__file__)
+    except (ImportError, OSError):
+        return _MANY_THREADS
+    for get, set_ in _NAMES:
+        if hasattr(library, get) and hasattr(library, set_):
+            setter = getattr(library, set_)
+            setter.restype = None
+            return _OneThread(getattr(library, get), setter)
+    return _MANY_THREADS

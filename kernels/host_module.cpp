@@ -1,0 +1,376 @@
+// The Python module of the compiled CPU kernels: arrays in by the buffer protocol, checked, then a
+// loop of host_loops.h. Built once for each instruction set (setup.py), under one stable ABI.
+#define PY_SSIZE_T_CLEAN
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
+
+#include <cstring>
+
+#include "host_loops.h"
+#if defined(_MSC_VER) && defined(_M_X64)
+#include <immintrin.h>
+#include <intrin.h>
+#endif
+
+namespace {
+
+using gpubp::int64;
+
+int threads = 1;
+
+typedef PyObject* const* Arguments;
+
+// The arrays of one call, given back when it ends. The first error stays raised.
+class Arrays {
+ public:
+  static const int most = 8;
+
+  ~Arrays() {
+    for (int index = 0; index < count_; ++index) PyBuffer_Release(&views_[index]);
+  }
+
+  bool take(PyObject* object, bool writable) {
+    const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    if (count_ == most || PyObject_GetBuffer(object, &views_[count_], flags) != 0) return false;
+    ++count_;
+    return true;
+  }
+
+  char kind(int index) const {
+    const char* format = views_[index].format;
+    return format && format[0] && !format[1] ? format[0] : '?';
+  }
+  bool is_integer(int index) const {
+    return views_[index].itemsize == 8 && (kind(index) == 'l' || kind(index) == 'q');
+  }
+  int64 size(int index) const { return views_[index].len / views_[index].itemsize; }
+  int64 rows(int index) const { return views_[index].ndim ? views_[index].shape[0] : 1; }
+  int64 columns(int index) const { return views_[index].ndim > 1 ? views_[index].shape[1] : 1; }
+  template <typename T>
+  T* data(int index) const {
+    return static_cast<T*>(views_[index].buf);
+  }
+
+ private:
+  Py_buffer views_[most];
+  int count_ = 0;
+};
+
+PyObject* refuse(const char* reason) {
+  if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, reason);
+  return nullptr;
+}
+
+// Run `loop` for the type of the array; without Python's lock where it may take long.
+template <typename Loop>
+PyObject* run(char kind, int64 elements, Loop loop) {
+  if (kind != 'f' && kind != 'd') return refuse("float32 or float64 arrays are needed");
+  PyThreadState* state = elements < gpubp::WORTH_THREADS ? nullptr : PyEval_SaveThread();
+  if (kind == 'f')
+    loop(float());
+  else
+    loop(double());
+  if (state) PyEval_RestoreThread(state);
+  Py_RETURN_NONE;
+}
+
+// activate_NAME(z, bias, y)
+template <typename Function>
+PyObject* activate(PyObject*, Arguments arguments, Py_ssize_t count) {
+  Arrays a;
+  if (count != 3 || !a.take(arguments[0], true) || !a.take(arguments[1], false) ||
+      !a.take(arguments[2], true))
+    return refuse("(z, bias, y) are needed");
+  const int64 rows = a.rows(0), columns = a.size(1);
+  if (a.kind(0) != a.kind(1) || a.kind(0) != a.kind(2) || a.size(0) != rows * columns ||
+      a.size(2) != a.size(0))
+    return refuse("z, bias and y differ in type or shape");
+  return run(a.kind(0), a.size(0), [&](auto zero) {
+    typedef decltype(zero) T;
+    T *z = a.data<T>(0), *bias = a.data<T>(1), *y = a.data<T>(2);
+    const int64 chunk = std::max<int64>(1, gpubp::ELEMENTS_A_CHUNK / std::max<int64>(columns, 1));
+    gpubp::in_chunks(rows, chunk, a.size(0), threads, [=](int64 first, int64 end) {
+      Function::run(z, bias, y, first, end, columns);
+    });
+  });
+}
+
+// backward_NAME(kept, dy, dz, partial, dbias), partial being (chunks of 64 rows, columns)
+template <typename Derivative>
+PyObject* backward(PyObject*, Arguments arguments, Py_ssize_t count) {
+  Arrays a;
+  if (count != 5 || !a.take(arguments[0], false) || !a.take(arguments[1], false) ||
+      !a.take(arguments[2], true) || !a.take(arguments[3], true) || !a.take(arguments[4], true))
+    return refuse("(kept, dy, dz, partial, dbias) are needed");
+  const int64 rows = a.rows(1), columns = a.columns(1), size = a.size(1);
+  const int64 chunks = (rows + gpubp::ROWS_A_CHUNK - 1) / gpubp::ROWS_A_CHUNK;
+  for (int index = 0; index < 5; ++index)
+    if (a.kind(index) != a.kind(1)) return refuse("kept, dy, dz, partial and dbias differ in type");
+  if (a.size(0) != size || a.size(2) != size || a.size(3) < chunks * columns ||
+      a.size(4) != columns)
+    return refuse("kept, dy, dz, partial and dbias differ in shape");
+  return run(a.kind(1), size, [&](auto zero) {
+    typedef decltype(zero) T;
+    T *kept = a.data<T>(0), *dy = a.data<T>(1), *dz = a.data<T>(2), *partial = a.data<T>(3);
+    gpubp::in_chunks(rows, gpubp::ROWS_A_CHUNK, size, threads, [=](int64 first, int64 end) {
+      T* sums = partial + first / gpubp::ROWS_A_CHUNK * columns;
+      Derivative::run(kept, dy, dz, sums, first, end, columns);
+    });
+    gpubp::add_rows(partial, chunks, columns, a.data<T>(4));
+  });
+}
+
+// loss_NAME(y, expected, dy, row_loss, mean)
+template <typename Loss>
+PyObject* loss(PyObject*, Arguments arguments, Py_ssize_t count) {
+  Arrays a;
+  if (count != 5 || !a.take(arguments[0], false) || !a.take(arguments[1], false) ||
+      !a.take(arguments[2], true) || !a.take(arguments[3], true) || !a.take(arguments[4], true))
+    return refuse("(y, expected, dy, row_loss, mean) are needed");
+  const int64 rows = a.rows(0), columns = a.columns(0), size = a.size(0);
+  const bool fits = Loss::classes ? a.is_integer(1) && a.size(1) == rows
+                                  : a.kind(1) == a.kind(0) && a.size(1) == size;
+  if (!fits || a.kind(2) != a.kind(0) || a.kind(3) != a.kind(0) || a.kind(4) != a.kind(0) ||
+      a.size(2) != size || a.size(3) < rows || a.size(4) != 1)
+    return refuse("y, expected, dy, row_loss and mean differ in type or shape");
+  return run(a.kind(0), size, [&](auto zero) {
+    typedef decltype(zero) T;
+    T *y = a.data<T>(0), *dy = a.data<T>(2), *row_loss = a.data<T>(3);
+    const void* expected = a.data<void>(1);
+    const T scale = T(1) / T(rows);
+    gpubp::in_chunks(rows, gpubp::ROWS_A_CHUNK, size, threads, [=](int64 first, int64 end) {
+      for (int64 row = first; row < end; ++row)
+        row_loss[row] =
+            Loss::row(y + row * columns, expected, dy + row * columns, row, columns, scale);
+    });
+    double sum = 0;
+    for (int64 row = 0; row < rows; ++row) sum += row_loss[row];
+    *a.data<T>(4) = T(sum);
+  });
+}
+
+// update_NAME(gradients, parameters, *state, *scalars)
+template <typename Update>
+PyObject* update(PyObject*, Arguments arguments, Py_ssize_t count) {
+  const int arrays = 2 + Update::states;
+  Arrays a;
+  double scalars[Update::scalars];
+  if (count != arrays + Update::scalars) return refuse("wrong number of arguments");
+  for (int index = 0; index < arrays; ++index) {
+    if (!a.take(arguments[index], index > 0)) return refuse("arrays are needed");
+    if (a.kind(index) != a.kind(0) || a.size(index) != a.size(0))
+      return refuse("gradients, parameters and state differ in type or shape");
+  }
+  for (int index = 0; index < Update::scalars; ++index) {
+    scalars[index] = PyFloat_AsDouble(arguments[arrays + index]);
+    if (PyErr_Occurred()) return nullptr;
+  }
+  return run(a.kind(0), a.size(0), [&](auto zero) {
+    typedef decltype(zero) T;
+    T* of[4] = {a.data<T>(0), a.data<T>(1), Update::states > 0 ? a.data<T>(2) : nullptr,
+                Update::states > 1 ? a.data<T>(3) : nullptr};
+    gpubp::in_chunks(a.size(0), gpubp::ELEMENTS_A_CHUNK, a.size(0), threads,
+                     [=](int64 first, int64 end) {
+                       const gpubp::FlushSubnormals flush;
+                       Update::run(of[0], of[1], of[2], of[3], scalars, first, end);
+                     });
+  });
+}
+
+template <typename T, typename Source>
+void gather_rows(const Arrays& a, T scale) {
+  const Source* source = a.data<Source>(0);
+  const int64* chosen = a.data<int64>(1);
+  T* out = a.data<T>(2);
+  const int64 columns = a.columns(2);
+  const int64 chunk = std::max<int64>(1, gpubp::ELEMENTS_A_CHUNK / std::max<int64>(columns, 1));
+  gpubp::in_chunks(a.rows(2), chunk, a.size(2), threads, [=](int64 first, int64 end) {
+    for (int64 row = first; row < end; ++row)
+      gpubp::convert_row(source + chosen[row] * columns, out + row * columns, columns, scale);
+  });
+}
+
+// gather(source, rows, out, scale): out = source[rows] * scale
+PyObject* gather(PyObject*, Arguments arguments, Py_ssize_t count) {
+  Arrays a;
+  if (count != 4 || !a.take(arguments[0], false) || !a.take(arguments[1], false) ||
+      !a.take(arguments[2], true))
+    return refuse("(source, rows, out, scale) are needed");
+  const double scale = PyFloat_AsDouble(arguments[3]);
+  if (PyErr_Occurred()) return nullptr;
+  if (!a.is_integer(1) || a.size(1) != a.rows(2) || a.columns(0) != a.columns(2))
+    return refuse("source, rows and out differ in type or shape");
+  const int64* chosen = a.data<int64>(1);
+  for (int64 row = 0; row < a.rows(2); ++row)
+    if (chosen[row] < 0 || chosen[row] >= a.rows(0)) {
+      PyErr_SetString(PyExc_IndexError, "a row to gather does not exist");
+      return nullptr;
+    }
+  const char kind = a.kind(0);
+  if (!std::strchr("Befd", kind)) return refuse("the source's type is not known");
+  return run(a.kind(2), a.size(2), [&](auto zero) {
+    typedef decltype(zero) T;
+    if (kind == 'B') gather_rows<T, unsigned char>(a, T(scale));
+    if (kind == 'e') gather_rows<T, gpubp::Half>(a, T(scale));
+    if (kind == 'f') gather_rows<T, float>(a, T(scale));
+    if (kind == 'd') gather_rows<T, double>(a, T(scale));
+  });
+}
+
+// all_finite(x) -> bool
+PyObject* all_finite(PyObject*, Arguments arguments, Py_ssize_t count) {
+  Arrays a;
+  if (count != 1 || !a.take(arguments[0], false)) return refuse("(x) is needed");
+  bool finite = false;
+  PyObject* done = run(a.kind(0), a.size(0), [&](auto zero) {
+    typedef decltype(zero) T;
+    finite = gpubp::all_finite(a.data<T>(0), a.size(0));
+  });
+  if (!done) return nullptr;
+  Py_DECREF(done);
+  return PyBool_FromLong(finite);
+}
+
+PyObject* set_threads(PyObject*, PyObject* number) {
+  const long wanted = PyLong_AsLong(number);
+  if (PyErr_Occurred()) return nullptr;
+  threads = static_cast<int>(std::min<long>(std::max<long>(wanted, 1), 64));
+  Py_RETURN_NONE;
+}
+
+// level() -> the widest instruction set of this processor and operating system
+PyObject* level(PyObject*, PyObject*) {
+  const char* found = "baseline";
+#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found = "avx2";
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    found = "avx512";
+#elif defined(_MSC_VER) && defined(_M_X64)
+  int leaf1[4], leaf7[4];
+  __cpuidex(leaf1, 1, 0);
+  __cpuidex(leaf7, 7, 0);
+  const bool saves = leaf1[2] >> 27 & 1;
+  const unsigned long long state = saves ? _xgetbv(0) : 0;
+  const int wide = 1 << 16 | 1 << 17 | 1 << 30 | static_cast<int>(1u << 31);  // F, DQ, BW, VL
+  if ((state & 0x06) == 0x06 && leaf1[2] >> 12 & 1 && leaf7[1] >> 5 & 1) found = "avx2";
+  if ((state & 0xe6) == 0xe6 && (leaf7[1] & wide) == wide) found = "avx512";
+#endif
+  return PyUnicode_FromString(found);
+}
+
+#define GPUBP_ACTIVATION(name)                                                                   \
+  struct name##_activation {                                                                     \
+    template <typename T>                                                                        \
+    static void run(T* z, const T* bias, T* y, int64 first, int64 end, int64 columns) {          \
+      gpubp::bias_activate(z, bias, y, first, end, columns, [](T x) { return gpubp::name(x); }); \
+    }                                                                                            \
+  };                                                                                             \
+  struct name##_derivative {                                                                     \
+    template <typename T>                                                                        \
+    static void run(const T* kept, const T* dy, T* dz, T* sums, int64 first, int64 end,          \
+                    int64 columns) {                                                             \
+      gpubp::backward_rows(kept, dy, dz, sums, first, end, columns,                              \
+                           [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });       \
+    }                                                                                            \
+  };
+#define GPUBP_ACTIVATIONS(X)                                                                       \
+  X(identity)                                                                                      \
+  X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) \
+      X(softsign) X(hard_sigmoid) X(mish)
+GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
+
+struct softmax_activation {
+  template <typename T>
+  static void run(T* z, const T* bias, T* y, int64 first, int64 end, int64 columns) {
+    for (int64 row = first; row < end; ++row)
+      gpubp::bias_softmax_row(z + row * columns, bias, y + row * columns, columns);
+  }
+};
+
+struct softmax_derivative {
+  template <typename T>
+  static void run(const T* y, const T* dy, T* dz, T* sums, int64 first, int64 end, int64 columns) {
+    for (int64 row = first; row < end; ++row)
+      gpubp::softmax_backward_row(y + row * columns, dy + row * columns, dz + row * columns,
+                                  columns);
+    gpubp::add_rows(dz + first * columns, end - first, columns, sums);
+  }
+};
+
+#define GPUBP_LOSS(name)                                                                       \
+  struct name##_loss {                                                                         \
+    static const bool classes = false;                                                         \
+    template <typename T>                                                                      \
+    static T row(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale) { \
+      const T* values = static_cast<const T*>(expected) + row * columns;                       \
+      return gpubp::name##_row(y, values, dy, columns, scale);                                 \
+    }                                                                                          \
+  };
+#define GPUBP_LOSSES(X) \
+  X(squared_error) X(absolute_error) X(huber) X(binary_cross_entropy) X(cross_entropy)
+GPUBP_LOSSES(GPUBP_LOSS)
+
+struct class_cross_entropy_loss {
+  static const bool classes = true;
+  template <typename T>
+  static T row(const T* z, const void* expected, T* dz, int64 row, int64 columns, T scale) {
+    const int64 chosen = static_cast<const int64*>(expected)[row];
+    return gpubp::class_cross_entropy_row(z, chosen, dz, columns, scale);
+  }
+};
+
+// name, number of state arrays, number of scalars, the call for element i
+#define GPUBP_UPDATE(name, states_, scalars_, ...)                                           \
+  struct name##_update {                                                                     \
+    static const int states = states_, scalars = scalars_;                                   \
+    template <typename T>                                                                    \
+    static void run(const T* g, T* p, T* s, T* t, const double* c, int64 first, int64 end) { \
+      (void)s, (void)t;                                                                      \
+      GPUBP_VECTORIZE                                                                        \
+      for (int64 i = first; i < end; ++i) gpubp::name(g[i], p[i], __VA_ARGS__);              \
+    }                                                                                        \
+  };
+GPUBP_UPDATE(sgd, 0, 1, T(c[0]))
+GPUBP_UPDATE(momentum, 1, 2, s[i], T(c[0]), T(c[1]))
+GPUBP_UPDATE(nesterov, 1, 2, s[i], T(c[0]), T(c[1]))
+GPUBP_UPDATE(rmsprop, 1, 3, s[i], T(c[0]), c[1], T(c[2]))
+GPUBP_UPDATE(adam, 2, 6, s[i], t[i], T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5]))
+#define GPUBP_UPDATES(X) X(sgd) X(momentum) X(nesterov) X(rmsprop) X(adam)
+
+PyCFunction fast(PyObject* (*function)(PyObject*, Arguments, Py_ssize_t)) {
+  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
+}
+
+#define GPUBP_ACTIVATION_METHODS(name)                                            \
+  {"activate_" #name, fast(activate<name##_activation>), METH_FASTCALL, nullptr}, \
+      {"backward_" #name, fast(backward<name##_derivative>), METH_FASTCALL, nullptr},
+#define GPUBP_LOSS_METHOD(name) {"loss_" #name, fast(loss<name##_loss>), METH_FASTCALL, nullptr},
+#define GPUBP_UPDATE_METHOD(name) \
+  {"update_" #name, fast(update<name##_update>), METH_FASTCALL, nullptr},
+
+PyMethodDef methods[] = {
+    GPUBP_ACTIVATIONS(GPUBP_ACTIVATION_METHODS) GPUBP_ACTIVATION_METHODS(softmax)
+        GPUBP_LOSSES(GPUBP_LOSS_METHOD) GPUBP_LOSS_METHOD(class_cross_entropy)
+            GPUBP_UPDATES(GPUBP_UPDATE_METHOD){"gather", fast(gather), METH_FASTCALL, nullptr},
+    {"all_finite", fast(all_finite), METH_FASTCALL, nullptr},
+    {"set_threads", set_threads, METH_O, nullptr},
+    {"level", level, METH_NOARGS, nullptr},
+    {nullptr, nullptr, 0, nullptr},
+};
+
+PyModuleDef definition = {PyModuleDef_HEAD_INIT,
+                          "gpubp.backends._host",
+                          "Compiled kernels of the CPU; see gpubp/backends/_compiled.py.",
+                          -1,
+                          methods,
+                          nullptr,
+                          nullptr,
+                          nullptr,
+                          nullptr};
+
+}  // namespace
+
+#define GPUBP_JOIN(a, b) a##b
+#define GPUBP_INIT(name) GPUBP_JOIN(PyInit_, name)
+PyMODINIT_FUNC GPUBP_INIT(GPUBP_MODULE)(void) { return PyModule_Create(&definition); }
