@@ -22,7 +22,7 @@ INSTRUCTIONS = {
 }
 # No -ffast-math: NaN and infinity must stay visible. These two only let comparisons and square
 # roots become vector instructions.
-UNIX_FLAGS = ["-std=c++14", "-O3", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+UNIX_FLAGS = ["-std=c++14", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
 MSVC_FLAGS = ["/std:c++14", "/O2", "/EHsc"]
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 
@@ -35,19 +35,15 @@ class BuildKernels(build_ext):
         msvc = self.compiler.compiler_type == "msvc"
         own = INSTRUCTIONS[ext.name.rpartition("_")[2]][msvc]
         ext.extra_compile_args = [*(MSVC_FLAGS if msvc else UNIX_FLAGS), *own]
-        together = self.build_temp
-        self.build_temp = str(Path(together, ext.name))  # three modules from one source
         super().build_extension(ext)
-        self.build_temp = together
 
 
 setup(
     ext_modules=[
         Extension(
             f"gpubp.backends._host_{name}",
-            sources=["kernels/host_module.cpp"],
+            sources=[f"kernels/host_{name}.cpp"],
             depends=[str(path) for path in sorted(Path("kernels").glob("*.*h"))],
-            define_macros=[("GPUBP_MODULE", f"_host_{name}")],
             py_limited_api=True,
             optional=True,
         )
@@ -55,5 +51,5 @@ setup(
         if name == "baseline" or IS_X86
     ],
     cmdclass={"build_ext": BuildKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}, "build_ext": {"parallel": True}},
 )

@@ -332,7 +332,9 @@ class Network(LayerStack):
         old, state = self.backend, self._state
         moments = [old.to_numpy(moment) for moment in state.moments]
         self._place(target, old.to_numpy(self.parameters))
-        state.moments = tuple(target.asarray(moment) for moment in moments)
+        state.moments = tuple(target.empty(moment.shape, self.dtype) for moment in moments)
+        for there, moment in zip(state.moments, moments, strict=True):
+            there[...] = target.asarray(moment)
         self._last = None
         return self
 

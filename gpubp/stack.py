@@ -39,23 +39,20 @@ class Buffers:
         Mean loss of the batch.
     """
 
-    def __init__(self, rows: int, layers: Sequence[Dense], xp: Any, dtype: Any) -> None:
-        def per_layer() -> list[Array]:
-            return [xp.empty((rows, layer.outputs), dtype) for layer in layers]
+    def __init__(self, rows: int, layers: Sequence[Dense], backend: Backend, dtype: Any) -> None:
+        def output(layer: Dense) -> Array:
+            return backend.empty((rows, layer.outputs), dtype)
 
         self.rows = rows
-        self.y = per_layer()
+        self.y = [output(layer) for layer in layers]
         last = len(layers) - 1
         self.z = [
-            xp.empty_like(y) if index == last or layer.activation.keeps == "x" else y
+            output(layer) if index == last or layer.activation.keeps == "x" else y
             for index, (layer, y) in enumerate(zip(layers, self.y, strict=True))
         ]
-        self.dropped = [
-            xp.empty_like(y) if layer.dropout else None
-            for layer, y in zip(layers, self.y, strict=True)
-        ]
-        self.delta = per_layer()
-        self.loss = xp.zeros((), dtype)
+        self.dropped = [output(layer) if layer.dropout else None for layer in layers]
+        self.delta = [output(layer) for layer in layers]
+        self.loss = backend.xp.zeros((), dtype)
         self.inputs: list[Array] = [None] * len(layers)
         self.dropout_step: int | None = None
 
@@ -127,8 +124,10 @@ class LayerStack:
     def _place(self, backend: Backend, parameters: Array) -> None:
         """Put the parameters on a backend and lay out everything that hangs on them."""
         self.backend = backend
-        self.parameters = backend.asarray(parameters, self.dtype)
-        self.gradients = backend.xp.zeros_like(self.parameters)
+        self.parameters = backend.empty(parameters.shape, self.dtype)
+        self.parameters[...] = backend.asarray(parameters, self.dtype)
+        self.gradients = backend.empty(parameters.shape, self.dtype)
+        self.gradients.fill(0)
         self.layers = tuple(
             Dense(weight, bias, dweight, dbias, activation, dropout)
             for (weight, bias), (dweight, dbias), activation, dropout in zip(
@@ -155,7 +154,7 @@ class LayerStack:
             largest = max(self._buffers, default=0)
             if rows > largest:
                 self._buffers.clear()
-                found = Buffers(rows, self.layers, self.backend.xp, self.dtype)
+                found = Buffers(rows, self.layers, self.backend, self.dtype)
             else:
                 found = self._buffers[largest].first(rows)
             self._buffers[rows] = found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -44,11 +43,15 @@ class TrainingState:
     updates: int = 0
     moments: tuple[Array, ...] = ()
 
-    def use(self, optimizer: Optimizer, parameters: Array, xp: Any) -> None:
+    def use(self, optimizer: Optimizer, stack: LayerStack) -> None:
         """Start the optimizer's state anew unless it is that of the same kind of optimizer."""
         if self.kernel != optimizer.kernel:
             self.kernel, self.updates = optimizer.kernel, 0
-            self.moments = tuple(xp.zeros_like(parameters) for _ in optimizer.state)
+            self.moments = tuple(
+                stack.backend.empty(stack.parameters.shape, stack.dtype) for _ in optimizer.state
+            )
+            for moment in self.moments:
+                moment.fill(0)
 
 
 def compute_gradients(stack: LayerStack, state: TrainingState, batch: Data, loss: Loss) -> Buffers:
@@ -62,7 +65,7 @@ def compute_gradients(stack: LayerStack, state: TrainingState, batch: Data, loss
 
 def apply_update(stack: LayerStack, state: TrainingState, optimizer: Optimizer) -> None:
     """Do the optimizer's step with the gradients as they are."""
-    state.use(optimizer, stack.parameters, stack.backend.xp)
+    state.use(optimizer, stack)
     state.step += 1
     state.updates += 1
     stack.backend.update(
@@ -90,7 +93,7 @@ class Fit:
         self.stack, self.state, self.batches = stack, state, batches
         self.optimizer, self.loss, self.history = optimizer, loss, history
         self._first_epoch, self._first_step = state.epoch, state.step
-        state.use(optimizer, stack.parameters, stack.backend.xp)
+        state.use(optimizer, stack)
         self._losses = stack.backend.xp.empty(batches.steps, stack.dtype)
         self._good = _Snapshot(stack, state)
         self._pending = _Snapshot(stack, state)

@@ -38,6 +38,9 @@ class CupyBackend:
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         return self.xp.ascontiguousarray(self.xp.asarray(array, dtype=dtype))
 
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return self.xp.empty(shape, dtype)
+
     def to_numpy(self, array: Array) -> NDArray[Any]:
         result: NDArray[Any] = self.xp.asnumpy(array)
         return result

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpubp.backends._numpy_functions import BACKWARD, FORWARD
 from gpubp.backends._numpy_losses import LOSSES
 from gpubp.backends._numpy_updates import UPDATES
+from gpubp.backends.aligned import aligned_empty
 from gpubp.backends.blas import threads_for
 from gpubp.backends.protocol import Array, Scratch
 from gpubp.random import generator
@@ -33,6 +34,9 @@ class NumpyBackend:
 
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         return np.ascontiguousarray(array, dtype=dtype)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return aligned_empty(shape, dtype)
 
     def to_numpy(self, array: Array) -> NDArray[Any]:
         return np.asarray(array)

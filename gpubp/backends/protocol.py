@@ -57,6 +57,9 @@ class Backend(Protocol):
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         """Return a C-contiguous array of this backend, copied only when needed."""
 
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        """Return an array to be kept and computed in, its content undefined."""
+
     def to_numpy(self, array: Array) -> NDArray[Any]:
         """Return a NumPy array on the host, waiting for the device."""
 

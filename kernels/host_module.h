@@ -274,9 +274,10 @@ PyObject* level(PyObject*, PyObject*) {
                            [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });       \
     }                                                                                            \
   };
-#define GPUBP_ACTIVATIONS(X)                                                                       \
-  X(identity)                                                                                      \
-  X(sigmoid) X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) \
+#define GPUBP_ACTIVATIONS(X)                                                            \
+  X(identity)                                                                           \
+  X(sigmoid)                                                                            \
+  X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) \
       X(softsign) X(hard_sigmoid) X(mish)
 GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
 
