@@ -1,18 +1,24 @@
-"""Dense neural networks trained by backpropagation on NumPy or CuPy arrays, chosen at run time."""
+"""Dense neural networks trained by backpropagation on NumPy or CuPy arrays, chosen at run time.
 
-from importlib.metadata import PackageNotFoundError, version
+Names are imported when they are first used: the command must be able to set up its process before
+NumPy is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from gpubp import errors
-from gpubp.backends import available_backends, get_backend
-from gpubp.callbacks import Callback, EarlyStopping, History
-from gpubp.gradient_checking import gradient_check
-from gpubp.network import Network
-from gpubp.optimizers import SGD, Adam, AdamW, RMSProp
 
-try:
-    __version__ = version("gpubp")
-except PackageNotFoundError:  # a source tree that was not installed
-    __version__ = "unknown"
+if TYPE_CHECKING:
+    from gpubp.backends import available_backends, get_backend
+    from gpubp.callbacks import Callback, EarlyStopping, History
+    from gpubp.gradient_checking import gradient_check
+    from gpubp.network import Network
+    from gpubp.optimizers import SGD, Adam, AdamW, RMSProp
+
+    __version__: str
 
 __all__ = [
     "SGD",
@@ -29,3 +35,36 @@ __all__ = [
     "get_backend",
     "gradient_check",
 ]
+
+_MODULES = {
+    "backends": ("available_backends", "get_backend"),
+    "callbacks": ("Callback", "EarlyStopping", "History"),
+    "gradient_checking": ("gradient_check",),
+    "network": ("Network",),
+    "optimizers": ("SGD", "Adam", "AdamW", "RMSProp"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"gpubp.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("gpubp")
+    except PackageNotFoundError:  # a source tree that was not installed
+        return "unknown"

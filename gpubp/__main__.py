@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 
+from gpubp.blas_kernels import use_best_kernels
 from gpubp.errors import GpubpError
 
 
@@ -14,6 +15,7 @@ def main() -> None:
     missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
     if missing:
         _fail(f"the command needs {' and '.join(missing)}: pip install 'gpubp[cli]'")
+    use_best_kernels()  # before the next line imports NumPy
     from gpubp.cli import app
 
     try:

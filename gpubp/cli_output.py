@@ -103,12 +103,17 @@ def facts(found: dict[str, Any]) -> None:
     grid.add_row("because", found["auto_reason"])
     grid.add_row("python", f"{found['python']} on {found['platform']}")
     grid.add_row("processor", f"{found['processor']}, {found['cores']} cores")
+    kernels, reason = found["compiled_kernels"], found["compiled_kernels_reason"]
+    grid.add_row("compiled kernels", kernels or f"none, {reason}")
     for library in found["blas"] or []:
         grid.add_row(
             "BLAS",
             f"{library['library']} {library['version']}, {library['kernels']} kernels,"
             f" {library['threads']} threads",
         )
+    rates = found["products"].items()
+    shown = [f"{rate:.0f} GFLOP/s{' with ' if name else ''}{name}" for name, rate in rates]
+    grid.add_row("products", ", ".join(shown))
     for name, version in found["versions"].items():
         grid.add_row(name, version)
     console = Console(highlight=False, markup=False)

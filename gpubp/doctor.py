@@ -6,10 +6,11 @@ import importlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
+from gpubp import blas_kernels
 from gpubp.backends import available_backends, get_backend
+from gpubp.backends._compiled import host_kernels
 
 PACKAGES = (
     "gpubp",
@@ -20,8 +21,7 @@ PACKAGES = (
     "pyarrow",
     "scikit-learn",
 )
-# OpenBLAS kernel sets that use AVX2 only, on a processor that may have AVX-512
-NARROW_KERNELS = ("haswell", "zen", "sandybridge", "nehalem")
+WORTH_SAYING = 1.1  # how many times faster a product has to be
 
 
 def examine() -> dict[str, Any]:
@@ -31,10 +31,12 @@ def examine() -> dict[str, Any]:
     -------
     dict
         ``backends`` (name -> "" or why it is unavailable), ``auto`` and ``auto_reason``,
-        ``device``, ``versions``, ``processor``, ``blas`` (list of dict), ``advice`` (list of str).
+        ``device``, ``compiled_kernels`` (instruction set, or ""), ``compiled_kernels_reason`` (why
+        there are none), ``versions``, ``processor``, ``blas`` (list of dict), ``products`` (kernel
+        set of OpenBLAS -> GFLOP/s, the first as things are), ``advice`` (list of str).
     """
     chosen = get_backend("auto")
-    blas = _blas()
+    host, level = host_kernels()
     facts: dict[str, Any] = {
         "backends": available_backends(),
         "auto": chosen.name,
@@ -44,25 +46,35 @@ def examine() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
+        "compiled_kernels": level if host else "",
+        "compiled_kernels_reason": "" if host else level,
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
-        "blas": blas,
+        "blas": _blas(),
+        "products": blas_kernels.measure(),
     }
-    return facts | {"advice": advice(facts, _processor_flags())}
+    return facts | {"advice": advice(facts)}
 
 
-def advice(facts: dict[str, Any], flags: set[str]) -> list[str]:
+def advice(facts: dict[str, Any]) -> list[str]:
     """Return what would make this machine faster, one line each."""
     lines = []
     if facts["backends"]["gpu"]:
         lines.append(f"GPU: {facts['backends']['gpu']}")
+    if not facts["compiled_kernels"]:
+        lines.append(
+            f"the compiled CPU kernels are missing, {facts['compiled_kernels_reason']}: with a C++"
+            " compiler (apt install g++, xcode-select --install, or Visual Studio's build tools)"
+            " install gpubp again; plain NumPy takes up to several times as long for a step"
+        )
     if facts["blas"] is None:
         lines.append("pip install threadpoolctl shows which BLAS and kernel set NumPy uses")
-    for library in facts["blas"] or []:
-        narrow = str(library["kernels"]).lower() in NARROW_KERNELS
-        if library["library"] == "openblas" and narrow and "avx512f" in flags:
+    (_, rate), *others = facts["products"].items()
+    for setting, found in others:
+        if found > WORTH_SAYING * rate:
             lines.append(
-                f"OpenBLAS uses its {library['kernels']} kernels and this processor has AVX-512:"
-                " try OPENBLAS_CORETYPE=SkylakeX, set before Python starts"
+                f"{blas_kernels.VARIABLE}={setting}, set before Python starts, takes matrix"
+                f" products from {rate:.0f} to {found:.0f} GFLOP/s (the gpubp command sets it"
+                " itself)"
             )
     return lines
 
@@ -93,18 +105,4 @@ def _version(package: str) -> str:
 
 
 def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _processor_flags() -> set[str]:
-    return set(_cpuinfo("flags").split())
-
-
-def _cpuinfo(field: str) -> str:
-    """Return a field of Linux's /proc/cpuinfo; "" elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    values = (line.partition(":") for line in lines)
-    return next((value.strip() for name, _, value in values if name.strip() == field), "")
+    return blas_kernels.cpuinfo("model name") or platform.processor() or platform.machine()

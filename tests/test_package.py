@@ -14,7 +14,8 @@ def run(code):
 
 def test_import_brings_no_third_party_package_but_numpy():
     code = (
-        "import sys, numpy; before = set(sys.modules); import gpubp;"
+        "import sys, numpy; before = set(sys.modules);"
+        "exec('from gpubp import *');"
         "print(*{name.partition('.')[0] for name in set(sys.modules) - before}"
         " - set(sys.stdlib_module_names))"
     )
