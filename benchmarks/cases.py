@@ -1,0 +1,99 @@
+"""What is measured on the CPU, and the data for it: the same numbers for every peer."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CLASSES = 10
+BATCHES = 4  # different batches that the steps of a case go round
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the results.
+
+    Attributes
+    ----------
+    kind : str
+        "step" (one training step on a given batch, its loss fetched), "epoch" (all rows once, in
+        a new order), "accuracy" (training until the test accuracy is reached) or "predict".
+    sizes : tuple of int
+        Inputs, hidden layers, outputs.
+    batch : int
+        Rows a step, or rows to predict.
+    """
+
+    kind: str
+    sizes: tuple[int, ...]
+    batch: int
+    activation: str = "relu"
+    rows: int = 60_000
+    target: float = 0.975
+    mnist: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name the case in one word."""
+        return f"{self.kind}/{'-'.join(map(str, self.sizes))}/{self.batch}/{self.activation}"
+
+
+SMALL, MIDDLE, LARGE = (784, 128, 10), (784, 512, 512, 10), (1024, 2048, 2048, 2048, 10)
+STEPS = ((SMALL, 32), (SMALL, 256), (MIDDLE, 128), (MIDDLE, 1024), (MIDDLE, 4096), (LARGE, 1024))
+
+
+def cases(mnist: str) -> list[Case]:
+    """Return all cases; that of the time to an accuracy only with a folder of MNIST files."""
+    found = [
+        Case("step", sizes, batch, activation)
+        for activation in ("relu", "tanh", "sigmoid")
+        for sizes, batch in STEPS
+    ]
+    found += [Case("epoch", SMALL, 128), Case("epoch", MIDDLE, 512)]
+    found += [Case("predict", MIDDLE, 60_000)]
+    if mnist:
+        found.append(Case("accuracy", (784, 256, 10), 128, mnist=mnist))
+    return found
+
+
+def step_batches(case: Case) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Return the batches of a step case, float32 inputs and int64 classes."""
+    random = np.random.default_rng(0)
+    return [
+        (
+            random.random((case.batch, case.sizes[0]), dtype=np.float32),
+            random.integers(0, CLASSES, case.batch),
+        )
+        for _ in range(BATCHES)
+    ]
+
+
+def all_rows(case: Case) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return data shaped as MNIST: bytes (rows, inputs), classes (rows,)."""
+    random = np.random.default_rng(0)
+    x = random.integers(0, 256, (case.rows, case.sizes[0]), dtype=np.uint8)
+    return x, random.integers(0, CLASSES, case.rows)
+
+
+def scaled(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return bytes as float32 from 0 to 1."""
+    return x.astype(np.float32) / np.float32(255)
+
+
+def mnist(folder: str) -> tuple[np.ndarray[Any, Any], ...]:
+    """Return training images (60000, 784) and classes, test images and classes, as bytes."""
+    arrays = []
+    for part in ("train", "t10k"):
+        for name, header in (("images-idx3", 16), ("labels-idx1", 8)):
+            with gzip.open(Path(folder, f"{part}-{name}-ubyte.gz")) as file:
+                arrays.append(np.frombuffer(file.read()[header:], np.uint8))
+    return (
+        arrays[0].reshape(-1, 784),
+        arrays[1].astype(np.int64),
+        arrays[2].reshape(-1, 784),
+        arrays[3].astype(np.int64),
+    )

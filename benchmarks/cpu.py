@@ -1,0 +1,196 @@
+"""Compare training on the CPU with PyTorch, JAX and scikit-learn, and with the products alone.
+
+    python benchmarks/cpu.py --peer-python PATH --mnist FOLDER
+
+Every peer runs in a process of its own. In a round each does the work of the case once, one after
+the other, in another order each time; a ratio is the median over the rounds of the ratio within a
+round. Results go to benchmarks/results/cpu-speed.md and .json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cases import Case, cases
+from footprint import footprint
+from report import write_report
+
+from gpubp.blas_kernels import WIDE, has_wide_vectors
+
+HERE = Path(__file__).parent
+OWN = ("gpubp", "gpubp-numpy", "floor")  # run by this Python; the others by --peer-python
+PEERS = (*OWN, "torch", "torch-compile", "jax", "jax-scan", "sklearn")
+WITH_NUMPY_BLAS = (*OWN, "sklearn")
+ACCURACY_PEERS = ("gpubp", "torch", "jax", "jax-scan", "sklearn")
+WARM_UP = 3
+
+
+class Peer:
+    """A worker process; `name` is the peer, with "@default" for NumPy's own choice of kernels."""
+
+    def __init__(self, name: str, options: argparse.Namespace) -> None:
+        self.name = name
+        self.peer, _, blas = name.partition("@")
+        python = sys.executable if self.peer in OWN else options.peer_python
+        self.process = subprocess.Popen(
+            [python, str(HERE / "worker.py"), self.peer],
+            env=environment(self.peer, blas == "default", options.threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+        )
+        self.count = 1
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send a request and return the answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            print(json.dumps(request), file=self.process.stdin)
+            line = self.process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            return {"error": f"the process ended, exit code {self.process.wait()}"}
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def prepare(self, case: Case, seconds: float) -> str:
+        """Lay out a case, warm up, and find how often to repeat it; return what went wrong."""
+        answer = self.ask(prepare=asdict(case))
+        for _ in range(WARM_UP if "error" not in answer else 0):
+            answer = self.ask(run=1)
+            if "error" in answer:
+                break
+            self.count = max(1, round(seconds * answer["done"] / answer["seconds"]))
+        return str(answer.get("error", ""))
+
+    def seconds(self) -> float:
+        """Do one round and return the seconds a repetition."""
+        answer = self.ask(run=self.count)
+        if "error" in answer:
+            raise SystemExit(f"{self.name}: {answer['error']}")
+        return float(answer["seconds"] / answer["done"])
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
+
+def environment(peer: str, default_blas: bool, threads: int) -> dict[str, str]:
+    """Return the environment of a worker."""
+    found = dict(os.environ)
+    for variable in ("OMP", "MKL", "OPENBLAS"):
+        found[f"{variable}_NUM_THREADS"] = str(threads)
+    if peer == "gpubp-numpy":
+        found["GPUBP_HOST_KERNELS"] = "off"
+    if default_blas:
+        found.pop("OPENBLAS_CORETYPE", None)
+    elif peer in WITH_NUMPY_BLAS and has_wide_vectors():
+        found.setdefault("OPENBLAS_CORETYPE", WIDE)  # as the command gpubp does
+    return found
+
+
+def start(options: argparse.Namespace) -> tuple[list[Peer], dict[str, Any]]:
+    """Start the workers; leave out what is not installed and settings that change nothing."""
+    wanted = [name for name in PEERS if name in options.peers]
+    wanted += [f"{name}@default" for name in WITH_NUMPY_BLAS if name in options.peers]
+    peers, versions, missing = [], {}, {}
+    for name in wanted:
+        peer = Peer(name, options)
+        answer = peer.ask(versions=1)
+        if "error" in answer:
+            missing[name] = answer["error"]
+            peer.close()
+        else:
+            versions[name] = answer["versions"]
+            peers.append(peer)
+    same = versions.get("floor", {}).get("blas kernels")
+    same_kernels = same is not None and same == versions.get("floor@default", {}).get(
+        "blas kernels"
+    )
+    if same_kernels:
+        for peer in [peer for peer in peers if peer.name.endswith("@default")]:
+            peer.close()
+            peers.remove(peer)
+    return peers, {"versions": versions, "missing": missing, "same_kernels": same_kernels}
+
+
+def measure(case: Case, peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the seconds of every round of every peer, and why a peer has none."""
+    able, problems = [], {}
+    for peer in peers:
+        problem = peer.prepare(case, options.seconds)
+        if problem:
+            problems[peer.name] = problem
+        else:
+            able.append(peer)
+    rounds: dict[str, list[float]] = {peer.name: [] for peer in able}
+    for number in range(options.rounds):
+        turn = number % max(len(able), 1)
+        for peer in able[turn:] + able[:turn]:
+            rounds[peer.name].append(peer.seconds())
+    return {"rounds": rounds, "problems": problems}
+
+
+def measure_accuracy(case: Case, peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the seconds, epochs and accuracy of runs with different seeds."""
+    runs: dict[str, list[Any]] = {}
+    for seed in range(options.seeds):
+        for peer in peers:
+            if peer.name in ACCURACY_PEERS:
+                peer.ask(prepare=asdict(case))
+                runs.setdefault(peer.name, []).append(peer.ask(train=seed))
+    return {"runs": runs}
+
+
+def main() -> None:
+    """Measure and write the results."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
+    parser.add_argument("--mnist", default="", help="folder of the four MNIST files")
+    parser.add_argument("--cases", default="", help="regular expression on the names of cases")
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.4, help="of one round of one peer")
+    parser.add_argument("--seeds", type=int, default=3, help="runs to the accuracy")
+    parser.add_argument("--threads", type=int, default=cores)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    result: dict[str, Any] = {
+        "command": shlex.join(["python", *sys.argv]),
+        "threads": options.threads,
+        "cases": {},
+    }
+    peers, about = start(options)
+    result |= about
+    for case in cases(options.mnist):
+        if not re.search(options.cases, case.name):
+            continue
+        print(case.name, file=sys.stderr, flush=True)
+        how = measure_accuracy if case.kind == "accuracy" else measure
+        result["cases"][case.name] = {"case": asdict(case), **how(case, peers, options)}
+        write_report(result, options.out)
+    for peer in peers:
+        peer.close()
+    if not options.cases:
+        result["footprint"] = footprint(options.peer_python)
+    print(write_report(result, options.out))
+
+
+if __name__ == "__main__":
+    main()

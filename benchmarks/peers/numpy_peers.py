@@ -1,0 +1,137 @@
+"""gpubp itself, and the floor: the matrix products of a step alone."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from cases import Case, all_rows, mnist, scaled, step_batches
+
+import gpubp
+from gpubp.backends._compiled import host_kernels
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that matter, and the kernels in use."""
+    found = {
+        "gpubp": gpubp.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    found["compiled kernels"] = host_kernels()[1]
+    try:
+        import threadpoolctl
+
+        for library in threadpoolctl.threadpool_info():
+            if library["user_api"] == "blas":
+                found["blas"] = f"{library['internal_api']} {library['version']}"
+                found["blas kernels"] = str(library.get("architecture"))
+    except ImportError:
+        pass
+    return found
+
+
+class Gpubp:
+    """The library as a user calls it."""
+
+    def network(self, case: Case, seed: int = 0, **settings: Any) -> gpubp.Network:
+        """Return a new network for a case."""
+        return gpubp.Network(
+            case.sizes, case.activation, "softmax", backend="cpu", seed=seed, **settings
+        )
+
+    def step(self, case: Case) -> Callable[[int], int]:
+        """Train on given batches."""
+        net, batches, optimizer = self.network(case), step_batches(case), gpubp.Adam(1e-3)
+
+        def repeat(count: int) -> int:
+            for index in range(count):
+                net.train_step(*batches[index % len(batches)], optimizer=optimizer)
+            return count
+
+        return repeat
+
+    def epoch(self, case: Case) -> Callable[[int], int]:
+        """Train on all rows, kept as bytes."""
+        net, (x, y) = self.network(case, input_scale=1 / 255), all_rows(case)
+
+        def repeat(count: int) -> int:
+            net.fit(x, y, optimizer=gpubp.Adam(1e-3), epochs=count, batch_size=case.batch)
+            return count
+
+        return repeat
+
+    def predict(self, case: Case) -> Callable[[int], int]:
+        """Predict all rows."""
+        net, x = self.network(case), scaled(all_rows(case)[0])
+
+        def repeat(count: int) -> int:
+            for _ in range(count):
+                net.predict(x)
+            return count
+
+        return repeat
+
+    def trainer(self, case: Case, seed: int) -> tuple[Callable[[], object], Callable[[], float]]:
+        """Train on MNIST."""
+        x, y, x_test, y_test = mnist(case.mnist)
+        net = self.network(case, seed, input_scale=1 / 255)
+
+        def epoch() -> object:
+            return net.fit(x, y, optimizer=gpubp.Adam(1e-3), epochs=1, batch_size=case.batch)
+
+        return epoch, lambda: net.evaluate(x_test, y_test)["accuracy"]
+
+
+class Floor:
+    """The products of the step, in NumPy's BLAS, into arrays that are there already."""
+
+    def step(self, case: Case) -> Callable[[int], int]:
+        """Return the products of one training step."""
+        random = np.random.default_rng(0)
+
+        def matrix(rows: int, columns: int) -> np.ndarray[Any, Any]:
+            return random.random((rows, columns), dtype=np.float32)
+
+        weights = [matrix(*shape) for shape in zip(case.sizes, case.sizes[1:], strict=False)]
+        gradients = [np.empty_like(weight) for weight in weights]
+        values = [matrix(case.batch, size) for size in case.sizes]
+        deltas = [matrix(case.batch, size) for size in case.sizes]
+        out = [np.empty_like(value) for value in values]
+
+        def repeat(count: int) -> int:
+            for _ in range(count):
+                for index, weight in enumerate(weights):
+                    np.dot(values[index], weight, out=out[index + 1])
+                for index in reversed(range(len(weights))):
+                    np.dot(values[index].T, deltas[index + 1], out=gradients[index])
+                    if index:
+                        np.dot(deltas[index + 1], weights[index].T, out=out[index])
+            return count
+
+        return repeat
+
+    def predict(self, case: Case) -> Callable[[int], int]:
+        """Return the products of a forward pass over all rows, in chunks of 1024."""
+        chunk = Case("step", case.sizes, 1024)
+        random = np.random.default_rng(0)
+        weights = [
+            random.random(shape, dtype=np.float32)
+            for shape in zip(case.sizes, case.sizes[1:], strict=False)
+        ]
+        values = [random.random((chunk.batch, size), dtype=np.float32) for size in case.sizes]
+
+        def repeat(count: int) -> int:
+            for _ in range(count * -(-case.batch // chunk.batch)):
+                for index, weight in enumerate(weights):
+                    np.dot(values[index], weight, out=values[index + 1])
+            return count
+
+        for value in values:
+            value *= 1e-3  # repeated products must not overflow
+        return repeat
+
+
+PEERS: dict[str, type] = {"gpubp": Gpubp, "gpubp-numpy": Gpubp, "floor": Floor}

@@ -1,0 +1,150 @@
+"""PyTorch: eager, and with forward and loss compiled."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from cases import Case, all_rows, mnist, scaled, step_batches
+
+ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
+CHUNK = 1024
+
+
+def versions() -> dict[str, str]:
+    """Return the version."""
+    return {"torch": torch.__version__}
+
+
+class Torch:
+    """Layers in a Sequential, Adam in the faster of its two forms."""
+
+    compiled = False
+
+    def __init__(self) -> None:
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+    def network(self, case: Case, seed: int = 0) -> torch.nn.Module:
+        """Return a new network for a case."""
+        torch.manual_seed(seed)
+        layers: list[torch.nn.Module] = []
+        for inputs, outputs in zip(case.sizes, case.sizes[1:], strict=False):
+            layers += [torch.nn.Linear(inputs, outputs), ACTIVATIONS[case.activation]()]
+        return torch.nn.Sequential(*layers[:-1])
+
+    def stepper(self, case: Case, seed: int = 0) -> tuple[Any, torch.nn.Module]:
+        """Return a function that trains on one batch, and the network."""
+        net = self.network(case, seed)
+
+        def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.cross_entropy(net(x), y)
+
+        loss_function = torch.compile(loss_of) if self.compiled else loss_of
+
+        def stepper(form: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+            optimizer = torch.optim.Adam(net.parameters(), 1e-3, **{form: True})
+
+            def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+                optimizer.zero_grad(set_to_none=True)
+                loss = loss_function(x, y)
+                loss.backward()
+                optimizer.step()
+                return loss
+
+            return step
+
+        x, y = torch.rand(case.batch, case.sizes[0]), torch.zeros(case.batch, dtype=torch.int64)
+        forms = {form: stepper(form) for form in ("fused", "foreach")}
+        taken = {form: _best(step, x, y) for form, step in forms.items()}
+        net.load_state_dict(self.network(case, seed).state_dict())  # as before the trial
+        return stepper(min(taken, key=taken.__getitem__)), net
+
+    def step(self, case: Case) -> Callable[[int], int]:
+        """Train on given batches."""
+        step, _ = self.stepper(case)
+        batches = [tuple(map(torch.from_numpy, batch)) for batch in step_batches(case)]
+
+        def repeat(count: int) -> int:
+            for index in range(count):
+                step(*batches[index % len(batches)]).item()
+            return count
+
+        return repeat
+
+    def epoch(self, case: Case) -> Callable[[int], int]:
+        """Train on all rows."""
+        step, _ = self.stepper(case)
+        x, y = all_rows(case)
+        return _epochs(step, torch.from_numpy(scaled(x)), torch.from_numpy(y), case.batch)
+
+    def predict(self, case: Case) -> Callable[[int], int]:
+        """Predict all rows, at once or in chunks, whichever is faster."""
+        net: Any = self.network(case).eval()
+        x = torch.from_numpy(scaled(all_rows(case)[0]))
+
+        def at_once() -> None:
+            torch.softmax(net(x), 1)
+
+        def in_chunks() -> None:
+            torch.cat([torch.softmax(net(part), 1) for part in x.split(CHUNK)])
+
+        with torch.inference_mode():
+            best = min((at_once, in_chunks), key=_best)
+
+        @torch.inference_mode()
+        def repeat(count: int) -> int:
+            for _ in range(count):
+                best()
+            return count
+
+        return repeat
+
+    def trainer(self, case: Case, seed: int) -> tuple[Callable[[], object], Callable[[], float]]:
+        """Train on MNIST."""
+        x, y, x_test, y_test = mnist(case.mnist)
+        step, net = self.stepper(case, seed)
+        repeat = _epochs(step, torch.from_numpy(scaled(x)), torch.from_numpy(y), case.batch)
+        test = torch.from_numpy(scaled(x_test))
+
+        def accuracy() -> float:
+            with torch.inference_mode():
+                return float((net(test).argmax(1).numpy() == y_test).mean())
+
+        return lambda: repeat(1), accuracy
+
+
+class TorchCompiled(Torch):
+    """Forward pass, loss and their gradient compiled."""
+
+    compiled = True
+
+
+def _epochs(step: Any, x: torch.Tensor, y: torch.Tensor, batch: int) -> Callable[[int], int]:
+    def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for rows in torch.randperm(len(x)).split(batch):
+            yield x[rows], y[rows]
+
+    def repeat(count: int) -> int:
+        for _ in range(count):
+            loss = torch.zeros(())
+            for x_batch, y_batch in batches():
+                loss += step(x_batch, y_batch).detach()
+            loss.item()
+        return count
+
+    return repeat
+
+
+def _best(function: Callable[..., object], *arguments: Any) -> float:
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        function(*arguments)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+PEERS = {"torch": Torch, "torch-compile": TorchCompiled}

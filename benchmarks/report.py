@@ -1,0 +1,231 @@
+"""Medians and ratios of the rounds, as Markdown for people and JSON with every number."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+TORCH, JAX = ("torch", "torch-compile"), ("jax", "jax-scan")
+
+
+def write_report(result: dict[str, Any], folder: Path) -> str:
+    """Write cpu-speed.json and cpu-speed.md into the folder and return the Markdown."""
+    text = markdown(result)
+    for name, content in (("cpu-speed.json", json.dumps(result, indent=1)), ("cpu-speed.md", text)):
+        (folder / name).write_text(content + "\n", encoding="utf-8")
+    return text
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Return the report."""
+    of_kind: dict[str, list[dict[str, Any]]] = {}
+    for found in result["cases"].values():
+        of_kind.setdefault(found["case"]["kind"], []).append(found)
+    parts = [_header(result)]
+    steps = of_kind.get("step", [])
+    if steps:
+        parts.append("## Training steps, BLAS as the command sets it\n\n" + _steps(steps, "", 2.0))
+        if result["same_kernels"]:
+            parts.append(
+                "NumPy's OpenBLAS chooses the same kernels by itself on this processor, so this is"
+                " also the table for NumPy's default BLAS."
+            )
+        else:
+            parts.append(
+                "## Training steps, NumPy's default BLAS\n\n" + _steps(steps, "@default", 1.5)
+            )
+        parts.append("## Without the compiled kernels\n\n" + _plain(steps))
+    for kind, title in (("epoch", "An epoch of 60,000 x 784"), ("predict", "Prediction")):
+        if kind in of_kind:
+            parts.append(f"## {title}\n\n" + _steps(of_kind[kind], "", None))
+    if "accuracy" in of_kind:
+        parts.append(_accuracy(of_kind["accuracy"][0]))
+    if "footprint" in result:
+        parts.append("## Before training\n\n" + _footprint(result["footprint"]))
+    problems = [
+        f"- {name}, {peer}: {problem}"
+        for name, found in result["cases"].items()
+        for peer, problem in found.get("problems", {}).items()
+    ] + [f"- {peer} is missing: {reason}" for peer, reason in result["missing"].items()]
+    if problems:
+        parts.append("## What could not be measured\n\n" + "\n".join(problems))
+    return "\n\n".join(parts)
+
+
+def _header(result: dict[str, Any]) -> str:
+    versions: dict[str, str] = {}
+    for found in result["versions"].values():
+        versions |= found
+    about = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"# Speed on the CPU\n\n{datetime.date.today().isoformat()}, {_processor()},"
+        f" {os.cpu_count()} cores, {result['threads']} threads, {platform.system()}. {about}.\n\n"
+        f"    {result['command']}\n\n"
+        "Milliseconds are medians over the rounds. A ratio is the time of another library's best"
+        " mode over that of gpubp, the median of the ratios within a round; above 1 gpubp is"
+        ' faster. "floor" is the step\'s matrix products alone in the same BLAS.'
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    return f"{fields.get('model name')} (family {fields.get('cpu family')})"
+
+
+def _ratio(rounds: dict[str, list[float]], other: str, own: str) -> float | None:
+    if other not in rounds or own not in rounds:
+        return None
+    return statistics.median(a / b for a, b in zip(rounds[other], rounds[own], strict=True))
+
+
+def _median(rounds: dict[str, list[float]], name: str) -> float | None:
+    return statistics.median(rounds[name]) if name in rounds else None
+
+
+def _fastest(rounds: dict[str, list[float]], names: tuple[str, ...]) -> str:
+    found = [name for name in names if name in rounds]
+    return min(found, key=lambda name: statistics.median(rounds[name])) if found else ""
+
+
+def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> str:
+    head = ["network", "batch", "activation", "gpubp ms", "floor ms", "gpubp / floor"]
+    head += ["PyTorch ms", "ratio", "JAX ms", "ratio", "scikit-learn ms", "ratio", "short of"]
+    rows = []
+    for found in cases:
+        case, rounds = found["case"], found["rounds"]
+        own, sklearn = f"gpubp{blas}", f"sklearn{blas}"
+        torch, jax = _fastest(rounds, TORCH), _fastest(rounds, JAX)
+        over_floor = _ratio(rounds, own, f"floor{blas}")
+        ratios = {name: _ratio(rounds, name, own) for name in (torch, jax, sklearn)}
+        goals = _goals(case, torch_goal, ratios[torch], ratios[jax], ratios[sklearn], over_floor)
+        rows.append(
+            [
+                "-".join(map(str, case["sizes"])),
+                str(case["batch"]),
+                case["activation"],
+                _ms(_median(rounds, own)),
+                _ms(_median(rounds, f"floor{blas}")),
+                _number(over_floor),
+                f"{_ms(_median(rounds, torch))}{' (compiled)' if 'compile' in torch else ''}",
+                _number(ratios[torch]),
+                f"{_ms(_median(rounds, jax))}{' (scan)' if 'scan' in jax else ''}",
+                _number(ratios[jax]),
+                _ms(_median(rounds, sklearn)),
+                _number(ratios[sklearn]),
+                ", ".join(goals),
+            ]
+        )
+    return _table(head, rows)
+
+
+def _goals(
+    case: dict[str, Any],
+    torch_goal: float | None,
+    torch: float | None,
+    jax: float | None,
+    sklearn: float | None,
+    over_floor: float | None,
+) -> list[str]:
+    """Name the goals that a row does not reach."""
+    if torch_goal is None:
+        return []
+    small = list(case["sizes"]) == [784, 128, 10]
+    wanted = [("PyTorch", torch, torch_goal), ("JAX", jax, 1.5 if small else 1.1)]
+    wanted.append(("scikit-learn", sklearn, 3.0))
+    short = [f"{name} {goal}" for name, ratio, goal in wanted if ratio is not None and ratio < goal]
+    if case["sizes"][0] >= 1024 and over_floor is not None and over_floor > 1.10:
+        short.append("floor 1.10")
+    return short
+
+
+def _plain(cases: list[dict[str, Any]]) -> str:
+    head = [
+        "network",
+        "batch",
+        "activation",
+        "plain NumPy ms",
+        "/ compiled",
+        "PyTorch / plain NumPy",
+    ]
+    rows = []
+    for found in cases:
+        case, rounds = found["case"], found["rounds"]
+        rows.append(
+            [
+                "-".join(map(str, case["sizes"])),
+                str(case["batch"]),
+                case["activation"],
+                _ms(_median(rounds, "gpubp-numpy")),
+                _number(_ratio(rounds, "gpubp-numpy", "gpubp")),
+                _number(_ratio(rounds, _fastest(rounds, TORCH), "gpubp-numpy")),
+            ]
+        )
+    return _table(head, rows)
+
+
+def _accuracy(found: dict[str, Any]) -> str:
+    case = found["case"]
+    rows = []
+    for peer, runs in found["runs"].items():
+        good = [run for run in runs if "error" not in run]
+        if good:
+            rows.append(
+                [
+                    peer,
+                    f"{statistics.median(run['seconds'] for run in good):.2f}",
+                    f"{statistics.median(run['epochs'] for run in good):g}",
+                    f"{statistics.median(run['accuracy'] for run in good):.4f}",
+                    str(len(good)),
+                ]
+            )
+        else:
+            rows.append([peer, runs[0]["error"], "", "", "0"])
+    sizes = "-".join(map(str, case["sizes"]))
+    return (
+        f"## MNIST to a test accuracy of {case['target']}\n\n{sizes} {case['activation']}, batch"
+        f" {case['batch']}, Adam; time of training alone, compilation included, medians over seeds."
+        "\n\n" + _table(["library", "seconds", "epochs", "accuracy", "runs"], rows)
+    )
+
+
+def _footprint(found: dict[str, Any]) -> str:
+    rows = [
+        [
+            name,
+            "" if costs["import_seconds"] is None else f"{costs['import_seconds'] * 1000:.0f}",
+            "" if costs["installed_bytes"] is None else f"{costs['installed_bytes'] / 1e6:.0f}",
+            "" if costs["memory_bytes"] is None else f"{costs['memory_bytes'] / 1e6:.1f}",
+            ""
+            if costs["memory_bytes"] is None
+            else f"{costs['memory_bytes'] / costs['parameter_bytes']:.1f}",
+        ]
+        for name, costs in found.items()
+    ]
+    head = ["library", "import ms", "installed MB, with what it requires"]
+    head += ["training adds MB", "times the parameters"]
+    return _table(head, rows) + (
+        "\n\nImport: median over that of `python -c pass`. Memory: growth of the peak resident set"
+        " by training 784-512-512-10 at batch 1024 for 20 steps, after a small network's."
+    )
+
+
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.3g}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

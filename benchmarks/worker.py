@@ -1,0 +1,97 @@
+"""One peer in its own process: takes lines of JSON on standard input, answers each with one.
+
+    {"prepare": {...a case...}}          -> {}
+    {"run": 20}                          -> {"seconds": 0.1, "done": 20}
+    {"train": 3}                         -> {"seconds": 9.1, "epochs": 4, "accuracy": 0.976}
+    {"versions": 1}                      -> {"versions": {...}}
+
+An answer {"error": "..."} says why there is none.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from cases import Case
+
+MOST_EPOCHS = 30
+MODULES = {
+    "gpubp": "numpy_peers",
+    "gpubp-numpy": "numpy_peers",
+    "floor": "numpy_peers",
+    "torch": "torch_peer",
+    "torch-compile": "torch_peer",
+    "jax": "jax_peer",
+    "jax-scan": "jax_peer",
+    "sklearn": "sklearn_peer",
+}
+
+
+class Worker:
+    """What is prepared, and the peer that prepared it."""
+
+    def __init__(self, name: str) -> None:
+        module = importlib.import_module(f"peers.{MODULES[name]}")
+        self.peer = module.PEERS[name]()
+        self.versions: dict[str, str] = module.versions()
+        self.case: Case | None = None
+        self.repeat: Any = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do what is asked."""
+        if "versions" in request:
+            return {"versions": self.versions}
+        if "prepare" in request:
+            self.repeat = None
+            gc.collect()
+            settings = request["prepare"]
+            self.case = Case(**(settings | {"sizes": tuple(settings["sizes"])}))
+            if self.case.kind != "accuracy":
+                self.repeat = getattr(self.peer, self.case.kind)(self.case)
+            return {}
+        if "run" in request:
+            start = time.perf_counter()
+            done = self.repeat(request["run"])
+            return {"seconds": time.perf_counter() - start, "done": done}
+        return self.train(request["train"])
+
+    def train(self, seed: int) -> dict[str, Any]:
+        """Train until the accuracy is reached; what is not training is not timed."""
+        assert self.case is not None
+        epoch, accuracy = self.peer.trainer(self.case, seed)
+        seconds = 0.0
+        for epochs in range(1, MOST_EPOCHS + 1):
+            start = time.perf_counter()
+            epoch()
+            seconds += time.perf_counter() - start
+            reached = accuracy()
+            if reached >= self.case.target:
+                return {"seconds": seconds, "epochs": epochs, "accuracy": reached}
+        return {"error": f"accuracy {reached:.4f} after {MOST_EPOCHS} epochs"}
+
+
+def main() -> None:
+    """Answer until standard input ends; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        worker: Worker | None = Worker(sys.argv[1])
+        problem = ""
+    except Exception as error:
+        worker, problem = None, f"{type(error).__name__}: {error}"
+    for line in sys.stdin:
+        try:
+            answer = worker.answer(json.loads(line)) if worker else {"error": problem}
+        except Exception as error:
+            answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+        print(json.dumps(answer), file=answers)
+
+
+if __name__ == "__main__":
+    main()
