@@ -23,8 +23,7 @@ from gpubp.trace import Trace, trace
 from gpubp.training import (
     Fit,
     TrainingState,
-    apply_update,
-    compute_gradients,
+    do_step,
     first_non_finite,
 )
 
@@ -149,8 +148,8 @@ class Network(LayerStack):
         self._last = None
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
             batch = Data(self.read_rows(data.x), data.expected)
-            with self.threads_for(len(batch)):
-                value = float(compute_gradients(self, self._state, batch, chosen).loss)
+            step = do_step(self, self._state, batch, chosen, get_optimizer(optimizer), guarded=True)
+            value = float(step.loss)
             if not math.isfinite(value):
                 buffers = self.run_forward(batch.x, dropout_step=self._state.step)
                 where = first_non_finite(self, buffers)
@@ -159,7 +158,6 @@ class Network(LayerStack):
                     self._state.step + 1,
                     where,
                 )
-            apply_update(self, self._state, get_optimizer(optimizer))
         return value
 
     def fit(

@@ -55,6 +55,11 @@ class Buffers:
         self.loss = backend.xp.zeros((), dtype)
         self.inputs: list[Array] = [None] * len(layers)
         self.dropout_step: int | None = None
+        self.plans: dict[tuple[str, str], Any] = {}  # see gpubp.training.whole_step
+
+    def kept(self, index: int, layer: Dense) -> Array:
+        """Return what a layer's derivative is computed from: its weighted sum or its output."""
+        return self.z[index] if layer.activation.keeps == "x" else self.y[index]
 
     def first(self, rows: int) -> Buffers:
         """Return views of the first rows of every array."""
@@ -69,6 +74,7 @@ class Buffers:
         views.loss = self.loss
         views.inputs = [None] * len(self.inputs)
         views.dropout_step = None
+        views.plans = {}
         return views
 
 
@@ -227,7 +233,7 @@ class LayerStack:
             layer, delta = self.layers[index], buffers.delta[index]
             last = index == len(self.layers) - 1
             name = "identity" if last and from_logits else layer.activation.name
-            kept = buffers.z[index] if layer.activation.keeps == "x" else buffers.y[index]
+            kept = buffers.kept(index, layer)
             dbias = layer.dbias if gradients else self.scratch("dbias", delta.shape[1:], self.dtype)
             self.backend.activate_backward(name, kept, delta, delta, dbias, self.scratch)
             if gradients:

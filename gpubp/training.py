@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,11 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gpubp.backends import Array
+from gpubp.backends.protocol import WholeStep
 from gpubp.callbacks import Callback, History
 from gpubp.data import Batches, Data
 from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate
-from gpubp.losses import Loss
+from gpubp.losses import Loss, kernel_name
 from gpubp.optimizers import Optimizer
 from gpubp.stack import Buffers, LayerStack
 
@@ -76,6 +78,68 @@ def apply_update(stack: LayerStack, state: TrainingState, optimizer: Optimizer) 
         optimizer.scalars(state.updates),
         stack.scratch,
     )
+
+
+def do_step(
+    stack: LayerStack,
+    state: TrainingState,
+    batch: Data,
+    loss: Loss,
+    optimizer: Optimizer,
+    guarded: bool = False,
+) -> Buffers:
+    """Do one step on a loaded batch, in one call where the backend has one for it.
+
+    A `guarded` step waits for the loss and, when it is not finite, changes nothing.
+    """
+    state.use(optimizer, stack)
+    buffers = stack.buffers(len(batch))
+    step = whole_step(stack, state, buffers, kernel_name(loss, batch.expected), loss)
+    if step is None:
+        with stack.threads_for(len(batch)):
+            compute_gradients(stack, state, batch, loss)
+        if not guarded or math.isfinite(buffers.loss):
+            apply_update(stack, state, optimizer)
+        return buffers
+    buffers.inputs[0] = batch.x
+    state.step += 1
+    state.updates += 1
+    step(batch.x, batch.expected, optimizer.scalars(state.updates))
+    if guarded and not math.isfinite(buffers.loss):
+        state.step -= 1
+        state.updates -= 1
+    return buffers
+
+
+def whole_step(
+    stack: LayerStack, state: TrainingState, buffers: Buffers, kernel: str, loss: Loss
+) -> WholeStep | None:
+    """Return the backend's whole step for these buffers, planned on the first call."""
+    step: WholeStep | None
+    moments, step = buffers.plans.get((kernel, state.kernel), (None, None))
+    if moments is not state.moments:
+        on_logits = bool(loss.logits_of)
+        row_wise = stack.output.name == "softmax" and not on_logits
+        if row_wise or any(layer.dropout for layer in stack.layers):
+            step = None
+        else:
+            step = stack.backend.plan_step(
+                [
+                    (
+                        *(layer.weight, layer.bias, layer.dweight, layer.dbias),
+                        *(buffers.z[index], buffers.y[index], buffers.delta[index]),
+                        *(buffers.kept(index, layer), layer.activation.name),
+                    )
+                    for index, layer in enumerate(stack.layers)
+                ],
+                kernel,
+                on_logits,
+                state.kernel,
+                (stack.parameters, stack.gradients, *state.moments),
+                buffers.loss,
+            )
+        buffers.plans[kernel, state.kernel] = state.moments, step
+    return step
 
 
 class Fit:
@@ -161,10 +225,7 @@ class Fit:
 
     def _step(self, epoch: int, index: int) -> Buffers:
         batch = self.batches.batch(epoch, index)
-        with self.stack.threads_for(len(batch)):
-            buffers = compute_gradients(self.stack, self.state, batch, self.loss)
-        apply_update(self.stack, self.state, self.optimizer)
-        return buffers
+        return do_step(self.stack, self.state, batch, self.loss, self.optimizer)
 
     def _look(self, start: int, stop: int) -> None:
         """Look at the losses of steps start to stop of this epoch; go back if one is not finite."""

@@ -1,17 +1,17 @@
 // The loops of the CPU around the functions of the kernels: chunks of rows or of elements, given to
-// worker threads where there is enough to do. No result depends on the number of threads: a chunk
-// is always the same rows, and sums over chunks are added in their order.
+// a team of threads where there is enough to do. No result depends on the number of threads: a
+// chunk is always the same rows, and sums over chunks are added in their order.
 #pragma once
 #define GPUBP_VECTOR_MATH
 #include <algorithm>
+#include <atomic>
 
 #include "activations.cuh"
 #include "flush_subnormals.h"
 #include "layers.cuh"
 #include "losses.cuh"
-#include "random.cuh"
+#include "team.h"
 #include "updates.cuh"
-#include "worker_threads.h"
 
 // The arrays of a loop are different ones, or one and the same from its first element on.
 #if defined(__clang__)
@@ -34,20 +34,21 @@ const int64 WORTH_THREADS = 131072;    // elements; below, waking a thread costs
 template <typename Work>
 void in_chunks(int64 size, int64 chunk, int64 elements, int threads, Work work) {
   const int64 count = (size + chunk - 1) / chunk;
-  const auto one = [=](int64 index) { work(index * chunk, std::min(size, (index + 1) * chunk)); };
-  if (elements < WORTH_THREADS || threads < 2) {
-    for (int64 index = 0; index < count; ++index) one(index);
-  } else {
-    worker_threads().run(count, threads, one);
-  }
+  std::atomic<int64> next(0);
+  const auto take = [&](int) {
+    for (int64 index = next++; index < count; index = next++)
+      work(index * chunk, std::min(size, (index + 1) * chunk));
+  };
+  const bool alone = elements < WORTH_THREADS || threads < 2;
+  if (alone || !team().run(threads, false, take)) take(0);
 }
 
-// z += bias; y = f(z), where y may be z.
+// z += bias; y = f(z), where y may be z. A row of `columns` is part of one of `stride`.
 template <typename T, typename Function>
-void bias_activate(T* z, const T* bias, T* y, int64 first, int64 end, int64 columns, Function f) {
-  for (int64 row = first; row < end; ++row) {
-    T* z_row = z + row * columns;
-    T* y_row = y + row * columns;
+void bias_activate(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride, Function f) {
+  for (int64 row = 0; row < rows; ++row) {
+    T* z_row = z + row * stride;
+    T* y_row = y + row * stride;
     if (z == y) {
       GPUBP_VECTORIZE
       for (int64 j = 0; j < columns; ++j) y_row[j] = f(y_row[j] + bias[j]);
@@ -64,13 +65,13 @@ void bias_activate(T* z, const T* bias, T* y, int64 first, int64 end, int64 colu
 
 // dz = f'(kept) * dy, where dz may be dy, and the sum of dz over the rows.
 template <typename T, typename Derivative>
-void backward_rows(const T* kept, const T* dy, T* dz, T* sums, int64 first, int64 end,
-                   int64 columns, Derivative derivative) {
+void backward_rows(const T* kept, const T* dy, T* dz, T* sums, int64 rows, int64 columns,
+                   int64 stride, Derivative derivative) {
   std::fill(sums, sums + columns, T(0));
-  for (int64 row = first; row < end; ++row) {
-    const T* kept_row = kept + row * columns;
-    const T* dy_row = dy + row * columns;
-    T* dz_row = dz + row * columns;
+  for (int64 row = 0; row < rows; ++row) {
+    const T* kept_row = kept + row * stride;
+    const T* dy_row = dy + row * stride;
+    T* dz_row = dz + row * stride;
     GPUBP_VECTORIZE
     for (int64 j = 0; j < columns; ++j) {
       const T value = derivative(kept_row[j], kept_row[j], dy_row[j]);
@@ -82,10 +83,10 @@ void backward_rows(const T* kept, const T* dy, T* dz, T* sums, int64 first, int6
 
 // total = the sum of the rows of `parts`
 template <typename T>
-void add_rows(const T* parts, int64 rows, int64 columns, T* total) {
+void add_rows(const T* parts, int64 rows, int64 columns, int64 stride, T* total) {
   std::fill(total, total + columns, T(0));
   for (int64 row = 0; row < rows; ++row) {
-    const T* part = parts + row * columns;
+    const T* part = parts + row * stride;
     GPUBP_VECTORIZE
     for (int64 j = 0; j < columns; ++j) total[j] += part[j];
   }

@@ -5,8 +5,10 @@
 #include <Python.h>
 
 #include <cstring>
+#include <memory>
+#include <utility>
 
-#include "host_loops.h"
+#include "host_step.h"
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <immintrin.h>
 #include <intrin.h>
@@ -74,13 +76,34 @@ PyObject* run(char kind, int64 elements, Loop loop) {
   Py_RETURN_NONE;
 }
 
-// activate_NAME(z, bias, y)
-template <typename Function>
+// Read a whole number from 0 to below `count`, the place in a table.
+int place(PyObject* object, int count) {
+  const long number = PyLong_AsLong(object);
+  if (number == -1 && PyErr_Occurred()) return -1;
+  if (number < 0 || number >= count) {
+    PyErr_SetString(PyExc_IndexError, "no function at this place of the table");
+    return -1;
+  }
+  return static_cast<int>(number);
+}
+
+template <typename Entry, size_t size>
+constexpr int length(const Entry (&)[size]) {
+  return static_cast<int>(size) - 1;  // the last entry has no name
+}
+
+const int ACTIVATIONS = length(gpubp::Functions<float>::activations);
+const int LOSSES = length(gpubp::Functions<float>::losses);
+const int UPDATES = length(gpubp::Functions<float>::updates);
+
+// activate(place, z, bias, y)
 PyObject* activate(PyObject*, Arguments arguments, Py_ssize_t count) {
   Arrays a;
-  if (count != 3 || !a.take(arguments[0], true) || !a.take(arguments[1], false) ||
-      !a.take(arguments[2], true))
-    return refuse("(z, bias, y) are needed");
+  if (count != 4 || !a.take(arguments[1], true) || !a.take(arguments[2], false) ||
+      !a.take(arguments[3], true))
+    return refuse("(place, z, bias, y) are needed");
+  const int chosen = place(arguments[0], ACTIVATIONS);
+  if (chosen < 0) return nullptr;
   const int64 rows = a.rows(0), columns = a.size(1);
   if (a.kind(0) != a.kind(1) || a.kind(0) != a.kind(2) || a.size(0) != rows * columns ||
       a.size(2) != a.size(0))
@@ -88,20 +111,22 @@ PyObject* activate(PyObject*, Arguments arguments, Py_ssize_t count) {
   return run(a.kind(0), a.size(0), [&](auto zero) {
     typedef decltype(zero) T;
     T *z = a.data<T>(0), *bias = a.data<T>(1), *y = a.data<T>(2);
+    const auto function = gpubp::Functions<T>::activations[chosen].activate;
     const int64 chunk = std::max<int64>(1, gpubp::ELEMENTS_A_CHUNK / std::max<int64>(columns, 1));
     gpubp::in_chunks(rows, chunk, a.size(0), threads, [=](int64 first, int64 end) {
-      Function::run(z, bias, y, first, end, columns);
+      function(z + first * columns, bias, y + first * columns, end - first, columns, columns);
     });
   });
 }
 
-// backward_NAME(kept, dy, dz, partial, dbias), partial being (chunks of 64 rows, columns)
-template <typename Derivative>
+// backward(place, kept, dy, dz, partial, dbias), partial being (chunks of 64 rows, columns)
 PyObject* backward(PyObject*, Arguments arguments, Py_ssize_t count) {
   Arrays a;
-  if (count != 5 || !a.take(arguments[0], false) || !a.take(arguments[1], false) ||
-      !a.take(arguments[2], true) || !a.take(arguments[3], true) || !a.take(arguments[4], true))
-    return refuse("(kept, dy, dz, partial, dbias) are needed");
+  if (count != 6 || !a.take(arguments[1], false) || !a.take(arguments[2], false) ||
+      !a.take(arguments[3], true) || !a.take(arguments[4], true) || !a.take(arguments[5], true))
+    return refuse("(place, kept, dy, dz, partial, dbias) are needed");
+  const int chosen = place(arguments[0], ACTIVATIONS);
+  if (chosen < 0) return nullptr;
   const int64 rows = a.rows(1), columns = a.columns(1), size = a.size(1);
   const int64 chunks = (rows + gpubp::ROWS_A_CHUNK - 1) / gpubp::ROWS_A_CHUNK;
   for (int index = 0; index < 5; ++index)
@@ -112,24 +137,28 @@ PyObject* backward(PyObject*, Arguments arguments, Py_ssize_t count) {
   return run(a.kind(1), size, [&](auto zero) {
     typedef decltype(zero) T;
     T *kept = a.data<T>(0), *dy = a.data<T>(1), *dz = a.data<T>(2), *partial = a.data<T>(3);
+    const auto function = gpubp::Functions<T>::activations[chosen].backward;
     gpubp::in_chunks(rows, gpubp::ROWS_A_CHUNK, size, threads, [=](int64 first, int64 end) {
-      T* sums = partial + first / gpubp::ROWS_A_CHUNK * columns;
-      Derivative::run(kept, dy, dz, sums, first, end, columns);
+      const int64 at = first * columns;
+      function(kept + at, dy + at, dz + at, partial + at / gpubp::ROWS_A_CHUNK, end - first,
+               columns, columns);
     });
-    gpubp::add_rows(partial, chunks, columns, a.data<T>(4));
+    gpubp::add_rows(partial, chunks, columns, columns, a.data<T>(4));
   });
 }
 
-// loss_NAME(y, expected, dy, row_loss, mean)
-template <typename Loss>
+// loss(place, y, expected, dy, row_loss, mean)
 PyObject* loss(PyObject*, Arguments arguments, Py_ssize_t count) {
   Arrays a;
-  if (count != 5 || !a.take(arguments[0], false) || !a.take(arguments[1], false) ||
-      !a.take(arguments[2], true) || !a.take(arguments[3], true) || !a.take(arguments[4], true))
-    return refuse("(y, expected, dy, row_loss, mean) are needed");
+  if (count != 6 || !a.take(arguments[1], false) || !a.take(arguments[2], false) ||
+      !a.take(arguments[3], true) || !a.take(arguments[4], true) || !a.take(arguments[5], true))
+    return refuse("(place, y, expected, dy, row_loss, mean) are needed");
+  const int chosen = place(arguments[0], LOSSES);
+  if (chosen < 0) return nullptr;
   const int64 rows = a.rows(0), columns = a.columns(0), size = a.size(0);
-  const bool fits = Loss::classes ? a.is_integer(1) && a.size(1) == rows
-                                  : a.kind(1) == a.kind(0) && a.size(1) == size;
+  const bool classes = gpubp::Functions<float>::losses[chosen].classes;
+  const bool fits =
+      classes ? a.is_integer(1) && a.size(1) == rows : a.kind(1) == a.kind(0) && a.size(1) == size;
   if (!fits || a.kind(2) != a.kind(0) || a.kind(3) != a.kind(0) || a.kind(4) != a.kind(0) ||
       a.size(2) != size || a.size(3) < rows || a.size(4) != 1)
     return refuse("y, expected, dy, row_loss and mean differ in type or shape");
@@ -137,11 +166,12 @@ PyObject* loss(PyObject*, Arguments arguments, Py_ssize_t count) {
     typedef decltype(zero) T;
     T *y = a.data<T>(0), *dy = a.data<T>(2), *row_loss = a.data<T>(3);
     const void* expected = a.data<void>(1);
+    const auto function = gpubp::Functions<T>::losses[chosen].row;
     const T scale = T(1) / T(rows);
     gpubp::in_chunks(rows, gpubp::ROWS_A_CHUNK, size, threads, [=](int64 first, int64 end) {
       for (int64 row = first; row < end; ++row)
         row_loss[row] =
-            Loss::row(y + row * columns, expected, dy + row * columns, row, columns, scale);
+            function(y + row * columns, expected, dy + row * columns, row, columns, scale);
     });
     double sum = 0;
     for (int64 row = 0; row < rows; ++row) sum += row_loss[row];
@@ -149,30 +179,40 @@ PyObject* loss(PyObject*, Arguments arguments, Py_ssize_t count) {
   });
 }
 
-// update_NAME(gradients, parameters, *state, *scalars)
-template <typename Update>
+// Read the scalars of an update; the first error stays raised.
+bool take_scalars(Arguments arguments, int count, double* scalars) {
+  for (int index = 0; index < count; ++index) {
+    scalars[index] = PyFloat_AsDouble(arguments[index]);
+    if (PyErr_Occurred()) return false;
+  }
+  return true;
+}
+
+// update(place, gradients, parameters, *state, *scalars)
 PyObject* update(PyObject*, Arguments arguments, Py_ssize_t count) {
-  const int arrays = 2 + Update::states;
+  if (count < 1) return refuse("(place, gradients, parameters, *state, *scalars) are needed");
+  const int chosen = place(arguments[0], UPDATES);
+  if (chosen < 0) return nullptr;
+  const int states = gpubp::Functions<float>::updates[chosen].states;
+  const int wanted = gpubp::Functions<float>::updates[chosen].scalars, arrays = 2 + states;
   Arrays a;
-  double scalars[Update::scalars];
-  if (count != arrays + Update::scalars) return refuse("wrong number of arguments");
+  double scalars[gpubp::MOST_SCALARS];
+  if (count != 1 + arrays + wanted) return refuse("wrong number of arguments");
   for (int index = 0; index < arrays; ++index) {
-    if (!a.take(arguments[index], index > 0)) return refuse("arrays are needed");
+    if (!a.take(arguments[1 + index], index > 0)) return refuse("arrays are needed");
     if (a.kind(index) != a.kind(0) || a.size(index) != a.size(0))
       return refuse("gradients, parameters and state differ in type or shape");
   }
-  for (int index = 0; index < Update::scalars; ++index) {
-    scalars[index] = PyFloat_AsDouble(arguments[arrays + index]);
-    if (PyErr_Occurred()) return nullptr;
-  }
+  if (!take_scalars(arguments + 1 + arrays, wanted, scalars)) return nullptr;
   return run(a.kind(0), a.size(0), [&](auto zero) {
     typedef decltype(zero) T;
-    T* of[4] = {a.data<T>(0), a.data<T>(1), Update::states > 0 ? a.data<T>(2) : nullptr,
-                Update::states > 1 ? a.data<T>(3) : nullptr};
+    T* of[4] = {};
+    for (int index = 0; index < arrays; ++index) of[index] = a.data<T>(index);
+    const auto function = gpubp::Functions<T>::updates[chosen].run;
     gpubp::in_chunks(a.size(0), gpubp::ELEMENTS_A_CHUNK, a.size(0), threads,
                      [=](int64 first, int64 end) {
                        const gpubp::FlushSubnormals flush;
-                       Update::run(of[0], of[1], of[2], of[3], scalars, first, end);
+                       function(of[0], of[1], of[2], of[3], scalars, first, end);
                      });
   });
 }
@@ -259,102 +299,33 @@ PyObject* level(PyObject*, PyObject*) {
   return PyUnicode_FromString(found);
 }
 
-#define GPUBP_ACTIVATION(name)                                                                   \
-  struct name##_activation {                                                                     \
-    template <typename T>                                                                        \
-    static void run(T* z, const T* bias, T* y, int64 first, int64 end, int64 columns) {          \
-      gpubp::bias_activate(z, bias, y, first, end, columns, [](T x) { return gpubp::name(x); }); \
-    }                                                                                            \
-  };                                                                                             \
-  struct name##_derivative {                                                                     \
-    template <typename T>                                                                        \
-    static void run(const T* kept, const T* dy, T* dz, T* sums, int64 first, int64 end,          \
-                    int64 columns) {                                                             \
-      gpubp::backward_rows(kept, dy, dz, sums, first, end, columns,                              \
-                           [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });       \
-    }                                                                                            \
-  };
-#define GPUBP_ACTIVATIONS(X)                                                            \
-  X(identity)                                                                           \
-  X(sigmoid)                                                                            \
-  X(tanh) X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) \
-      X(softsign) X(hard_sigmoid) X(mish)
-GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
+#include "host_plan.h"
 
-struct softmax_activation {
-  template <typename T>
-  static void run(T* z, const T* bias, T* y, int64 first, int64 end, int64 columns) {
-    for (int64 row = first; row < end; ++row)
-      gpubp::bias_softmax_row(z + row * columns, bias, y + row * columns, columns);
+// A tuple of the names in a table, in the order of their places.
+template <typename Entry>
+PyObject* names(const Entry* entries) {
+  PyObject* list = PyList_New(0);
+  for (; list && entries->name; ++entries) {
+    PyObject* name = PyUnicode_FromString(entries->name);
+    if (!name || PyList_Append(list, name) != 0) Py_CLEAR(list);
+    Py_XDECREF(name);
   }
-};
-
-struct softmax_derivative {
-  template <typename T>
-  static void run(const T* y, const T* dy, T* dz, T* sums, int64 first, int64 end, int64 columns) {
-    for (int64 row = first; row < end; ++row)
-      gpubp::softmax_backward_row(y + row * columns, dy + row * columns, dz + row * columns,
-                                  columns);
-    gpubp::add_rows(dz + first * columns, end - first, columns, sums);
-  }
-};
-
-#define GPUBP_LOSS(name)                                                                       \
-  struct name##_loss {                                                                         \
-    static const bool classes = false;                                                         \
-    template <typename T>                                                                      \
-    static T row(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale) { \
-      const T* values = static_cast<const T*>(expected) + row * columns;                       \
-      return gpubp::name##_row(y, values, dy, columns, scale);                                 \
-    }                                                                                          \
-  };
-#define GPUBP_LOSSES(X) \
-  X(squared_error) X(absolute_error) X(huber) X(binary_cross_entropy) X(cross_entropy)
-GPUBP_LOSSES(GPUBP_LOSS)
-
-struct class_cross_entropy_loss {
-  static const bool classes = true;
-  template <typename T>
-  static T row(const T* z, const void* expected, T* dz, int64 row, int64 columns, T scale) {
-    const int64 chosen = static_cast<const int64*>(expected)[row];
-    return gpubp::class_cross_entropy_row(z, chosen, dz, columns, scale);
-  }
-};
-
-// name, number of state arrays, number of scalars, the call for element i
-#define GPUBP_UPDATE(name, states_, scalars_, ...)                                           \
-  struct name##_update {                                                                     \
-    static const int states = states_, scalars = scalars_;                                   \
-    template <typename T>                                                                    \
-    static void run(const T* g, T* p, T* s, T* t, const double* c, int64 first, int64 end) { \
-      (void)s, (void)t;                                                                      \
-      GPUBP_VECTORIZE                                                                        \
-      for (int64 i = first; i < end; ++i) gpubp::name(g[i], p[i], __VA_ARGS__);              \
-    }                                                                                        \
-  };
-GPUBP_UPDATE(sgd, 0, 1, T(c[0]))
-GPUBP_UPDATE(momentum, 1, 2, s[i], T(c[0]), T(c[1]))
-GPUBP_UPDATE(nesterov, 1, 2, s[i], T(c[0]), T(c[1]))
-GPUBP_UPDATE(rmsprop, 1, 3, s[i], T(c[0]), c[1], T(c[2]))
-GPUBP_UPDATE(adam, 2, 6, s[i], t[i], T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5]))
-#define GPUBP_UPDATES(X) X(sgd) X(momentum) X(nesterov) X(rmsprop) X(adam)
+  return list;
+}
 
 PyCFunction fast(PyObject* (*function)(PyObject*, Arguments, Py_ssize_t)) {
   return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
 }
 
-#define GPUBP_ACTIVATION_METHODS(name)                                            \
-  {"activate_" #name, fast(activate<name##_activation>), METH_FASTCALL, nullptr}, \
-      {"backward_" #name, fast(backward<name##_derivative>), METH_FASTCALL, nullptr},
-#define GPUBP_LOSS_METHOD(name) {"loss_" #name, fast(loss<name##_loss>), METH_FASTCALL, nullptr},
-#define GPUBP_UPDATE_METHOD(name) \
-  {"update_" #name, fast(update<name##_update>), METH_FASTCALL, nullptr},
-
 PyMethodDef methods[] = {
-    GPUBP_ACTIVATIONS(GPUBP_ACTIVATION_METHODS) GPUBP_ACTIVATION_METHODS(softmax)
-        GPUBP_LOSSES(GPUBP_LOSS_METHOD) GPUBP_LOSS_METHOD(class_cross_entropy)
-            GPUBP_UPDATES(GPUBP_UPDATE_METHOD){"gather", fast(gather), METH_FASTCALL, nullptr},
+    {"activate", fast(activate), METH_FASTCALL, nullptr},
+    {"backward", fast(backward), METH_FASTCALL, nullptr},
+    {"loss", fast(loss), METH_FASTCALL, nullptr},
+    {"update", fast(update), METH_FASTCALL, nullptr},
+    {"gather", fast(gather), METH_FASTCALL, nullptr},
     {"all_finite", fast(all_finite), METH_FASTCALL, nullptr},
+    {"plan_step", fast(plan_step), METH_FASTCALL, nullptr},
+    {"run_step", fast(run_step), METH_FASTCALL, nullptr},
     {"set_threads", set_threads, METH_O, nullptr},
     {"level", level, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
@@ -370,8 +341,22 @@ PyModuleDef definition = {PyModuleDef_HEAD_INIT,
                           nullptr,
                           nullptr};
 
+PyObject* make_module() {
+  PyObject* module = PyModule_Create(&definition);
+  const std::pair<const char*, PyObject*> tables[] = {
+      {"ACTIVATIONS", names(gpubp::Functions<float>::activations)},
+      {"LOSSES", names(gpubp::Functions<float>::losses)},
+      {"UPDATES", names(gpubp::Functions<float>::updates)},
+  };
+  for (const auto& table : tables) {
+    if (module && PyModule_AddObjectRef(module, table.first, table.second) != 0) Py_CLEAR(module);
+    Py_XDECREF(table.second);
+  }
+  return module;
+}
+
 }  // namespace
 
 #define GPUBP_JOIN(a, b) a##b
 #define GPUBP_INIT(name) GPUBP_JOIN(PyInit_, name)
-PyMODINIT_FUNC GPUBP_INIT(GPUBP_MODULE)(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC GPUBP_INIT(GPUBP_MODULE)(void) { return make_module(); }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import gpubp
 from conftest import compiled
-from gpubp.backends import Scratch, blas
-from gpubp.backends._compiled import LEVELS, CompiledBackend, host_kernels
+from gpubp.backends import Scratch, _compiled, blas
+from gpubp.backends._compiled import LEVELS, CompiledBackend, host_kernels, thread_count
 from gpubp.backends._numpy import NumpyBackend
 
 needs_kernels = pytest.mark.skipif(
@@ -92,12 +93,14 @@ def test_any_number_of_threads_gives_the_same_bits(host, threads):
         z, dy = random.standard_normal((2, 700, 517)).astype(np.float32)
         y, bias = np.empty_like(z), random.standard_normal(517).astype(np.float32)
         partial, dbias = np.empty((11, 517), np.float32), np.empty_like(bias)
-        host.activate_gelu(z, bias, y)
-        host.backward_gelu(z, dy, dy, partial, dbias)
+        gelu, adam = host.ACTIVATIONS.index("gelu"), host.UPDATES.index("adam")
+        host.activate(gelu, z, bias, y)
+        host.backward(gelu, z, dy, dy, partial, dbias)
         p, m, v = (np.zeros(z.size, np.float32) for _ in range(3))
-        host.update_adam(dy.reshape(-1), p, m, v, 0.1, 0.9, 0.999, 1e-8, 1.5, 1.0)
+        host.update(adam, dy.reshape(-1), p, m, v, 0.1, 0.9, 0.999, 1e-8, 1.5, 1.0)
         rows, mean = np.empty(700, np.float32), np.empty((), np.float32)
-        host.loss_class_cross_entropy(z, np.arange(700) % 517, dy, rows, mean)
+        classes = host.LOSSES.index("class_cross_entropy")
+        host.loss(classes, z, np.arange(700) % 517, dy, rows, mean)
         return b"".join(array.tobytes() for array in (z, y, dy, dbias, p, m, v, mean))
 
     assert 700 * 517 > 131072, "too few elements to be shared out"
@@ -107,7 +110,7 @@ def test_any_number_of_threads_gives_the_same_bits(host, threads):
         host.set_threads(threads)
         assert all(bits() == alone for _ in range(20))
     finally:
-        host.set_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+        host.set_threads(thread_count())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -117,9 +120,9 @@ def test_a_forked_child_has_threads_of_its_own():
         "import os, numpy as np, gpubp.backends._compiled as c\n"
         "host = c.host_kernels()[0]; host.set_threads(2)\n"
         "z, b = np.ones((1000, 1000), 'f4'), np.ones(1000, 'f4')\n"
-        "host.activate_relu(z, b, z)\n"
+        "host.activate(0, z, b, z)\n"
         "child = os.fork()\n"
-        "host.activate_relu(z, b, z)\n"
+        "host.activate(0, z, b, z)\n"
         "assert (z == 3).all()\n"
         "if child: print(os.waitpid(child, 0)[1])\n"
     )
@@ -127,19 +130,22 @@ def test_a_forked_child_has_threads_of_its_own():
 
 
 WRONG = {
-    "types differ": lambda host, z, b: host.activate_relu(z, b.astype("f8"), z),
-    "integers": lambda host, z, b: host.activate_relu(z.astype("i4"), b.astype("i4"), z),
-    "short bias": lambda host, z, b: host.activate_relu(z, b[:-1].copy(), z),
-    "short output": lambda host, z, b: host.activate_relu(z, b, z[:1].copy()),
-    "few arguments": lambda host, z, b: host.activate_relu(z, b),
-    "short partial sums": lambda host, z, b: host.backward_relu(z, z, z, b[:2], b),
-    "short moments": lambda host, z, b: host.update_momentum(z[0], z[1], b[:1], 0.1, 0.9),
-    "float classes": lambda host, z, b: host.loss_class_cross_entropy(z, b, z, b, b[:1]),
+    "types differ": lambda host, z, b: host.activate(0, z, b.astype("f8"), z),
+    "integers": lambda host, z, b: host.activate(0, z.astype("i4"), b.astype("i4"), z),
+    "short bias": lambda host, z, b: host.activate(0, z, b[:-1].copy(), z),
+    "short output": lambda host, z, b: host.activate(0, z, b, z[:1].copy()),
+    "few arguments": lambda host, z, b: host.activate(0, z, b),
+    "short partial sums": lambda host, z, b: host.backward(0, z, z, z, b[:2], b),
+    "short moments": lambda host, z, b: host.update(1, z[0], z[1], b[:1], 0.1, 0.9),
+    "float classes": lambda host, z, b: host.loss(5, z, b, z, b, b[:1]),
     "row beyond the source": lambda host, z, b: host.gather(z, np.array([4]), z[:1], 1.0),
     "row below the source": lambda host, z, b: host.gather(z, np.array([-1]), z[:1], 1.0),
+    "no such function": lambda host, z, b: host.activate(99, z, b, z),
+    "negative place": lambda host, z, b: host.activate(-1, z, b, z),
+    "no plan": lambda host, z, b: host.run_step(z, z, b, 0.1),
     "no type to read": lambda host, z, b: host.gather(z.astype("i2"), np.array([0]), z[:1], 1.0),
     "scale no number": lambda host, z, b: host.gather(z, np.array([0]), z[:1], "1"),
-    "not contiguous": lambda host, z, b: host.activate_relu(z[:, ::2], b[::2].copy(), z[:, ::2]),
+    "not contiguous": lambda host, z, b: host.activate(0, z[:, ::2], b[::2].copy(), z[:, ::2]),
 }
 
 
@@ -155,7 +161,7 @@ def test_read_only_arrays_are_refused(host):
     z = np.ones((4, 6), np.float32)
     z.setflags(write=False)
     with pytest.raises(ValueError, match="read-only"):
-        host.activate_relu(z, np.ones(6, np.float32), z)
+        host.activate(0, z, np.ones(6, np.float32), z)
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
@@ -169,6 +175,133 @@ def test_compiled_and_plain_numpy_train_alike(activation):
         found.append((net.parameters, history.loss))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-7, atol=1e-10)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-10)
+
+
+WHOLE = [
+    ([784, 128, 10], 40, "relu", "softmax", "auto"),
+    ([40, 300, 200, 7], 130, "gelu", "softmax", "auto"),
+    ([3, 20, 20, 20, 1], 17, "tanh", "identity", "huber"),
+    ([5, 6], 3, "relu", "sigmoid", "auto"),
+    ([5, 33, 6], 64, "mish", "sigmoid", "squared_error"),
+    ([900, 500, 900], 200, "silu", "tanh", "absolute_error"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "rows", "activation", "output", "loss"), WHOLE)
+@pytest.mark.parametrize("optimizer", [gpubp.SGD(0.1), gpubp.SGD(0.1, 0.9), gpubp.AdamW(1e-2)])
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_a_whole_step_is_the_same_step(
+    monkeypatch, sizes, rows, activation, output, loss, optimizer, parts
+):
+    monkeypatch.setattr(_compiled, "thread_count", lambda: parts)
+    monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
+    random = np.random.default_rng(0)
+    x = random.standard_normal((rows, sizes[0]))
+    y = random.random((rows, sizes[-1]))
+    if output == "softmax":
+        y = random.integers(0, sizes[-1], rows)
+    nets = [
+        gpubp.Network(sizes, activation, output, backend, "float64")
+        for backend in (compiled(), NumpyBackend())
+    ]
+    for _ in range(4):
+        losses = [net.train_step(x, y, optimizer=optimizer, loss=loss) for net in nets]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert planned(nets[0]), "the step was done pass by pass"
+    # Adam divides small gradients by their size: a last bit of one becomes some of the parameter
+    np.testing.assert_allclose(nets[0].gradients, nets[1].gradients, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-9, atol=1e-9)
+
+
+def planned(net):
+    """Tell whether the network's steps are done in one call each."""
+    return [step for buffers in net._buffers.values() for _, step in buffers.plans.values() if step]
+
+
+def test_a_step_is_planned_only_where_it_can_be():
+    x, y = np.ones((8, 4)), np.arange(8) % 3
+
+    def plans(**settings):
+        loss = settings.pop("loss", "auto")
+        net = gpubp.Network([4, 5, 3], backend=compiled(), **settings)
+        net.train_step(x, y, loss=loss)
+        return planned(net)
+
+    assert plans(output="softmax")
+    assert not plans(output="softmax", dropout=0.1)
+    assert not plans(output="softmax", loss="squared_error"), "its derivative needs whole rows"
+
+
+def test_plans_follow_the_optimizer_and_the_batch():
+    net = gpubp.Network([4, 5, 3], output="softmax", backend=compiled())
+    twin = gpubp.Network([4, 5, 3], output="softmax", backend=NumpyBackend())
+    random = np.random.default_rng(0)
+    for rows in (8, 3, 8):
+        for optimizer in ("sgd", "adam", "rmsprop", "adam"):
+            x, y = random.standard_normal((rows, 4)), random.integers(0, 3, rows)
+            net.train_step(x, y, optimizer=optimizer)
+            twin.train_step(x, y, optimizer=optimizer)
+    np.testing.assert_allclose(net.parameters, twin.parameters, rtol=1e-4, atol=1e-6)
+
+
+def test_two_threads_train_to_the_same_bits_as_one(monkeypatch):
+    monkeypatch.setattr(_compiled, "thread_count", lambda: 3)
+    monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((64, 50), dtype=np.float32), random.integers(0, 9, 64)
+    backend = compiled()
+
+    def bits(_):
+        net = gpubp.Network([50, 100, 9], output="softmax", backend=backend)
+        for _ in range(300):
+            net.train_step(x, y, optimizer="adam")
+        return net.parameters.tobytes()
+
+    alone = bits(0)
+    with ThreadPoolExecutor(2) as pool:
+        assert set(pool.map(bits, range(4))) == {alone}
+
+
+def test_a_loss_that_is_not_finite_leaves_a_planned_step_undone():
+    net = gpubp.Network([2, 3, 1], "relu", backend=compiled())
+    x, y = np.full((2, 2), 1e30, np.float32), np.full((2, 1), -1e30, np.float32)
+    before = net.parameters.copy()
+    with pytest.raises(gpubp.errors.DivergenceError, match="loss is inf"):
+        net.train_step(x, y, optimizer="adam")
+    assert planned(net)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net._state.step == net._state.updates == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda layers, rest: (layers[:0], *rest),
+        lambda layers, rest: (layers[::-1], *rest),
+        lambda layers, rest: (layers, 7, *rest[1:]),
+        lambda layers, rest: (layers, *rest[:1], 99, *rest[2:]),
+        lambda layers, rest: (layers, *rest[:-1], (0, 0)),
+        lambda layers, rest: (((1, 2, 3), *layers[1:]), *rest),
+        lambda layers, rest: ((layers[0][:8], *layers[1:]), *rest),
+        lambda layers, rest: (layers, *rest[:4], rest[4][:2], *rest[5:]),
+        lambda layers, rest: (layers, *rest[:7], np.empty(5, "f4"), rest[8]),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused(host, spoil):
+    def arrays(*shapes):
+        return tuple(np.zeros(shape, np.float32) for shape in shapes)
+
+    def layer(inputs, outputs):
+        parameters = (inputs, outputs), (outputs,)
+        return (*arrays(*parameters, *parameters, *[(4, outputs)] * 4), 0)
+
+    flat = arrays(*[(6 + 9 + 3 + 3,)] * 4)
+    layers = (layer(2, 3), layer(3, 3))
+    adam = host.UPDATES.index("adam")
+    rest = (4, 5, True, adam, flat, *arrays(4, (), (2, 1, 4, 3)), (1, 1, True))
+    assert host.plan_step(layers, *rest)
+    with pytest.raises((TypeError, IndexError)):
+        host.plan_step(*spoil(layers, rest))
 
 
 def test_moments_too_small_to_matter_cost_nothing_and_stay_harmless():

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
+from gpubp.backends import blas
 from gpubp.backends._numpy import NumpyBackend
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.protocol import Array, Scratch, WholeStep
 
 ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
 LEVELS = ("baseline", "avx2", "avx512")  # narrowest first
 ROWS_A_CHUNK = 64  # as in kernels/host_loops.h
+# Multiplications in the largest product of a step: with so many a thread, the step is shared out
+# among threads; with more in all, it is left to BLAS to share out each product.
+PRODUCT_A_THREAD = 1_000_000
+WHOLE_STEP_PRODUCT = 100_000_000
 
 
 class CompiledBackend(NumpyBackend):
@@ -28,36 +34,38 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, host: Any, level: str, reason: str = "asked for") -> None:
         super().__init__(reason)
         self.device = f"CPU, compiled kernels ({level})"
-        names = [name for name in dir(host) if not name.startswith("__")]
-        self._host = {name: getattr(host, name) for name in names}
+        self._host = host
+        self._activation = {name: place for place, name in enumerate(host.ACTIVATIONS)}
+        self._loss = {name: place for place, name in enumerate(host.LOSSES)}
+        self._update = {name: place for place, name in enumerate(host.UPDATES)}
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         if out.dtype.kind == "f":
-            self._host["gather"](array, rows, out, scale)
+            self._host.gather(array, rows, out, scale)
         else:  # class indices
             super().gather(array, rows, out, scale, scratch)
 
     def all_finite(self, array: Array) -> bool:
         if array.dtype == np.float16:
             return super().all_finite(array)
-        finite: bool = self._host["all_finite"](array)
+        finite: bool = self._host.all_finite(array)
         return finite
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
-        self._host["activate_" + name](z, bias, y)
+        self._host.activate(self._activation[name], z, bias, y)
 
     def activate_backward(
         self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
     ) -> None:
         rows, columns = dy.shape
         partial = scratch("bias gradient", (-(-rows // ROWS_A_CHUNK), columns), dz.dtype)
-        self._host["backward_" + name](kept, dy, dz, partial, dbias)
+        self._host.backward(self._activation[name], kept, dy, dz, partial, dbias)
 
     def loss(
         self, name: str, y: Array, expected: Array, dy: Array, mean: Array, scratch: Scratch
     ) -> None:
         row_loss = scratch("row loss", y.shape[:1], y.dtype)
-        self._host["loss_" + name](y, expected, dy, row_loss, mean)
+        self._host.loss(self._loss[name], y, expected, dy, row_loss, mean)
 
     def update(
         self,
@@ -68,7 +76,43 @@ class CompiledBackend(NumpyBackend):
         scalars: tuple[float, ...],
         scratch: Scratch,
     ) -> None:
-        self._host["update_" + name](gradients, parameters, *state, *scalars)
+        self._host.update(self._update[name], gradients, parameters, *state, *scalars)
+
+    def plan_step(
+        self,
+        layers: Sequence[tuple[Any, ...]],
+        loss: str,
+        on_logits: bool,
+        update: str,
+        flat: tuple[Array, ...],
+        mean: Array,
+    ) -> WholeStep | None:
+        rows = len(layers[0][4])
+        largest = rows * max(layer[0].size for layer in layers)
+        products = blas.products()
+        if products is None or largest > WHOLE_STEP_PRODUCT:
+            return None
+        run, one_thread = self._host.run_step, blas.threads_for(0)
+        widest = max(layer[0].shape[1] for layer in layers)
+        parts = max(1, min(thread_count(), largest // PRODUCT_A_THREAD))
+        plan = self._host.plan_step(
+            tuple((*arrays, self._activation[name]) for *arrays, name in layers),
+            rows,
+            self._loss[loss],
+            on_logits,
+            self._update[update],
+            flat,
+            self.empty((rows,), mean.dtype),
+            mean,
+            self.empty((2, parts - 1, rows, widest), mean.dtype),
+            products,
+        )
+
+        def step(x: Array, expected: Array, scalars: tuple[float, ...]) -> None:
+            with one_thread:
+                run(plan, x, expected, *scalars)
+
+        return step
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:
@@ -94,7 +138,7 @@ def host_kernels() -> tuple[Any, str]:
             host = _load(name)
         except ImportError:
             continue
-        host.set_threads(_threads())
+        host.set_threads(thread_count())
         return host, name
     raise AssertionError("the baseline module was loaded above")
 
@@ -103,7 +147,8 @@ def _load(level: str) -> Any:
     return importlib.import_module(f"gpubp.backends._host_{level}")
 
 
-def _threads() -> int:
+@cache
+def thread_count() -> int:
     """Return how many threads BLAS was told to use, or the processors this process may use."""
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(variable, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends import kernel_table as table
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.protocol import Array, Scratch, WholeStep
 from gpubp.backends.sources import preamble
 
 # Rows that one thread of a backward kernel walks down. Enough threads for a large device even at
@@ -106,6 +107,17 @@ class CupyBackend:
     ) -> None:
         kernel = self._elementwise[table.UPDATE[name].name]
         kernel(gradients, *scalars, parameters, *state)
+
+    def plan_step(
+        self,
+        layers: Sequence[tuple[Any, ...]],
+        loss: str,
+        on_logits: bool,
+        update: str,
+        flat: tuple[Array, ...],
+        mean: Array,
+    ) -> WholeStep | None:
+        return None
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()

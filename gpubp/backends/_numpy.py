@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -14,7 +14,7 @@ from gpubp.backends._numpy_losses import LOSSES
 from gpubp.backends._numpy_updates import UPDATES
 from gpubp.backends.aligned import aligned_empty
 from gpubp.backends.blas import threads_for
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.protocol import Array, Scratch, WholeStep
 from gpubp.random import generator
 
 # Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
@@ -102,6 +102,17 @@ class NumpyBackend:
         scratch: Scratch,
     ) -> None:
         _in_blocks(UPDATES[name], (gradients, parameters, *state), scalars, scratch)
+
+    def plan_step(
+        self,
+        layers: Sequence[tuple[Any, ...]],
+        loss: str,
+        on_logits: bool,
+        update: str,
+        flat: tuple[Array, ...],
+        mean: Array,
+    ) -> WholeStep | None:
+        return None
 
     def synchronize(self) -> None:
         """Do nothing: NumPy returns when it is done."""

@@ -1,4 +1,4 @@
-"""How many threads NumPy's BLAS uses for the products of a step.
+"""NumPy's BLAS itself: the number of its threads, and where its products are.
 
 A small product is done before a second thread has begun, and what that thread wrote must then be
 fetched from its cache. OpenBLAS takes two threads much earlier than pays here, so small steps run
@@ -27,6 +27,13 @@ _NAMES = (
     ("scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"),
     ("openblas_get_num_threads64_", "openblas_set_num_threads64_"),
     ("openblas_get_num_threads", "openblas_set_num_threads"),
+)
+# Matrix products by their C interface, and whether their integers have 64 bits
+_PRODUCTS = (
+    ("scipy_cblas_{}gemm64_", True),
+    ("cblas_{}gemm64_", True),
+    ("scipy_cblas_{}gemm", False),
+    ("cblas_{}gemm", False),
 )
 _MANY_THREADS = nullcontext()
 
@@ -64,14 +71,34 @@ def threads_for(multiplications: int) -> AbstractContextManager[None]:
 
 
 @cache
-def _one_thread() -> AbstractContextManager[None]:
-    """Return the context with one thread; one that does nothing where BLAS is not OpenBLAS."""
+def products() -> tuple[int, int, bool] | None:
+    """Return the addresses of cblas_sgemm and cblas_dgemm, and whether they take 64-bit integers.
+
+    None where they are not found, or BLAS may not be told to leave a call on the caller's thread.
+    """
+    library = _numpys_library()
+    for name, wide in _PRODUCTS:
+        single, double = (getattr(library, name.format(letter), None) for letter in "sd")
+        if single and double and _one_thread() is not _MANY_THREADS:
+            addresses = (ctypes.cast(found, ctypes.c_void_p).value for found in (single, double))
+            return (*(address or 0 for address in addresses), wide)  # type: ignore[return-value]
+    return None
+
+
+@cache
+def _numpys_library() -> ctypes.CDLL | None:
+    """Return the part of NumPy that is linked with BLAS; it finds BLAS's own functions too."""
     core = "numpy._core" if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else "numpy.core"
     try:
-        # looks a name up in the libraries that NumPy itself was linked with
-        library = ctypes.CDLL(importlib.import_module(f"{core}._multiarray_umath").__file__)
+        return ctypes.CDLL(importlib.import_module(f"{core}._multiarray_umath").__file__)
     except (ImportError, OSError):
-        return _MANY_THREADS
+        return None
+
+
+@cache
+def _one_thread() -> AbstractContextManager[None]:
+    """Return the context with one thread; one that does nothing where BLAS is not OpenBLAS."""
+    library = _numpys_library()
     for get, set_ in _NAMES:
         if hasattr(library, get) and hasattr(library, set_):
             setter = getattr(library, set_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +10,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array = Any  # numpy.ndarray or cupy.ndarray; CuPy cannot be named, it may not be installed
+
+
+WholeStep = Callable[[Array, Array, tuple[float, ...]], None]
 
 
 class Scratch:
@@ -103,6 +107,37 @@ class Backend(Protocol):
         scratch: Scratch,
     ) -> None:
         """Do one optimizer step on the flat buffers, in place."""
+
+    def plan_step(
+        self,
+        layers: Sequence[tuple[Any, ...]],
+        loss: str,
+        on_logits: bool,
+        update: str,
+        flat: tuple[Array, ...],
+        mean: Array,
+    ) -> WholeStep | None:
+        """Return a whole training step in one call; None where passes one by one are as fast.
+
+        Parameters
+        ----------
+        layers
+            For each layer (weight, bias, dweight, dbias, z, y, delta, kept, activation).
+        loss, update : str
+            Their kernels.
+        on_logits : bool
+            Whether the loss acts on the last z, and the last activation is left out.
+        flat : tuple of array
+            Parameters, gradients, and the optimizer's state.
+        mean : array, ()
+            Where the mean loss goes.
+
+        Returns
+        -------
+        callable or None
+            Called with x, expected and the optimizer's scalars. When the loss is not finite the
+            parameters and the state are left as they were.
+        """
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""

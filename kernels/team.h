@@ -1,0 +1,131 @@
+// A team of threads for short work: the caller and helpers that wait for it between two pieces.
+//
+// Two ways to work. In chunks: whoever is awake takes the next chunk, and a helper that wakes too
+// late is not waited for. Together: every member runs the same function on its own part, with
+// barriers between the phases; afterwards the helpers look out for the next piece for a fraction of
+// a millisecond before they sleep, as a training loop brings it at once. They do not look out after
+// work in chunks: NumPy's BLAS has threads that spin then, and two spinning pools stop each other.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+#ifndef _WIN32
+#include <unistd.h>
+#endif
+#if defined(__SSE2__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace gpubp {
+
+inline void pause_briefly() {
+#if defined(__SSE2__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__) && defined(__GNUC__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Wait until `ready()`; after a while give the processor to others between two looks.
+template <typename Ready>
+void look_out(Ready ready) {
+  for (int look = 0; !ready(); ++look) {
+    if (look < 2000) {
+      pause_briefly();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+}
+
+class Team {
+ public:
+  typedef std::function<void(int)> Work;
+
+  // Call work(member) on the caller, which is member 0, and on up to members - 1 helpers; with
+  // `together` on all of them, at the same time. Returns false, having done nothing, when another
+  // Python thread has the team.
+  bool run(int members, bool together, const Work& work) {
+    std::unique_lock<std::mutex> alone(busy_, std::try_to_lock);
+    if (!alone.owns_lock()) return false;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      for (; helpers_ < members - 1; ++helpers_) std::thread([this] { help(); }).detach();
+      work_ = &work;
+      members_ = members;
+      together_ = together;
+      places_ = members - 1;
+      joined_ = 0;
+      finished_ = 0;
+      arrived_ = 0;
+      ++piece_;
+    }
+    wake_.notify_all();
+    work(0);
+    int joined;
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!together) places_ = 0;  // a helper that wakes only now finds no place
+      joined = together ? members - 1 : joined_;
+    }
+    look_out([&] { return finished_.load(std::memory_order_acquire) == joined; });
+    return true;
+  }
+
+  // Wait until every member has come here; only within work done together.
+  void barrier() {
+    const int phase = phase_.load(std::memory_order_acquire);
+    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == members_ - 1) {
+      arrived_.store(0, std::memory_order_relaxed);
+      phase_.store(phase + 1, std::memory_order_release);
+    } else {
+      look_out([&] { return phase_.load(std::memory_order_acquire) != phase; });
+    }
+  }
+
+ private:
+  void help() {
+    unsigned seen = 0;
+    bool stay_awake = false;
+    for (;;) {
+      for (int look = 0; stay_awake && look < 5000 && piece_ == seen; ++look) pause_briefly();
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [&] { return piece_ != seen; });
+      seen = piece_;
+      if (places_ == 0) continue;
+      --places_;
+      const int member = ++joined_;
+      const Work& work = *work_;
+      stay_awake = together_;
+      lock.unlock();
+      work(member);
+      finished_.fetch_add(1, std::memory_order_release);
+    }
+  }
+
+  std::mutex busy_, mutex_;
+  std::condition_variable wake_;
+  const Work* work_ = nullptr;
+  std::atomic<unsigned> piece_{0};
+  std::atomic<int> finished_{0}, arrived_{0}, phase_{0};
+  int helpers_ = 0, members_ = 1, places_ = 0, joined_ = 0;
+  bool together_ = false;
+};
+
+// The team of this process: a forked child has none of its parent's threads and gets new ones.
+// Never destroyed, as helpers may still wait in it when the process ends.
+inline Team& team() {
+  static Team* found = new Team;
+#ifndef _WIN32
+  static pid_t owner = getpid();
+  if (owner != getpid()) {
+    found = new Team;
+    owner = getpid();
+  }
+#endif
+  return *found;
+}
+
+}  // namespace gpubp
