@@ -74,11 +74,24 @@ def wheel(session: nox.Session) -> None:
     with session.chdir(folder):
         session.run("python", "-c", "import gpubp; print(gpubp.__version__)")
         session.run("python", example)
+        if os.name == "posix":
+            install_without_compiler(session, next(Path(folder).glob("*.tar.gz")))
+            session.run("python", example)
     shutil.rmtree(folder)
+
+
+def install_without_compiler(session: nox.Session, sdist: Path) -> None:
+    """Install as on a machine that has no compiler; the backend is then plain NumPy."""
+    none = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
+    session.run("pip", "install", "--force-reinstall", "--no-deps", str(sdist), env=none)
+    check = "import gpubp; device = gpubp.get_backend('cpu').device; assert device == 'CPU', device"
+    session.run("python", "-c", check)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure; not run by default. Options go to benchmarks/run.py after `--`."""
-    session.install(".[all]")
-    session.run("python", "benchmarks/step_allocations.py", *session.posargs)
+    """Measure; not run by default. What follows `--` goes to benchmarks/cpu.py."""
+    session.install(".[all]", "jax", "scikit-learn")
+    session.install("torch", "--extra-index-url", "https://download.pytorch.org/whl/cpu")
+    session.run("python", "benchmarks/step_allocations.py")
+    session.run("python", "benchmarks/cpu.py", *session.posargs)
