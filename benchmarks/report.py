@@ -68,7 +68,9 @@ def _header(result: dict[str, Any]) -> str:
         f"    {result['command']}\n\n"
         "Milliseconds are medians over the rounds. A ratio is the time of another library's best"
         " mode over that of gpubp, the median of the ratios within a round; above 1 gpubp is"
-        ' faster. "floor" is the step\'s matrix products alone in the same BLAS.'
+        ' faster. "floor" is the step\'s matrix products alone in the same BLAS, and "at most" is'
+        " the ratio of the other library to that: what no program that leaves its products to this"
+        " BLAS can pass."
     )
 
 
@@ -98,7 +100,9 @@ def _fastest(rounds: dict[str, list[float]], names: tuple[str, ...]) -> str:
 
 def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> str:
     head = ["network", "batch", "activation", "gpubp ms", "floor ms", "gpubp / floor"]
-    head += ["PyTorch ms", "ratio", "JAX ms", "ratio", "scikit-learn ms", "ratio", "short of"]
+    for name in ("PyTorch", "JAX", "scikit-learn"):
+        head += [f"{name} ms", "ratio", "at most"]
+    head.append("short of")
     rows = []
     for found in cases:
         case, rounds = found["case"], found["rounds"]
@@ -117,10 +121,13 @@ def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> 
                 _number(over_floor),
                 f"{_ms(_median(rounds, torch))}{' (compiled)' if 'compile' in torch else ''}",
                 _number(ratios[torch]),
+                _number(_ratio(rounds, torch, f"floor{blas}")),
                 f"{_ms(_median(rounds, jax))}{' (scan)' if 'scan' in jax else ''}",
                 _number(ratios[jax]),
+                _number(_ratio(rounds, jax, f"floor{blas}")),
                 _ms(_median(rounds, sklearn)),
                 _number(ratios[sklearn]),
+                _number(_ratio(rounds, sklearn, f"floor{blas}")),
                 ", ".join(goals),
             ]
         )

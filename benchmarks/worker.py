@@ -56,6 +56,7 @@ class Worker:
                 self.repeat = getattr(self.peer, self.case.kind)(self.case)
             return {}
         if "run" in request:
+            self.repeat(max(1, request["run"] // 10))  # wakes threads, fills caches; not timed
             start = time.perf_counter()
             done = self.repeat(request["run"])
             return {"seconds": time.perf_counter() - start, "done": done}

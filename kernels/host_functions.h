@@ -51,12 +51,13 @@ void backward_softmax(const T* y, const T* dy, T* dz, T* sums, int64 rows, int64
     backward_rows(kept, dy, dz, sums, rows, columns, stride,                                  \
                   [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });             \
   }
-#define GPUBP_ACTIVATIONS(X)                                                                \
-  X(identity)                                                                               \
-  X(sigmoid)                                                                                \
-  X(tanh)                                                                                   \
-  X(relu) X(leaky_relu) X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) X(softsign) \
-      X(hard_sigmoid) X(mish)
+#define GPUBP_ACTIVATIONS(X) \
+  X(identity)                \
+  X(sigmoid)                 \
+  X(tanh)                    \
+  X(relu)                    \
+  X(leaky_relu)              \
+  X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) X(softsign) X(hard_sigmoid) X(mish)
 GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
 
 #define GPUBP_LOSS(name)                                                                       \

@@ -5,7 +5,7 @@
 //   layers   a tuple, for each layer, of (weight, bias, dweight, dbias, z, y, delta, kept,
 //            activation), arrays but for the place of the activation in its table
 //   flat     (parameters, gradients, *state)
-//   shares   room for 2 * (parts - 1) * rows * the widest layer's outputs
+//   shares   room, (2 * (parts - 1) * rows + parts, outputs of the widest layer)
 //   blas     (address of cblas_sgemm, address of cblas_dgemm, whether their integers have 64 bits)
 // run_step(plan, x, expected, *scalars)
 
@@ -103,10 +103,11 @@ bool take_step(Plan& plan, Arguments arguments, gpubp::Step<T>& step) {
   for (const auto& layer : step.layers) step.widest = std::max(step.widest, layer.outputs);
   Arrays shares;
   if (!shares.take(arguments[8], true)) return false;
-  const int64 share = 2 * plan.rows * step.widest;
+  const int64 room = shares.columns(0) == step.widest ? shares.rows(0) + 2 * plan.rows : 0;
+  const int64 a_part = 2 * plan.rows + 1;
   step.shares = static_cast<T*>(plan.take(arguments[8], shares.size(0)));
-  if (!step.shares || share == 0 || shares.size(0) % share) return refuse("shares do not fit");
-  plan.parts = static_cast<int>(shares.size(0) / share) + 1;
+  if (!step.shares || room < a_part || room % a_part) return refuse("shares do not fit");
+  plan.parts = static_cast<int>(room / a_part);
   step.blas.single = PyLong_AsVoidPtr(PyTuple_GetItem(arguments[9], 0));
   step.blas.both_double = PyLong_AsVoidPtr(PyTuple_GetItem(arguments[9], 1));
   step.blas.wide = PyObject_IsTrue(PyTuple_GetItem(arguments[9], 2)) == 1;

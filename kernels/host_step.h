@@ -63,7 +63,9 @@ struct Step {
   const Update<T>* update;
   T *parameters, *gradients, *state[2];
   T *row_loss, *mean;
-  T* shares;  // twice, for every part but the first, room for the sums of the widest layer
+  // Twice, for every part but the first, room for the sums of the widest layer over the batch; and
+  // once for every part for sums over its rows.
+  T* shares;
   int64 widest;
   Blas blas;
 };
@@ -135,9 +137,11 @@ class Member {
   // Where a part's share of the weighted sums of a layer goes: the first part's into z itself. Two
   // rooms take turns, as one member may be a layer ahead of another that still reads.
   T* share(int64 index, int part) const {
-    if (part == 0) return step_.layers[index].z;
-    const int64 place = (index % 2) * (parts_ - 1) + part - 1;
-    return step_.shares + place * step_.rows * step_.widest;
+    return part ? room(index % 2, part - 1) : step_.layers[index].z;
+  }
+
+  T* room(int64 turn, int64 place) const {
+    return step_.shares + (turn * (parts_ - 1) + place) * step_.rows * step_.widest;
   }
 
   void share_of_sums(int64 index) const {
@@ -187,11 +191,9 @@ class Member {
     for (int64 row = rows.first; row < rows.first + rows.size; ++row)
       step_.row_loss[row] = step_.loss->row(outputs + row * columns, expected_,
                                             layer.delta + row * columns, row, columns, scale);
-    if (!step_.on_logits) {
-      std::vector<T> unused(columns);
-      activation.backward(layer.kept + at, layer.delta + at, layer.delta + at, unused.data(),
-                          rows.size, columns, columns);
-    }
+    if (!step_.on_logits)  // the sums of these rows alone are of no use
+      activation.backward(layer.kept + at, layer.delta + at, layer.delta + at,
+                          room(2, 0) + part_ * step_.widest, rows.size, columns, columns);
   }
 
   // Every member adds up the same numbers, so that all know whether the step is to be finished.

@@ -8,8 +8,8 @@
 #pragma once
 #include <atomic>
 #include <condition_variable>
-#include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #ifndef _WIN32
 #include <unistd.h>
@@ -42,17 +42,16 @@ void look_out(Ready ready) {
 
 class Team {
  public:
-  typedef std::function<void(int)> Work;
-
   // Call work(member) on the caller, which is member 0, and on up to members - 1 helpers; with
   // `together` on all of them, at the same time. Returns false, having done nothing, when another
-  // Python thread has the team.
+  // Python thread has the team or the system gives no more threads.
+  template <typename Work>
   bool run(int members, bool together, const Work& work) {
     std::unique_lock<std::mutex> alone(busy_, std::try_to_lock);
-    if (!alone.owns_lock()) return false;
+    if (!alone.owns_lock() || !have_helpers(members - 1)) return false;
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      for (; helpers_ < members - 1; ++helpers_) std::thread([this] { help(); }).detach();
+      call_ = [](const void* given, int member) { (*static_cast<const Work*>(given))(member); };
       work_ = &work;
       members_ = members;
       together_ = together;
@@ -86,6 +85,15 @@ class Team {
   }
 
  private:
+  bool have_helpers(int wanted) {
+    try {
+      for (; helpers_ < wanted; ++helpers_) std::thread([this] { help(); }).detach();
+    } catch (const std::system_error&) {
+      return false;
+    }
+    return true;
+  }
+
   void help() {
     unsigned seen = 0;
     bool stay_awake = false;
@@ -97,17 +105,19 @@ class Team {
       if (places_ == 0) continue;
       --places_;
       const int member = ++joined_;
-      const Work& work = *work_;
+      const auto call = call_;
+      const void* work = work_;
       stay_awake = together_;
       lock.unlock();
-      work(member);
+      call(work, member);
       finished_.fetch_add(1, std::memory_order_release);
     }
   }
 
   std::mutex busy_, mutex_;
   std::condition_variable wake_;
-  const Work* work_ = nullptr;
+  void (*call_)(const void* work, int member) = nullptr;
+  const void* work_ = nullptr;
   std::atomic<unsigned> piece_{0};
   std::atomic<int> finished_{0}, arrived_{0}, phase_{0};
   int helpers_ = 0, members_ = 1, places_ = 0, joined_ = 0;

@@ -298,7 +298,7 @@ def test_a_plan_that_does_not_fit_is_refused(host, spoil):
     flat = arrays(*[(6 + 9 + 3 + 3,)] * 4)
     layers = (layer(2, 3), layer(3, 3))
     adam = host.UPDATES.index("adam")
-    rest = (4, 5, True, adam, flat, *arrays(4, (), (2, 1, 4, 3)), (1, 1, True))
+    rest = (4, 5, True, adam, flat, *arrays(4, (), (2 * 4 + 2, 3)), (1, 1, True))
     assert host.plan_step(layers, *rest)
     with pytest.raises((TypeError, IndexError)):
         host.plan_step(*spoil(layers, rest))

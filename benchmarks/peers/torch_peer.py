@@ -25,7 +25,7 @@ class Torch:
     compiled = False
 
     def __init__(self) -> None:
-        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
 
     def network(self, case: Case, seed: int = 0) -> torch.nn.Module:
         """Return a new network for a case."""

@@ -104,7 +104,7 @@ class CompiledBackend(NumpyBackend):
             flat,
             self.empty((rows,), mean.dtype),
             mean,
-            self.empty((2, parts - 1, rows, widest), mean.dtype),
+            self.empty((2 * (parts - 1) * rows + parts, widest), mean.dtype),
             products,
         )
 
