@@ -10,6 +10,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+# The modules define the same names and are loaded together: none may see another's.
+HIDDEN = "-fvisibility=hidden"
 WIDE_VECTORS = "-mprefer-vector-width=512"
 # instruction set -> flags of GCC and Clang, flags of MSVC
 INSTRUCTIONS = {
@@ -22,7 +24,7 @@ INSTRUCTIONS = {
 }
 # No -ffast-math: NaN and infinity must stay visible. These two only let comparisons and square
 # roots become vector instructions.
-UNIX_FLAGS = ["-std=c++14", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
+UNIX_FLAGS = ["-std=c++14", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math", HIDDEN]
 MSVC_FLAGS = ["/std:c++14", "/O2", "/EHsc"]
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 

@@ -9,10 +9,7 @@
 #include <utility>
 
 #include "host_step.h"
-#if defined(_MSC_VER) && defined(_M_X64)
-#include <immintrin.h>
-#include <intrin.h>
-#endif
+#include "processor_level.h"
 
 namespace {
 
@@ -279,25 +276,7 @@ PyObject* set_threads(PyObject*, PyObject* number) {
 }
 
 // level() -> the widest instruction set of this processor and operating system
-PyObject* level(PyObject*, PyObject*) {
-  const char* found = "baseline";
-#if defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found = "avx2";
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-    found = "avx512";
-#elif defined(_MSC_VER) && defined(_M_X64)
-  int leaf1[4], leaf7[4];
-  __cpuidex(leaf1, 1, 0);
-  __cpuidex(leaf7, 7, 0);
-  const bool saves = leaf1[2] >> 27 & 1;
-  const unsigned long long state = saves ? _xgetbv(0) : 0;
-  const int wide = 1 << 16 | 1 << 17 | 1 << 30 | static_cast<int>(1u << 31);  // F, DQ, BW, VL
-  if ((state & 0x06) == 0x06 && leaf1[2] >> 12 & 1 && leaf7[1] >> 5 & 1) found = "avx2";
-  if ((state & 0xe6) == 0xe6 && (leaf7[1] & wide) == wide) found = "avx512";
-#endif
-  return PyUnicode_FromString(found);
-}
+PyObject* level(PyObject*, PyObject*) { return PyUnicode_FromString(gpubp::processor_level()); }
 
 #include "host_plan.h"
 

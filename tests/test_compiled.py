@@ -388,3 +388,31 @@ def test_the_device_names_the_instruction_set():
     backend = compiled()
     assert isinstance(backend, CompiledBackend)
     assert backend.device == f"CPU, compiled kernels ({host_kernels()[1]})"
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", LEVELS)
+def test_modules_loaded_together_keep_to_their_own_instructions(level):
+    """Fused multiply-adds show in the last bits: not if another module's functions are called."""
+    if LEVELS.index(level) > LEVELS.index(host_kernels()[1]):
+        pytest.skip(f"this processor has {host_kernels()[1]} at most")
+    code = (
+        "import sys, importlib, hashlib, numpy as np\n"
+        "levels = sys.argv[1:]\n"
+        "hosts = [importlib.import_module(f'gpubp.backends._host_{name}') for name in levels]\n"
+        "z = np.random.default_rng(0).standard_normal((50, 70))\n"
+        "hosts[-1].activate(hosts[-1].ACTIVATIONS.index('tanh'), z, np.ones(70), z)\n"
+        "print(hashlib.sha256(z.tobytes()).hexdigest())"
+    )
+    others = [name for name in LEVELS if name != level]
+    others = [name for name in others if LEVELS.index(name) <= LEVELS.index(host_kernels()[1])]
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, *loaded, level],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for loaded in ([], others)
+    }
+    assert len(found) == 1
