@@ -30,7 +30,8 @@ GPUBP_HD void rmsprop(T g, T& p, T& square, T rate, double decay, T epsilon) {
 }
 
 // rate = learning rate / (1 - beta1^step) and root = 1 / sqrt(1 - beta2^step) undo the bias of
-// moments that started at zero. shrink is 1 for Adam and 1 - learning rate * weight decay for AdamW.
+// moments that started at zero. shrink is 1 for Adam and 1 - learning rate * weight decay for
+// AdamW.
 template <typename T>
 GPUBP_HD void adam(T g, T& p, T& moment1, T& moment2, T rate, double beta1, double beta2, T epsilon,
                    T root, T shrink) {
