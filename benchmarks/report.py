@@ -30,6 +30,10 @@ def markdown(result: dict[str, Any]) -> str:
     steps = of_kind.get("step", [])
     if steps:
         parts.append("## Training steps, BLAS as the command sets it\n\n" + _steps(steps, "", 2.0))
+        parts.append(
+            'Where "at most" is below a goal, the products alone take longer than the goal allows.'
+            " Where the time of the others goes: cpu-step-profile.md beside this file."
+        )
         if result["same_kernels"]:
             parts.append(
                 "NumPy's OpenBLAS chooses the same kernels by itself on this processor, so this is"

@@ -18,6 +18,9 @@ from gpubp.backends._numpy import NumpyBackend
 from gpubp.errors import BackendUnavailableError
 from kernel_compilation import host_compiler
 
+# Tests that start Python shall find the installed gpubp, not the sources in the folder they run in.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 BACKENDS = {
     "": ("cpu", "numpy", "simulated-gpu", "gpu"),
     "cpu": ("cpu", "numpy", "simulated-gpu"),
