@@ -13,7 +13,7 @@ import typer
 from gpubp import __version__, cli_output
 from gpubp.backends import get_backend
 from gpubp.errors import ConfigurationError, DivergenceError, UnknownNameError
-from gpubp.model_file import check_writable, write_atomically
+from gpubp.files import check_writable, write_atomically
 from gpubp.optimizers import OPTIMIZERS, Optimizer
 from gpubp.tables import BUNDLED, Table, read_table
 from gpubp.tabular import TabularModel, finite_only, prepare

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gpubp
-from gpubp import errors, model_file
+from gpubp import errors, files
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -127,8 +127,8 @@ def test_an_unwritable_path_is_found_out_beforehand(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "none" / "model", tmp_path / "file" / "model", tmp_path):
         with pytest.raises(errors.OutputPathError, match="cannot write"):
-            model_file.check_writable(path)
-    model_file.check_writable(tmp_path / "model")
+            files.check_writable(path)
+    files.check_writable(tmp_path / "model")
     assert os.listdir(tmp_path) == ["file"]
 
 

@@ -1,0 +1,101 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from gpubp.errors import OutputPathError
+
+
+def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that its path holds either the old or the whole new content.
+
+    A link is followed; what is no regular file (a device, a pipe) is written to as it is.
+
+    Raises
+    ------
+    OutputPathError
+        When it cannot be written (no such folder, read-only, disk full).
+    """
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        _write_special(target, content)
+        return
+    try:
+        handle, temporary = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.name}.", suffix=".part"
+        )
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _keep_mode(target, temporary)
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _write_special(target: Path, content: bytes) -> None:
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Find out, before any work is done, whether a file can be written at this path.
+
+    Raises
+    ------
+    OutputPathError
+        When it cannot; says why.
+    """
+    target = Path(path).resolve()
+    if target.is_dir():
+        raise OutputPathError(f"cannot write {path}: it is a folder; the path of a file is needed")
+    if target.exists() and not target.is_file():
+        return  # a device or a pipe says so when it is written to
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Any, error: OSError) -> OutputPathError:
+    return OutputPathError(
+        f"cannot write {path}: {error.strerror or error}; a folder that exists and can be written"
+        " to, with room on the disk, is needed"
+    )
+
+
+def _keep_mode(target: Path, temporary: str) -> None:
+    """Give the new file the old one's permissions, or those that the umask leaves."""
+    if target.exists():
+        mode = target.stat().st_mode & 0o777
+    else:
+        umask = os.umask(0)
+        os.umask(umask)
+        mode = 0o666 & ~umask
+    os.chmod(temporary, mode)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # a folder cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
