@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends import Array
+from gpubp.backends import Array, get_backend
 from gpubp.backends.interchange import take_in
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from gpubp.losses import Loss, prepare
@@ -15,21 +15,21 @@ from gpubp.random import permutation
 from gpubp.stack import LayerStack
 
 DEFAULT_BATCH = 128
-CHUNK_ROWS = 1024  # rows at a time where nothing is learnt: predict, evaluate, input_gradient
 
 
 def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
     """Return inputs as a finite array (rows, inputs) on the network's backend.
 
     They stay in a dtype that batches can be read from (``backend.storage``) and are otherwise
-    brought to the network's; `LayerStack.read_rows` makes a batch of them.
+    brought to the network's; those too large for a device's memory stay on the host.
+    `LayerStack.read_rows` makes a batch of them.
 
     Raises
     ------
     DeviceError, DataError, NonFiniteError, ShapeError
         When they lie on another device, are no numbers, are not finite, or do not fit.
     """
-    array = take_in(x, stack.backend, name)
+    array = take_in(x, stack.backend, name, large=True)
     inputs = stack.sizes[0]
     if array.ndim != 2 or array.shape[1] != inputs:
         hint = f"; reshape one row to (1, {inputs})" if array.shape == (inputs,) else ""
@@ -37,9 +37,12 @@ def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
             f"{name} has shape {tuple(array.shape)}; (rows, {inputs}) is needed, as the network"
             f" has {inputs} inputs{hint}"
         )
-    stored = array.dtype.name in stack.backend.storage
+    kind = array.dtype if array.dtype.name in stack.backend.storage else stack.dtype
     with np.errstate(over="ignore"):
-        values = stack.backend.asarray(array, array.dtype if stored else stack.dtype)
+        if isinstance(array, np.ndarray):
+            values = np.ascontiguousarray(array, kind)  # stays on the host if it was left there
+        else:
+            values = stack.backend.asarray(array, kind)
     check_finite(values, stack, name)
     return values
 
@@ -70,18 +73,23 @@ def check_finite(values: Array, stack: LayerStack, name: str) -> None:
     """Raise NonFiniteError naming the first value that is not finite in the network's dtype."""
     if values.dtype.kind != "f" or not values.size:
         return
-    xp, wider = stack.backend.xp, values.dtype.itemsize > stack.dtype.itemsize
-    largest = float(np.finfo(stack.dtype).max)
-    if stack.backend.all_finite(values) and not (
+    own = float(np.finfo(values.dtype).max)
+    largest = min(own, stack.precision.largest)
+    wider = own > largest
+    on_host = stack.backend.replays and isinstance(values, np.ndarray)
+    backend = get_backend("cpu") if on_host else stack.backend
+    if backend.all_finite(values) and not (
         wider and max(float(values.max()), -float(values.min())) > largest
     ):
         return
+    xp = backend.xp
     finite = xp.abs(values) <= largest
     row, column = divmod(int(xp.argmin(finite)), values.shape[1])
     with np.errstate(over="ignore"):
-        value = float(values[row, column].astype(stack.dtype))
+        kind = np.float16 if stack.precision.scaled else stack.dtype
+        value = float(values[row, column].astype(kind))
     raise NonFiniteError(
-        f"{name}[{row}, {column}] is {value} in {stack.dtype.name}; finite numbers are needed"
+        f"{name}[{row}, {column}] is {value} in {np.dtype(kind).name}; finite numbers are needed"
     )
 
 
@@ -127,29 +135,29 @@ class Batches:
     ) -> None:
         self.size = checked_batch_size(batch_size, len(data))
         self.steps = -(-len(data) // self.size)
-        self._data = data
+        self.data = data
         self._stack = stack
-        self._shuffle = shuffle
+        self.shuffle = shuffle
         self._epoch = -1
         self._order: Array = None
 
     def batch(self, epoch: int, index: int) -> Data:
         """Return one batch; a shuffled one lies in buffers that the next call writes over."""
         start = index * self.size
-        stop = min(start + self.size, len(self._data))
-        if not self._shuffle:
-            x = self._stack.read_rows(self._data.x, start, stop)
-            return Data(x, self._data.expected[start:stop])
+        stop = min(start + self.size, len(self.data))
+        if not self.shuffle:
+            x = self._stack.read_rows(self.data.x, start, stop)
+            return Data(x, self.data.expected[start:stop])
         if epoch != self._epoch:
-            order = permutation(self._stack.seed, epoch, len(self._data))
+            order = permutation(self._stack.seed, epoch, len(self.data))
             self._order = self._stack.backend.asarray(order)
             self._epoch = epoch
         rows = self._order[start:stop]
-        stack, expected = self._stack, self._data.expected
+        stack, expected = self._stack, self.data.expected
         shape = (len(rows), *expected.shape[1:])
         out = stack.scratch("batch expected", shape, expected.dtype)
         stack.backend.gather(expected, rows, out, 1.0, stack.scratch)
-        return Data(stack.gather_rows(self._data.x, rows), out)
+        return Data(stack.gather_rows(self.data.x, rows), out)
 
 
 def checked_batch_size(batch_size: int | None, rows: int) -> int:

@@ -63,6 +63,10 @@ class DivergenceError(GpubpError, ArithmeticError):
         self.layer = layer
 
 
+class DeviceMemoryError(GpubpError, MemoryError):
+    """Memory ran out; names what training takes and the largest batch that fits."""
+
+
 class ModelFileError(GpubpError, ValueError):
     """A model file is torn, foreign, or of a newer version."""
 

@@ -5,32 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gpubp.backends import Array, Backend
-from gpubp.data import CHUNK_ROWS, Data
+from gpubp.data import Data
 from gpubp.losses import Loss
 from gpubp.stack import LayerStack
 
 
 def predict(stack: LayerStack, x: Array) -> Array:
     """Return the outputs (rows, outputs), a chunk of rows at a time."""
+    rows = stack.backend.chunk_rows
     outputs = stack.backend.xp.empty((len(x), stack.sizes[-1]), stack.dtype)
-    for start in range(0, len(x), CHUNK_ROWS):
-        chunk = stack.read_rows(x, start, start + CHUNK_ROWS)
-        outputs[start : start + CHUNK_ROWS] = stack.run_forward(chunk).y[-1]
+    stack.refresh()
+    for start in range(0, len(x), rows):
+        chunk = stack.read_rows(x, start, start + rows)
+        outputs[start : start + rows] = stack.run_forward(chunk).y[-1]
     return outputs
 
 
 def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array:
     """Return dy/dx of some outputs, (rows, len(columns), inputs); no gradients are written."""
+    rows = stack.backend.chunk_rows
     result = stack.backend.xp.empty((len(x), len(columns), stack.sizes[0]), stack.dtype)
-    for start in range(0, len(x), CHUNK_ROWS):
-        chunk = stack.read_rows(x, start, start + CHUNK_ROWS)
+    stack.refresh()
+    for start in range(0, len(x), rows):
+        chunk = stack.read_rows(x, start, start + rows)
         buffers = stack.run_forward(chunk)
         dx = stack.scratch("dx", chunk.shape, stack.dtype)
+        chosen = stack.scratch("chosen output", buffers.delta[-1].shape, stack.dtype)
         for place, column in enumerate(columns):
-            buffers.delta[-1].fill(0)
-            buffers.delta[-1][:, column] = 1
+            chosen.fill(0)
+            chosen[:, column] = 1
+            stack.backend.convert(chosen, buffers.delta[-1])
             stack.run_backward(buffers, from_logits=False, dx=dx, gradients=False)
-            result[start : start + CHUNK_ROWS, place] = dx
+            result[start : start + rows, place] = dx
     if stack.input_scale != 1:
         result *= stack.input_scale
     return result
@@ -45,7 +51,8 @@ def evaluate(stack: LayerStack, data: Data, loss: Loss) -> dict[str, float]:
     """
     total, right = 0.0, 0
     count_right = _counter(stack, data)
-    for chunk in data.chunks(CHUNK_ROWS):
+    stack.refresh()
+    for chunk in data.chunks(stack.backend.chunk_rows):
         buffers = stack.run_forward(stack.read_rows(chunk.x))
         stack.run_loss(buffers, chunk.expected, loss)
         total += float(buffers.loss) * len(chunk)

@@ -9,23 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import inference, model_file
+from gpubp import inference, memory, model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.callbacks import Callback, History
 from gpubp.data import Batches, Data, take_data, take_inputs
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
 from gpubp.losses import get_loss
+from gpubp.memory import MemoryPlan, on_device
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.progress import progress_display
 from gpubp.stack import Buffers, LayerStack
 from gpubp.trace import Trace, trace
-from gpubp.training import (
-    Fit,
-    TrainingState,
-    do_step,
-    first_non_finite,
-)
+from gpubp.training import Fit, do_step, first_non_finite
+from gpubp.training_state import TrainingState
 
 
 class Network(LayerStack):
@@ -42,10 +39,11 @@ class Network(LayerStack):
     output : str
         Activation of the last layer: ``"softmax"`` for one class of several, ``"sigmoid"`` for
         yes or no, ``"identity"`` for numbers, or any other.
-    backend : {"auto", "cpu", "gpu"} or Backend
-        Where to compute; ``net.backend.reason`` says why that was chosen.
+    backend : {"auto", "cpu", "gpu", "gpu:1", ...} or Backend
+        Where to compute; ``net.backend.reason`` says why that was chosen, and
+        ``net.backend.notes`` what is slower there than it could be.
     dtype : {"float32", "float64"}
-        Of all arrays.
+        Of parameters and results.
     seed : int or None
         Decides initial weights, row order and dropout, on every backend alike; None draws one.
     dropout : float or sequence of float
@@ -55,6 +53,11 @@ class Network(LayerStack):
     input_scale : float
         What every input is multiplied by as a batch is read: with 1 / 255, bytes from 0 to 255
         are trained on as they are stored.
+    precision : {"float32", "tf32", "bfloat16", "float16", "float64"} or None
+        What a GPU computes in; None follows `dtype`. ``"tf32"`` rounds what matrix products read
+        to 10 bits after the point; the half precisions store activations and what products read
+        in 16 bits and keep parameters, moments and sums in float32. A CPU computes all but
+        ``"float64"`` in float32.
 
     Raises
     ------
@@ -73,9 +76,19 @@ class Network(LayerStack):
         dropout: float | Sequence[float] = 0.0,
         initializer: str = "auto",
         input_scale: float = 1.0,
+        precision: str | None = None,
     ) -> None:
         super().__init__(
-            sizes, activation, output, backend, dtype, seed, dropout, initializer, input_scale
+            sizes,
+            activation,
+            output,
+            backend,
+            dtype,
+            seed,
+            dropout,
+            initializer,
+            input_scale,
+            precision,
         )
         self.history = History()
         self.preprocessing: dict[str, Any] | None = None
@@ -89,6 +102,7 @@ class Network(LayerStack):
             f" backend={self.backend.name!r}, dtype={self.dtype.name!r})"
         )
 
+    @on_device
     def forward(self, x: Any) -> Any:
         """Return outputs (rows, outputs) for inputs (rows, inputs); keep what `backward` needs.
 
@@ -97,9 +111,11 @@ class Network(LayerStack):
         ShapeError, DataError, NonFiniteError, DeviceError
             When x cannot be used.
         """
+        self.refresh()
         self._last = self.run_forward(self.read_rows(take_inputs(self, x)))
         return give_back(self._last.y[-1].copy(), self.backend, x)
 
+    @on_device
     def backward(self, dy: Any) -> Any:
         """Return dx (rows, inputs) for a gradient dy by the outputs of the last `forward`.
 
@@ -121,13 +137,15 @@ class Network(LayerStack):
                 f"dy has shape {tuple(gradient.shape)}; {tuple(buffers.y[-1].shape)} is needed,"
                 " that of the last forward's outputs"
             )
-        buffers.delta[-1][...] = gradient
+        gradient = self.backend.asarray(gradient, self.dtype)
+        self.backend.convert(gradient, buffers.delta[-1])
         dx = self.backend.xp.empty((buffers.rows, self.sizes[0]), self.dtype)
         self.run_backward(buffers, from_logits=False, dx=dx)
         if self.input_scale != 1:
             dx *= self.input_scale
         return give_back(dx, self.backend, dy)
 
+    @on_device
     def train_step(
         self, x: Any, y: Any, optimizer: str | Optimizer = "sgd", loss: str = "auto"
     ) -> float:
@@ -148,8 +166,8 @@ class Network(LayerStack):
         self._last = None
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
             batch = Data(self.read_rows(data.x), data.expected)
-            step = do_step(self, self._state, batch, chosen, get_optimizer(optimizer), guarded=True)
-            value = float(step.loss)
+            settings = get_optimizer(optimizer)
+            value = float(do_step(self, self._state, batch, chosen, settings, guarded=True))
             if not math.isfinite(value):
                 buffers = self.run_forward(batch.x, dropout_step=self._state.step)
                 where = first_non_finite(self, buffers)
@@ -160,6 +178,7 @@ class Network(LayerStack):
                 )
         return value
 
+    @on_device
     def fit(
         self,
         x: Any,
@@ -234,6 +253,7 @@ class Network(LayerStack):
         """Forget the optimizer's moments, so that the next step starts them at zero."""
         self._state.kernel = ""
 
+    @on_device
     def predict(self, x: Any) -> Any:
         """Return the outputs (rows, outputs) for inputs (rows, inputs), in chunks of rows.
 
@@ -246,6 +266,7 @@ class Network(LayerStack):
         self._last = None
         return give_back(inference.predict(self, inputs), self.backend, x)
 
+    @on_device
     def evaluate(self, x: Any, y: Any, loss: str = "auto") -> dict[str, float]:
         """Return the mean loss and, for softmax, sigmoid or expected class indices, the accuracy.
 
@@ -258,6 +279,7 @@ class Network(LayerStack):
         self._last = None
         return inference.evaluate(self, take_data(self, x, y, chosen), chosen)
 
+    @on_device
     def input_gradient(self, x: Any, output: int | None = None) -> Any:
         """Return the derivatives of the outputs by the inputs, dy/dx.
 
@@ -288,6 +310,7 @@ class Network(LayerStack):
         )
         return give_back(result if output is None else result[:, 0], self.backend, x)
 
+    @on_device
     def trace(
         self,
         x: Any,
@@ -313,9 +336,15 @@ class Network(LayerStack):
             When an argument cannot be used.
         """
         chosen = get_loss(loss, self.output)
+        if self.stored != self.dtype:
+            raise ConfigurationError(
+                f"trace in precision {self.precision.name!r}; float32 or float64 is needed, as"
+                " in net.copy(dtype='float32').trace(...)"
+            )
         self._last = None
         return trace(self, take_data(self, x, expected, chosen), chosen, learning_rate, apply)
 
+    @on_device
     def to(self, backend: str | Backend) -> Network:
         """Move the network to another backend, in place, and return it.
 
@@ -330,19 +359,43 @@ class Network(LayerStack):
         old, state = self.backend, self._state
         moments = [old.to_numpy(moment) for moment in state.moments]
         self._place(target, old.to_numpy(self.parameters))
-        state.moments = tuple(target.empty(moment.shape, self.dtype) for moment in moments)
-        for there, moment in zip(state.moments, moments, strict=True):
-            there[...] = target.asarray(moment)
+        with self.backend.on_device():
+            state.moments = tuple(target.empty(moment.shape, self.dtype) for moment in moments)
+            for there, moment in zip(state.moments, moments, strict=True):
+                there[...] = target.asarray(moment)
+        state.scaling = None
         self._last = None
         return self
 
+    def memory_plan(self, batch_size: int, optimizer: str | Optimizer = "adam") -> MemoryPlan:
+        """Return how much memory training takes, in bytes; ``print`` shows it as a table.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows a step.
+        optimizer : str or Optimizer
+            Decides how many moments are kept.
+
+        Raises
+        ------
+        ConfigurationError
+            When the batch size is no whole number above 0, or the optimizer is not known.
+        """
+        return memory.plan(self, batch_size, len(get_optimizer(optimizer).state))
+
+    @on_device
     def copy(self, dtype: Any = None) -> Network:
         """Return a network with a copy of the parameters, in another dtype if one is given."""
-        twin = Network(**(self._settings() | {"dtype": dtype or self.dtype}), backend=self.backend)
+        settings = self._settings()
+        if dtype is not None:
+            settings |= {"dtype": dtype, "precision": None}
+        twin = Network(**settings, backend=self.backend)
         twin.parameters[...] = self.parameters
         twin.preprocessing = self.preprocessing
         return twin
 
+    @on_device
     def save(
         self, path: str | os.PathLike[str], preprocessing: dict[str, Any] | None = None
     ) -> None:
@@ -359,7 +412,7 @@ class Network(LayerStack):
             When the file cannot be written, or safetensors is not installed.
         """
         kept = self.preprocessing if preprocessing is None else preprocessing
-        description = self._settings() | {"dtype": self.dtype.name, "preprocessing": kept}
+        description = self._settings() | {"preprocessing": kept}
         model_file.write(path, self.backend.to_numpy(self.parameters), description)
 
     @classmethod
@@ -385,7 +438,8 @@ class Network(LayerStack):
                 f"{path} holds {parameters.size} parameters of {parameters.dtype}; its network"
                 f" {list(net.sizes)} needs {net.parameters.size} of {net.dtype}"
             )
-        net.parameters[...] = chosen.asarray(parameters)
+        with net.backend.on_device():
+            net.parameters[...] = net.backend.asarray(parameters)
         net.preprocessing = preprocessing
         return net
 
@@ -398,4 +452,6 @@ class Network(LayerStack):
             "dropout": list(self._dropout[:-1]),
             "initializer": self.initializer,
             "input_scale": self.input_scale,
+            "dtype": self.dtype.name,
+            "precision": self.precision.name,
         }

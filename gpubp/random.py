@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.errors import ConfigurationError
 
@@ -39,6 +40,17 @@ def checked_seed(seed: int | None) -> int:
     return int(seed)
 
 
-def permutation(seed: int, epoch: int, rows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return the order of the rows in one epoch, shape (rows,)."""
-    return generator(seed, SHUFFLE, epoch).permutation(rows)
+def permutation(seed: int, epoch: int, rows: int) -> NDArray[np.int64]:
+    """Return the order of the rows in one epoch, shape (rows,).
+
+    The rows are sorted by random keys, which a GPU does in the same way: a shuffle that swaps rows
+    one after the other would give it an order that it could not find itself.
+    """
+    mask = np.uint64((1 << (rows - 1).bit_length()) - 1)
+    keys: NDArray[np.uint64] = generator(seed, SHUFFLE, epoch).bit_generator.random_raw(rows)
+    # the row's own number in the lowest bits: no two keys are equal
+    keys &= ~mask
+    keys |= np.arange(rows, dtype=np.uint64)
+    keys.sort()
+    keys &= mask
+    return keys.view(np.int64)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,8 @@ from gpubp.errors import ConfigurationError, ShapeError
 from gpubp.initializers import get_initializer
 from gpubp.layers import Dense, parameter_count, split
 from gpubp.losses import Loss, kernel_name
+from gpubp.precision import Precision, get_precision
 from gpubp.random import DROPOUT, INITIAL_WEIGHTS, checked_seed, generator
-
-DTYPES = ("float32", "float64")
 
 
 class Buffers:
@@ -39,22 +38,32 @@ class Buffers:
         Mean loss of the batch.
     """
 
-    def __init__(self, rows: int, layers: Sequence[Dense], backend: Backend, dtype: Any) -> None:
-        def output(layer: Dense) -> Array:
-            return backend.empty((rows, layer.outputs), dtype)
-
+    def __init__(
+        self, rows: int, layers: Sequence[Dense], backend: Backend, dtype: Any, stored: Any
+    ) -> None:
+        last = layers[-1]
+        outputs = [((rows, layer.outputs), dtype if layer is last else stored) for layer in layers]
+        stored_outputs = [((rows, layer.outputs), stored) for layer in layers]
+        twice = [layer is last or layer.activation.keeps == "x" for layer in layers]
+        dropping = [layer.dropout > 0 for layer in layers]
+        arrays = iter(
+            backend.empty_all(
+                [
+                    *outputs,
+                    *compress(outputs, twice),
+                    *compress(stored_outputs, dropping),
+                    *stored_outputs,
+                ]
+            )
+        )
         self.rows = rows
-        self.y = [output(layer) for layer in layers]
-        last = len(layers) - 1
-        self.z = [
-            output(layer) if index == last or layer.activation.keeps == "x" else y
-            for index, (layer, y) in enumerate(zip(layers, self.y, strict=True))
-        ]
-        self.dropped = [output(layer) if layer.dropout else None for layer in layers]
-        self.delta = [output(layer) for layer in layers]
+        self.y = [next(arrays) for _ in layers]
+        self.z = [next(arrays) if two else y for two, y in zip(twice, self.y, strict=True)]
+        self.dropped = [next(arrays) if drops else None for drops in dropping]
+        self.delta = [next(arrays) for _ in layers]
         self.loss = backend.xp.zeros((), dtype)
         self.inputs: list[Array] = [None] * len(layers)
-        self.dropout_step: int | None = None
+        self.dropout_step: Any = None
         self.plans: dict[tuple[str, str], Any] = {}  # see gpubp.training.whole_step
 
     def kept(self, index: int, layer: Dense) -> Array:
@@ -104,9 +113,11 @@ class LayerStack:
         dropout: float | Sequence[float],
         initializer: str,
         input_scale: float,
+        precision: str | None,
     ) -> None:
         self.sizes = _checked_sizes(sizes)
-        self.dtype = _checked_dtype(dtype)
+        self.precision: Precision = get_precision(precision, dtype)
+        self.dtype = self.precision.dtype
         self.seed = checked_seed(seed)
         self.initializer = initializer
         self.input_scale = _checked_scale(input_scale)
@@ -129,11 +140,20 @@ class LayerStack:
 
     def _place(self, backend: Backend, parameters: Array) -> None:
         """Put the parameters on a backend and lay out everything that hangs on them."""
-        self.backend = backend
+        self.backend = backend.for_precision(self.precision)
+        with self.backend.on_device():
+            self._lay_out(parameters)
+
+    def _lay_out(self, parameters: Array) -> None:
+        backend = self.backend
         self.parameters = backend.empty(parameters.shape, self.dtype)
         self.parameters[...] = backend.asarray(parameters, self.dtype)
         self.gradients = backend.empty(parameters.shape, self.dtype)
         self.gradients.fill(0)
+        self.stored = self.precision.stored if backend.replays else self.dtype
+        self.half: Array | None = None
+        if self.stored != self.dtype:
+            self.half = backend.empty(parameters.shape, self.stored)
         self.layers = tuple(
             Dense(weight, bias, dweight, dbias, activation, dropout)
             for (weight, bias), (dweight, dbias), activation, dropout in zip(
@@ -144,9 +164,21 @@ class LayerStack:
                 strict=True,
             )
         )
+        # what products read: the parameters themselves, or their copy in half precision
+        self._read = split(self.parameters if self.half is None else self.half, self.sizes)
         self._largest_weight = max(layer.weight.size for layer in self.layers)
         self.scratch = Scratch(backend.xp)
         self._buffers: dict[int, Buffers] = {}
+
+    def refresh(self) -> None:
+        """Copy the parameters into half precision, if that is used: they may have been written."""
+        if self.half is not None:
+            self.backend.convert(self.parameters, self.half)
+
+    @property
+    def largest_rows(self) -> int:
+        """Rows of the largest batch there are buffers for."""
+        return max(self._buffers, default=0)
 
     @property
     def output(self) -> Activation:
@@ -160,25 +192,33 @@ class LayerStack:
             largest = max(self._buffers, default=0)
             if rows > largest:
                 self._buffers.clear()
-                found = Buffers(rows, self.layers, self.backend, self.dtype)
+                found = Buffers(rows, self.layers, self.backend, self.dtype, self.stored)
             else:
                 found = self._buffers[largest].first(rows)
             self._buffers[rows] = found
         return found
 
     def read_rows(self, x: Array, start: int = 0, stop: int | None = None) -> Array:
-        """Return rows of stored inputs in the network's dtype and scale, without a copy if so.
+        """Return rows of stored inputs as the first layer reads them, without a copy if so.
 
         What is copied lies in a buffer that the next call writes over.
         """
         part = x[start:stop]
-        if part.dtype == self.dtype and self.input_scale == 1:
+        if self._on_host(part):
+            part = self.backend.asarray(part)
+        if part.dtype == self.stored and self.input_scale == 1:
             return part
         return self.gather_rows(part, self.scratch.arange(len(part)))
 
+    def _on_host(self, x: Array) -> bool:
+        """Tell whether inputs were too large for the device's memory."""
+        return self.backend.replays and isinstance(x, np.ndarray)
+
     def gather_rows(self, x: Array, rows: Array) -> Array:
         """Return these rows of stored inputs as `read_rows` does, in a buffer."""
-        out = self.scratch("batch x", (len(rows), x.shape[1]), self.dtype)
+        if self._on_host(x):
+            return self.read_rows(x[self.backend.to_numpy(rows)])
+        out = self.scratch("batch x", (len(rows), x.shape[1]), self.stored)
         self.backend.gather(x, rows, out, self.input_scale, self.scratch)
         return out
 
@@ -186,9 +226,7 @@ class LayerStack:
         """Return the context to run passes over so many rows in."""
         return self.backend.threads_for(rows * self._largest_weight)
 
-    def run_forward(
-        self, x: Array, dropout_step: int | None = None, logits_only: bool = False
-    ) -> Buffers:
+    def run_forward(self, x: Array, dropout_step: Any = None, logits_only: bool = False) -> Buffers:
         """Run a loaded batch x (rows, inputs) through all layers; with a step, dropout is on.
 
         With `logits_only` the last activation is left out: ``z[-1]`` is written, ``y[-1]`` not.
@@ -197,16 +235,17 @@ class LayerStack:
         buffers.dropout_step = dropout_step
         for index, layer in enumerate(self.layers):
             buffers.inputs[index] = x
-            z, y = buffers.z[index], buffers.y[index]
-            self.backend.xp.dot(x, layer.weight, out=z)
+            z, y, name = buffers.z[index], buffers.y[index], layer.activation.name
             if logits_only and index == len(self.layers) - 1:
-                self.backend.activate("identity", z, layer.bias, z, self.scratch)
-            else:
-                self.backend.activate(layer.activation.name, z, layer.bias, y, self.scratch)
+                name, y = "identity", z
+            weight, bias = self._read[index]
+            self.backend.dense_forward(x, weight, (layer.bias, bias), name, z, y, self.scratch)
             x = self._drop(index, y, buffers.dropped[index], dropout_step)
         return buffers
 
-    def run_loss(self, buffers: Buffers, expected: Array, loss: Loss) -> bool:
+    def run_loss(
+        self, buffers: Buffers, expected: Array, loss: Loss, scaling: Array | None = None
+    ) -> bool:
         """Write the batch's loss and its gradient; return whether that is by the logits."""
         fused = bool(loss.logits_of)
         outputs = buffers.z[-1] if fused else buffers.y[-1]
@@ -217,6 +256,7 @@ class LayerStack:
             buffers.delta[-1],
             buffers.loss,
             self.scratch,
+            scaling,
         )
         return fused
 
@@ -228,24 +268,26 @@ class LayerStack:
         With `gradients` the flat gradients are written; into `dx`, (rows, inputs), goes the
         gradient by the batch.
         """
-        xp = self.backend.xp
         for index in reversed(range(len(self.layers))):
             layer, delta = self.layers[index], buffers.delta[index]
             last = index == len(self.layers) - 1
             name = "identity" if last and from_logits else layer.activation.name
-            kept = buffers.kept(index, layer)
-            dbias = layer.dbias if gradients else self.scratch("dbias", delta.shape[1:], self.dtype)
-            self.backend.activate_backward(name, kept, delta, delta, dbias, self.scratch)
+            kept, x = buffers.kept(index, layer), buffers.inputs[index]
             if gradients:
-                xp.dot(buffers.inputs[index].T, delta, out=layer.dweight)
+                self.backend.dense_backward(
+                    name, kept, delta, x, layer.dweight, layer.dbias, self.scratch
+                )
+            else:
+                dbias = self.scratch("dbias", delta.shape[1:], self.dtype)
+                self.backend.activate_backward(name, kept, delta, delta, dbias, self.scratch)
             below = buffers.delta[index - 1] if index else dx
             if below is not None:
-                xp.dot(delta, layer.weight.T, out=below)
+                self.backend.multiply(delta, self._read[index][0].T, below)
             if index:
                 # the mask of the layer below is drawn again from its counter, not stored
                 self._drop(index - 1, below, below, buffers.dropout_step)
 
-    def _drop(self, index: int, array: Array, out: Array | None, step: int | None) -> Array:
+    def _drop(self, index: int, array: Array, out: Array | None, step: Any) -> Array:
         rate = self.layers[index].dropout
         if step is None or not rate:
             return array
@@ -262,14 +304,6 @@ def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
             " hidden layers, outputs"
         )
     return tuple(int(size) for size in checked)
-
-
-def _checked_dtype(dtype: Any) -> np.dtype[Any]:
-    with contextlib.suppress(TypeError):
-        checked: np.dtype[Any] = np.dtype(dtype)
-        if checked.name in DTYPES:
-            return checked
-    raise ConfigurationError(f"dtype is {dtype!r}; float32 or float64 is needed")
 
 
 def _one_a_layer(what: str, value: Any, hidden: int) -> list[Any]:

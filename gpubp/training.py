@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,47 +12,16 @@ from gpubp.backends import Array
 from gpubp.backends.protocol import WholeStep
 from gpubp.callbacks import Callback, History
 from gpubp.data import Batches, Data
+from gpubp.device_steps import DeviceSteps, SingleStep
 from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate
 from gpubp.losses import Loss, kernel_name
 from gpubp.optimizers import Optimizer
 from gpubp.stack import Buffers, LayerStack
+from gpubp.training_state import Snapshot, TrainingState
 
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
 STEPS_BETWEEN_LOOKS = 200
-
-
-@dataclass
-class TrainingState:
-    """All that training changes besides the parameters.
-
-    Attributes
-    ----------
-    step, epoch : int
-        Steps and epochs done so far by this network; they select dropout masks and row orders.
-    kernel : str
-        The optimizer that the moments belong to.
-    updates : int
-        Steps done by this optimizer.
-    moments : tuple of array
-        Its state, each as long as the parameters.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    kernel: str = ""
-    updates: int = 0
-    moments: tuple[Array, ...] = ()
-
-    def use(self, optimizer: Optimizer, stack: LayerStack) -> None:
-        """Start the optimizer's state anew unless it is that of the same kind of optimizer."""
-        if self.kernel != optimizer.kernel:
-            self.kernel, self.updates = optimizer.kernel, 0
-            self.moments = tuple(
-                stack.backend.empty(stack.parameters.shape, stack.dtype) for _ in optimizer.state
-            )
-            for moment in self.moments:
-                moment.fill(0)
 
 
 def compute_gradients(stack: LayerStack, state: TrainingState, batch: Data, loss: Loss) -> Buffers:
@@ -87,12 +55,15 @@ def do_step(
     loss: Loss,
     optimizer: Optimizer,
     guarded: bool = False,
-) -> Buffers:
-    """Do one step on a loaded batch, in one call where the backend has one for it.
+) -> Array:
+    """Do one step on a loaded batch and return its loss, shape ().
 
-    A `guarded` step waits for the loss and, when it is not finite, changes nothing.
+    A `guarded` step waits for the loss and, when it is not finite, changes nothing. On a backend
+    that replays, every step of this function is guarded.
     """
     state.use(optimizer, stack)
+    if stack.backend.replays:
+        return _replay_step(stack, state, batch, loss, optimizer)
     buffers = stack.buffers(len(batch))
     step = whole_step(stack, state, buffers, kernel_name(loss, batch.expected), loss)
     if step is None:
@@ -100,7 +71,7 @@ def do_step(
             compute_gradients(stack, state, batch, loss)
         if not guarded or math.isfinite(buffers.loss):
             apply_update(stack, state, optimizer)
-        return buffers
+        return buffers.loss
     buffers.inputs[0] = batch.x
     state.step += 1
     state.updates += 1
@@ -108,7 +79,23 @@ def do_step(
     if guarded and not math.isfinite(buffers.loss):
         state.step -= 1
         state.updates -= 1
-    return buffers
+    return buffers.loss
+
+
+def _replay_step(
+    stack: LayerStack, state: TrainingState, batch: Data, loss: Loss, optimizer: Optimizer
+) -> Array:
+    plans, key = stack.buffers(len(batch)).plans, (kernel_name(loss, batch.expected), state.kernel)
+    moments, step = plans.get(key, (None, None))
+    if moments is not state.moments:
+        step = SingleStep(stack, state, optimizer, loss, batch)
+        plans[key] = state.moments, step
+    stack.refresh()
+    value = step(batch, state.step, optimizer.scalars(state.updates + 1))
+    if math.isfinite(value):
+        state.step += 1
+        state.updates += 1
+    return value
 
 
 def whole_step(
@@ -159,8 +146,12 @@ class Fit:
         self._first_epoch, self._first_step = state.epoch, state.step
         state.use(optimizer, stack)
         self._losses = stack.backend.xp.empty(batches.steps, stack.dtype)
-        self._good = _Snapshot(stack, state)
-        self._pending = _Snapshot(stack, state)
+        kind = DeviceSteps if stack.backend.replays else HostSteps
+        self._steps: DeviceSteps | HostSteps = kind(
+            stack, state, batches, optimizer, loss, self._losses
+        )
+        self._good = Snapshot(stack, state)
+        self._pending = Snapshot(stack, state)
 
     def run(self, epochs: int, validation: Data | None, callbacks: Sequence[Callback]) -> None:
         """Run epochs until the last, a callback's wish, Ctrl-C or a loss that is not finite.
@@ -204,28 +195,22 @@ class Fit:
     def _run_epoch(self, callbacks: Sequence[Callback]) -> float:
         """Run one epoch and return its mean loss."""
         steps, looked = self.batches.steps, 0
-        rows = np.full(steps, self.batches.size)
-        for index in range(steps):
-            look = index + 1 == steps or (index + 1) % STEPS_BETWEEN_LOOKS == 0
-            if look:
-                self._pending.take(self.stack, self.state)
-            buffers = self._step(self.state.epoch, index)
-            rows[index] = buffers.rows
-            self._losses[index] = buffers.loss
-            if look:
-                self._look(looked, index + 1)
-                looked = index + 1
-                for callback in callbacks:
-                    callback.advance(self.history, looked / steps)
+        while looked < steps:
+            stop = min(looked + STEPS_BETWEEN_LOOKS, steps)
+            self._steps.run(self.state.epoch, looked, stop - 1)
+            self._pending.take(self.stack, self.state)
+            self._steps.run(self.state.epoch, stop - 1, stop)
+            self._look(looked, stop)
+            looked = stop
+            for callback in callbacks:
+                callback.advance(self.history, looked / steps)
         if not bool(self.stack.backend.xp.isfinite(self.stack.parameters).all()):
             self._diverged(self.state.step - self._first_step)
         self.state.epoch += 1
         losses = self.stack.backend.to_numpy(self._losses)
+        rows = np.full(steps, self.batches.size)
+        rows[-1] = len(self.batches.data) - (steps - 1) * self.batches.size
         return float(np.average(losses.astype(np.float64), weights=rows))
-
-    def _step(self, epoch: int, index: int) -> Buffers:
-        batch = self.batches.batch(epoch, index)
-        return do_step(self.stack, self.state, batch, self.loss, self.optimizer)
 
     def _look(self, start: int, stop: int) -> None:
         """Look at the losses of steps start to stop of this epoch; go back if one is not finite."""
@@ -258,36 +243,37 @@ class Fit:
             where,
         )
 
-    def _step_number(self, number: int) -> Buffers:
+    def _step_number(self, number: int) -> None:
         epoch, index = divmod(number, self.batches.steps)
-        return self._step(self._first_epoch + epoch, index)
+        self._steps.run(self._first_epoch + epoch, index, index + 1)
 
 
-class _Snapshot:
-    """A copy of the parameters and the training state, written over again and again."""
+class HostSteps:
+    """The steps of a fit, each asked for by the host; see `gpubp.device_steps.DeviceSteps`."""
 
-    def __init__(self, stack: LayerStack, state: TrainingState) -> None:
-        self._parameters = stack.parameters.copy()
-        self._moments = tuple(moment.copy() for moment in state.moments)
-        self._state = replace(state)
+    def __init__(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        batches: Batches,
+        optimizer: Optimizer,
+        loss: Loss,
+        losses: Array,
+    ) -> None:
+        self._stack, self._state, self._batches = stack, state, batches
+        self._optimizer, self._loss, self._losses = optimizer, loss, losses
 
-    def take(self, stack: LayerStack, state: TrainingState) -> None:
-        self._parameters[...] = stack.parameters
-        for kept, moment in zip(self._moments, state.moments, strict=True):
-            kept[...] = moment
-        self._state = replace(state)
-
-    def put_back(self, stack: LayerStack, state: TrainingState) -> None:
-        stack.parameters[...] = self._parameters
-        for kept, moment in zip(self._moments, state.moments, strict=True):
-            moment[...] = kept
-        state.step, state.epoch = self._state.step, self._state.epoch
-        state.updates = self._state.updates
+    def run(self, epoch: int, start: int, stop: int) -> None:
+        """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
+        for index in range(start, stop):
+            batch = self._batches.batch(epoch, index)
+            self._losses[index] = do_step(
+                self._stack, self._state, batch, self._loss, self._optimizer
+            )
 
 
 def first_non_finite(stack: LayerStack, buffers: Buffers) -> str:
     """Name the first place in a forward pass that holds a number that is not finite."""
-    xp = stack.backend.xp
     for index, layer in enumerate(stack.layers):
         places = (
             ("inputs", buffers.inputs[index]),
@@ -297,6 +283,6 @@ def first_non_finite(stack: LayerStack, buffers: Buffers) -> str:
             ("output", buffers.y[index]),
         )
         for what, array in places:
-            if not bool(xp.isfinite(array).all()):
+            if not stack.backend.all_finite(array):
                 return f"layer {index + 1} ({what})"
     return "the loss"

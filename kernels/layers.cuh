@@ -1,7 +1,9 @@
 // Fused passes over one layer: softmax of a row, and derivative times incoming gradient together
-// with the bias gradient of a chunk of rows.
+// with the bias gradient of a chunk of rows. Arrays may be stored (S, K) narrower than they are
+// computed with (T).
 #pragma once
-#include "math.cuh"
+#include "lanes.cuh"
+#include "storage.cuh"
 
 namespace gpubp {
 
@@ -9,8 +11,8 @@ namespace gpubp {
 // the column's sum in partial[index], so that the bias gradient is the sum of partial over chunks.
 // Neighbouring threads own neighbouring columns, so memory is read and written in whole lines, and
 // no atomic addition makes the order of the sum depend on the run. dz may be the same array as dy.
-template <typename T, typename Backward>
-GPUBP_HD void backward_chunk(const T* x, const T* y, const T* dy, T* dz, T* partial, int64 index,
+template <typename T, typename K, typename S, typename Backward>
+GPUBP_HD void backward_chunk(const K* x, const K* y, const S* dy, S* dz, T* partial, int64 index,
                              int64 rows, int64 columns, int64 chunk, Backward backward) {
   const int64 column = index % columns;
   const int64 first = index / columns * chunk;
@@ -18,8 +20,8 @@ GPUBP_HD void backward_chunk(const T* x, const T* y, const T* dy, T* dz, T* part
   T sum = T(0);
   for (int64 row = first; row < end; ++row) {
     const int64 at = row * columns + column;
-    const T value = backward(x[at], y[at], dy[at]);
-    dz[at] = value;
+    const T value = backward(widen<T>(x[at]), widen<T>(y[at]), widen<T>(dy[at]));
+    narrow(value, dz[at]);
     sum += value;
   }
   partial[index] = sum;
@@ -27,25 +29,31 @@ GPUBP_HD void backward_chunk(const T* x, const T* y, const T* dy, T* dz, T* part
 
 // Add the bias to one row of logits, in place, and write its softmax. The largest logit is taken
 // away first, so that no exponential overflows.
-template <typename T>
-GPUBP_HD void bias_softmax_row(T* z, const T* bias, T* y, int64 columns) {
+template <typename T, typename Lanes = OneLane>
+GPUBP_HD void bias_softmax_row(T* z, const T* bias, T* y, int64 columns, Lanes lanes = Lanes()) {
   T largest = z[0] + bias[0];
-  for (int64 j = 0; j < columns; ++j) {
+  lanes.wait();  // z[0] is read by all lanes and written by the first
+  for (int64 j = lanes.first(); j < columns; j += lanes.step()) {
     z[j] += bias[j];
     largest = z[j] > largest ? z[j] : largest;
   }
-  for (int64 j = 0; j < columns; ++j) y[j] = math::exp(z[j] - largest);
+  largest = lanes.largest(largest);
+  for (int64 j = lanes.first(); j < columns; j += lanes.step()) y[j] = math::exp(z[j] - largest);
   T sum = T(0);
-  for (int64 j = 0; j < columns; ++j) sum += y[j];
-  for (int64 j = 0; j < columns; ++j) y[j] /= sum;
+  for (int64 j = lanes.first(); j < columns; j += lanes.step()) sum += y[j];
+  sum = lanes.sum(sum);
+  for (int64 j = lanes.first(); j < columns; j += lanes.step()) y[j] /= sum;
 }
 
 // dz = y * (dy - sum(dy * y)); dz may be the same array as dy.
-template <typename T>
-GPUBP_HD void softmax_backward_row(const T* y, const T* dy, T* dz, int64 columns) {
+template <typename T, typename S, typename Lanes = OneLane>
+GPUBP_HD void softmax_backward_row(const T* y, const S* dy, S* dz, int64 columns,
+                                   Lanes lanes = Lanes()) {
   T dot = T(0);
-  for (int64 j = 0; j < columns; ++j) dot += dy[j] * y[j];
-  for (int64 j = 0; j < columns; ++j) dz[j] = y[j] * (dy[j] - dot);
+  for (int64 j = lanes.first(); j < columns; j += lanes.step()) dot += widen<T>(dy[j]) * y[j];
+  dot = lanes.sum(dot);
+  for (int64 j = lanes.first(); j < columns; j += lanes.step())
+    narrow(y[j] * (widen<T>(dy[j]) - dot), dz[j]);
 }
 
 }  // namespace gpubp

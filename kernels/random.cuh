@@ -43,6 +43,12 @@ GPUBP_HD float uniform(uint64 seed, uint64 stream, uint64 step, uint64 index) {
   return float(half >> 8) * (1.0f / 16777216.0f);
 }
 
+// Element `index` of what gpubp.random.permutation sorts: random bits above, the row's own number
+// in the bits of `mask` below, so that no two keys are equal.
+GPUBP_HD uint64 shuffle_key(uint64 seed, uint64 stream, uint64 epoch, uint64 index, uint64 mask) {
+  return (philox(seed, stream, index / 4 + 1, epoch, int(index % 4)) & ~mask) | index;
+}
+
 // Inverted dropout: drop with probability `rate`, scale what is kept by 1 / (1 - rate).
 template <typename T>
 GPUBP_HD T dropout(T x, uint64 seed, uint64 stream, uint64 step, uint64 index, float rate) {

@@ -20,18 +20,34 @@ from pathlib import Path
 
 import numpy as np
 
-from gpubp.backends.kernel_table import Elementwise, Reduction
-
-Kernel = Elementwise | Reduction
+from gpubp.backends.kernel_table import Elementwise
 
 C_TYPES = {
+    "float16": "_Float16",  # of the host compiler; CuPy has a class of its own
     "float32": "float",
     "float64": "double",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
     "int32": "int",
     "int64": "long long",
     "uint32": "unsigned int",
     "uint64": "unsigned long long",
 }
+Types = dict[str, str]  # the dtype's name of each type parameter of a kernel
+_ARITHMETIC = [
+    {"T": computed, "S": stored, "K": kept}
+    for computed, stored, kept in (
+        ("float32", "float32", "float32"),
+        ("float64", "float64", "float64"),
+        ("float32", "float16", "float16"),
+        ("float32", "float16", "float32"),
+        ("float32", "uint16", "uint16"),  # bfloat16
+        ("float32", "uint16", "float32"),
+    )
+]
+_STORED = ("float16", "float32", "float64", "uint16")
+_READING = [{"X": data, "S": stored} for data in ("uint8", *_STORED) for stored in _STORED]
+_READING.append({"X": "int64", "S": "int64"})
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 HOST_FLAGS = ("-O2", "-std=c++14", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
@@ -90,51 +106,69 @@ def _parse_parameter(words: list[str]) -> Parameter:
     return Parameter(name, np.dtype(kind), C_TYPES[np.dtype(kind).name], bool(keywords))
 
 
-def symbol(kernel: Kernel, ctype: str) -> str:
-    """Name the compiled function of a kernel for ``T`` = `ctype`."""
-    return f"{kernel.name}_{hashlib.sha256(repr(kernel).encode()).hexdigest()[:8]}_{ctype}"
+def combinations(kernel: Elementwise) -> list[Types]:
+    """Return what the type parameters of a kernel stand for, in every combination that is used."""
+    parameters = (*parse_parameters(kernel.inputs), *parse_parameters(kernel.outputs))
+    letters = sorted({parameter.ctype for parameter in parameters if parameter.dtype is None})
+    if not set(letters) <= {"T", "S", "K", "X"}:
+        return [dict.fromkeys(letters, dtype) for dtype in ("float32", "float64")]
+    found: list[Types] = []
+    for types in _READING if "X" in letters else _ARITHMETIC:
+        wanted = {letter: types[letter] for letter in letters}
+        if wanted not in found:
+            found.append(wanted)
+    return found
 
 
-def host_source(preamble: str, kernels: Iterable[Kernel]) -> str:
-    """Return one C++ translation unit with every kernel for float and for double.
+def symbol(kernel: Elementwise, types: Types) -> str:
+    """Name the compiled function of a kernel for these types."""
+    digest = hashlib.sha256(repr(kernel).encode()).hexdigest()[:8]
+    return "_".join([kernel.name, digest, *(types[letter] for letter in sorted(types))])
 
-    A function takes the number of elements (or of results) as ``long long``, for a reduction also
-    the number of elements a result, then a pointer for each parameter and, for an input that is
-    not raw, the step from one element to the next: 1, or 0 for a scalar.
+
+def host_source(preamble: str, kernels: Iterable[Elementwise]) -> str:
+    """Return one C++ translation unit with every kernel for every combination of types.
+
+    A function takes the number of elements as ``long long``, then a pointer for each parameter
+    and, for an input that is not raw, the step from one element to the next: 1, or 0 for a scalar.
     """
-    return _source(preamble, kernels, ("float", "double"), *_HOST_LOOP)
+    return _source(preamble, kernels, C_TYPES, *_HOST_LOOP)
 
 
-def cuda_source(preamble: str, kernels: Iterable[Kernel]) -> str:
-    """Return the same functions as one CUDA translation unit of ``__global__`` functions."""
-    return _source(preamble, kernels, ("float", "double"), *_CUDA_LOOP)
+def cuda_source(preamble: str, kernels: Iterable[Elementwise]) -> str:
+    """Return the same functions as one CUDA translation unit of ``__global__`` functions.
+
+    Those for float16 are left out: that type comes with CuPy's headers.
+    """
+    ctypes_ = {name: ctype for name, ctype in C_TYPES.items() if name != "float16"}
+    return _source(preamble, kernels, ctypes_, *_CUDA_LOOP)
 
 
 def _source(
     preamble: str,
-    kernels: Iterable[Kernel],
-    ctypes_: Sequence[str],
+    kernels: Iterable[Elementwise],
+    ctypes_: dict[str, str],
     include: str,
     space: str,
     loop: str,
 ) -> str:
     parts = [include, preamble]
     for kernel in kernels:
-        for ctype in ctypes_:
-            name = symbol(kernel, ctype)
-            body = _elementwise_body if isinstance(kernel, Elementwise) else _reduction_body
+        for types in combinations(kernel):
+            if not set(types.values()) <= set(ctypes_):
+                continue
+            name = symbol(kernel, types)
+            typedefs = "".join(f"typedef {ctypes_[types[key]]} {key};\n" for key in types)
             parts.append(
-                f"namespace {name}_namespace {{\ntypedef {ctype} T;\n"
+                f"namespace {name}_namespace {{\n{typedefs}"
                 f'extern "C" {space}void {name}({", ".join(_declarations(kernel))}) {{\n'
-                f"  {loop} {{\n{body(kernel)}  }}\n}}\n}}\n"
+                f"  {loop} {{\n{_body(kernel)}  }}\n}}\n}}\n"
             )
     return "\n".join(parts)
 
 
-def _declarations(kernel: Kernel) -> list[str]:
+def _declarations(kernel: Elementwise) -> list[str]:
     counts = ["long long _size"]
-    if isinstance(kernel, Reduction):
-        counts.append("long long _count")
     for parameter in parse_parameters(kernel.inputs):
         if parameter.raw:
             counts.append(f"const {parameter.ctype}* {parameter.name}")
@@ -147,7 +181,7 @@ def _declarations(kernel: Kernel) -> list[str]:
     return counts
 
 
-def _elementwise_body(kernel: Elementwise) -> str:
+def _body(kernel: Elementwise) -> str:
     inputs = "".join(
         f"    const {p.ctype}& {p.name} = _raw_{p.name}[i * _step_{p.name}];\n"
         for p in parse_parameters(kernel.inputs)
@@ -156,22 +190,7 @@ def _elementwise_body(kernel: Elementwise) -> str:
     return f"{inputs}{_output_references(kernel)}    {kernel.operation};\n"
 
 
-def _reduction_body(kernel: Reduction) -> str:
-    kind = parse_parameters(kernel.outputs)[0].ctype
-    inputs = "".join(
-        f"      const {p.ctype} {p.name} = _raw_{p.name}[(_j * _size + i) * _step_{p.name}];\n"
-        for p in parse_parameters(kernel.inputs)
-    )
-    return (
-        f"    {kind} a = {kind}({kernel.identity});\n"
-        f"    for (long long _j = 0; _j < _count; ++_j) {{\n{inputs}"
-        f"      const {kind} b = static_cast<{kind}>({kernel.map});\n"
-        f"      a = ({kernel.reduce});\n    }}\n"
-        f"{_output_references(kernel)}    {kernel.post_map};\n"
-    )
-
-
-def _output_references(kernel: Kernel) -> str:
+def _output_references(kernel: Elementwise) -> str:
     return "".join(
         f"    {p.ctype}& {p.name} = _raw_{p.name}[i];\n"
         for p in parse_parameters(kernel.outputs)

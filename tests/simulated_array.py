@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+VIEWS = ("reshape", "view", "transpose", "ravel")  # which launch nothing
+
 _IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy"
     " array explicitly."
@@ -14,13 +16,114 @@ _IMPLICIT = (
 
 
 class Device:
-    """The one simulated GPU."""
+    """A simulated GPU, current inside its context."""
 
-    def __init__(self, id: int = 0) -> None:  # noqa: A002  CuPy's name
-        self.id = id
+    current = 0
+
+    def __init__(self, id: int | None = None) -> None:  # noqa: A002  CuPy's name
+        self.id = Device.current if id is None else id
+        self._before: list[int] = []
+
+    def __enter__(self) -> Device:
+        self._before.append(Device.current)
+        Device.current = self.id
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        Device.current = self._before.pop()
 
     def synchronize(self) -> None:
         """Do nothing: a simulated kernel returns when it is done."""
+
+
+class Stream:
+    """A simulated stream; while it records, launches are noted and not done.
+
+    Whatever is no launch is refused then, also what CuPy might let pass and would not replay.
+    """
+
+    made = 0
+    null: Stream
+    stack: list[Stream]
+
+    def __init__(self, non_blocking: bool = False) -> None:
+        Stream.made += 1
+        self.ptr = Stream.made
+        self._non_blocking = non_blocking
+        self.recorded: list[Any] | None = None
+
+    def __enter__(self) -> Stream:
+        Stream.stack.append(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        Stream.stack.pop()
+
+    def begin_capture(self) -> None:
+        """Begin to note launches."""
+        if not self._non_blocking:
+            raise RuntimeError("cudaErrorStreamCaptureImplicit: the null stream cannot be captured")
+        self.recorded = []
+
+    def end_capture(self) -> Graph:
+        """Return what was noted."""
+        launches, self.recorded = self.recorded, None
+        assert launches is not None, "cudaErrorIllegalState: no capture"
+        return Graph(launches)
+
+    def wait_event(self, event: Event) -> None:
+        """Do nothing, but be refused while recording."""
+        refuse_while_recording("wait for an event")
+
+    def synchronize(self) -> None:
+        """Do nothing: a simulated kernel returns when it is done."""
+        refuse_while_recording("synchronize")
+
+
+class Event:
+    """A simulated event."""
+
+    def record(self, stream: Stream | None = None) -> None:
+        """Do nothing, but be refused while recording."""
+        refuse_while_recording("record an event")
+
+    def synchronize(self) -> None:
+        """Do nothing, but be refused while recording."""
+        refuse_while_recording("synchronize")
+
+
+class Graph:
+    """What a stream has noted."""
+
+    launched = 0
+
+    def __init__(self, launches: list[Any]) -> None:
+        self.launches = launches
+
+    def launch(self, stream: Stream | None = None) -> None:
+        """Do everything that was noted, in order."""
+        Graph.launched += 1
+        for launch in self.launches:
+            launch()
+
+
+Stream.null = Stream()
+Stream.stack = [Stream.null]
+
+
+def do_or_record(launch: Any) -> None:
+    """Do a launch, or note it when the current stream records."""
+    recorded = Stream.stack[-1].recorded
+    if recorded is None:
+        launch()
+    else:
+        recorded.append(launch)
+
+
+def refuse_while_recording(what: str) -> None:
+    """Raise as CUDA does for what cannot be recorded."""
+    if Stream.stack[-1].recorded is not None:
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while a stream is capturing")
 
 
 class Pointer:
@@ -40,6 +143,7 @@ class ndarray:  # noqa: N801  CuPy's name
         assert type(host) is np.ndarray
         assert host.dtype.kind in "fiub", f"Unsupported dtype {host.dtype}"
         self._host = host
+        self._device = Device.current
 
     def __array__(self, *args: Any, **options: Any) -> None:
         raise TypeError(_IMPLICIT)
@@ -48,11 +152,15 @@ class ndarray:  # noqa: N801  CuPy's name
         if name.startswith("_"):
             raise AttributeError(name)
         value = getattr(self._host, name)
-        return wrapped_function(value) if callable(value) else wrap(value)
+        if not callable(value):
+            return wrap(value)
+        if name not in VIEWS:
+            refuse_while_recording(name)
+        return wrapped_function(value)
 
     @property
     def device(self) -> Device:
-        return Device(0)
+        return Device(self._device)
 
     @property
     def data(self) -> Pointer:
@@ -70,10 +178,12 @@ class ndarray:  # noqa: N801  CuPy's name
 
     def get(self) -> np.ndarray:
         """Copy to the host."""
+        refuse_while_recording("a copy to the host")
         return self._host.copy()
 
-    def set(self, array: np.ndarray) -> None:
+    def set(self, array: np.ndarray, stream: Stream | None = None) -> None:
         """Copy from the host."""
+        refuse_while_recording("a copy from the host")
         if array.dtype != self._host.dtype or array.shape != self._host.shape:
             raise ValueError("dtype or shape mismatch in set")
         self._host[...] = array
@@ -82,6 +192,7 @@ class ndarray:  # noqa: N801  CuPy's name
         return ndarray(np.asarray(self._host[unwrap(key)]))
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        refuse_while_recording("an assignment")
         self._host[unwrap(key)] = unwrap(value)
 
     def __len__(self) -> int:
@@ -142,25 +253,30 @@ def wrapped_function(function: Any) -> Any:
 
     def call(*args: Any, **options: Any) -> Any:
         out = options.get("out")
-        result = function(
-            *[unwrap(arg) for arg in args],
-            **{name: unwrap(option) for name, option in options.items()},
-        )
+        with np.errstate(all="ignore"):  # a GPU does not warn
+            result = function(
+                *[unwrap(arg) for arg in args],
+                **{name: unwrap(option) for name, option in options.items()},
+            )
         return wrap(result) if out is None else out
 
+    call.__name__ = function.__name__
     return call
 
 
 def _operator(function: Any, swapped: bool = False) -> Any:
     def method(self: ndarray, *others: Any) -> Any:
+        refuse_while_recording("an operator")
         operands = [self._host, *[unwrap(other) for other in others]]
-        return wrap(function(*(reversed(operands) if swapped else operands)))
+        with np.errstate(all="ignore"):
+            return wrap(function(*(reversed(operands) if swapped else operands)))
 
     return method
 
 
 def _in_place(function: Any) -> Any:
     def method(self: ndarray, other: Any) -> ndarray:
+        refuse_while_recording("an operator")
         self._host = function(self._host, unwrap(other))
         return self
 

@@ -17,8 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from simulated_array import Device, ndarray, unwrap, wrap, wrapped_function
-from simulated_kernels import ElementwiseKernel, ReductionKernel
+import simulated_cublaslt
+from simulated_array import (
+    Device,
+    Event,
+    Stream,
+    ndarray,
+    refuse_while_recording,
+    unwrap,
+    wrap,
+    wrapped_function,
+)
+from simulated_kernels import ElementwiseKernel
 
 NO_DRIVER = (
     "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
@@ -47,6 +57,10 @@ class Failures:
         Number of GPUs.
     memory : bool
         Whether there is memory for arrays.
+    free : int
+        Bytes of memory that are free.
+    cublaslt : bool
+        Whether there is a cuBLASLt.
     launch : Exception or None
         What the first launch raises: a library that cannot be loaded, say.
     """
@@ -54,6 +68,8 @@ class Failures:
     devices: str | None = None
     count: int = 1
     memory: bool = True
+    free: int = 1 << 33
+    cublaslt: bool = True
     launch: Exception | None = None
 
 
@@ -69,7 +85,6 @@ class SimulatedCupy(ModuleType):
         self._failures = failures
         self.cuda = _cuda(failures)
         self.ElementwiseKernel = partial(ElementwiseKernel, launch_error=failures.launch)
-        self.ReductionKernel = partial(ReductionKernel, launch_error=failures.launch)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -82,6 +97,7 @@ class SimulatedCupy(ModuleType):
     def _allocating(self, function: Any) -> Any:
         def call(*args: Any, **options: Any) -> Any:
             self._check_device()
+            refuse_while_recording(f"cupy.{function.__name__}")
             return function(*args, **options)
 
         return call
@@ -95,6 +111,7 @@ class SimulatedCupy(ModuleType):
     def asarray(self, a: Any, dtype: Any = None, order: str | None = None) -> ndarray:
         """Return an array on the device; one that is there is not copied."""
         self._check_device()
+        refuse_while_recording("a copy from the host")
         if isinstance(a, ndarray):
             host = np.asarray(a._host, dtype=dtype, order=order)
             return a if host is a._host else ndarray(host)
@@ -123,6 +140,10 @@ class SimulatedCupy(ModuleType):
             raise TypeError("simulated CuPy takes simulated arrays only")
         return ndarray(a._host.view())
 
+    def get_default_memory_pool(self) -> Any:
+        """Return the pool, which keeps nothing."""
+        return SimpleNamespace(free_bytes=lambda: 0)
+
     def get_array_module(self, *args: Any) -> Any:
         """Return this module when an array is on the device, else NumPy."""
         return self if any(isinstance(arg, ndarray) for arg in args) else np
@@ -130,6 +151,7 @@ class SimulatedCupy(ModuleType):
     def dot(self, a: ndarray, b: ndarray, out: ndarray | None = None) -> ndarray:
         """Multiply matrices under CuPy's rules for `out`."""
         self._check_device()
+        refuse_while_recording("cuBLAS")
         if out is None:
             return wrap(np.dot(unwrap(a), unwrap(b)))
         if np.result_type(a.dtype, b.dtype) != out.dtype:
@@ -168,20 +190,23 @@ def _cuda(failures: Failures) -> ModuleType:
     def properties(device: int) -> dict[str, Any]:
         return {"name": DEVICE.encode(), "major": 9, "minor": 0, "totalGlobalMem": 1 << 34}
 
-    stream = SimpleNamespace(synchronize=lambda: None, ptr=0)
     cuda.__dict__.update(
         Device=Device,
+        Stream=Stream,
+        Event=Event,
+        get_elapsed_time=lambda start, end: 1.0,
+        alloc_pinned_memory=bytearray,
         is_available=lambda: failures.devices is None and failures.count > 0,
-        get_current_stream=lambda: stream,
+        get_current_stream=lambda: Stream.stack[-1],
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
         runtime=SimpleNamespace(
             CUDARuntimeError=CUDARuntimeError,
             getDeviceCount=device_count,
             getDeviceProperties=properties,
-            getDevice=lambda: 0,
+            getDevice=lambda: Device.current,
             driverGetVersion=lambda: 13000,
             runtimeGetVersion=lambda: 13000,
-            memGetInfo=lambda: (1 << 33, 1 << 34),
+            memGetInfo=lambda: (failures.free, 1 << 34),
         ),
     )
     return cuda
@@ -191,6 +216,8 @@ def install(monkeypatch: Any, **failures: Any) -> SimulatedCupy:
     """Put a simulated CuPy in the place of `cupy` until the test ends; see `Failures`."""
     module = SimulatedCupy(Failures(**failures))
     _forget_cupy(monkeypatch)
+    simulated_cublaslt.install(monkeypatch, module._failures.cublaslt)
+    monkeypatch.setenv("GPUBP_TUNING", "off")
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setitem(sys.modules, "cupy.cuda", module.cuda)
     return module

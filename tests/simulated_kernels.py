@@ -1,8 +1,8 @@
-"""ElementwiseKernel and ReductionKernel of the simulated CuPy.
+"""ElementwiseKernel of the simulated CuPy.
 
-They follow CuPy's rules for arguments (`cupy/_core/_kernel.pyx`, `_reduction.pyx`, version 14) and
-run the text they were given, compiled by the host compiler. Stricter than CuPy in one thing:
-arrays that are not C-contiguous are refused where CuPy would follow their strides, and where a
+It follows CuPy's rules for arguments (`cupy/_core/_kernel.pyx`, version 14) and runs the text it
+was given, compiled by the host compiler. Stricter than CuPy in one thing: arrays that are not
+C-contiguous are refused where CuPy would follow their strides, and where a
 kernel that takes the address of a raw array's element would go wrong on a GPU.
 """
 
@@ -15,32 +15,29 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.kernel_table import Elementwise, Reduction
+from gpubp.backends.kernel_table import Elementwise
 from kernel_compilation import (
     CompilationError,
-    Kernel,
     Parameter,
     host_source,
     load_host_library,
     parse_parameters,
     symbol,
 )
-from simulated_array import ndarray
-
-_C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+from simulated_array import do_or_record, ndarray
 
 
 class Compiler:
     """Compiles on first use, all kernels made so far in one go."""
 
     def __init__(self) -> None:
-        self._libraries: dict[tuple[str, Kernel], ctypes.CDLL | None] = {}
+        self._libraries: dict[tuple[str, Elementwise], ctypes.CDLL | None] = {}
 
-    def register(self, preamble: str, kernel: Kernel) -> None:
+    def register(self, preamble: str, kernel: Elementwise) -> None:
         """Remember a kernel for the next compilation."""
         self._libraries.setdefault((preamble, kernel), None)
 
-    def function(self, preamble: str, kernel: Kernel, dtype: np.dtype) -> Any:
+    def function(self, preamble: str, kernel: Elementwise, types: dict[str, np.dtype]) -> Any:
         """Return the compiled function of a kernel."""
         if self._libraries[preamble, kernel] is None:
             waiting = [
@@ -52,9 +49,10 @@ class Compiler:
                 self._compile(waiting)
             except CompilationError:
                 self._compile([(preamble, kernel)])  # whose fault it was
-        return getattr(self._libraries[preamble, kernel], symbol(kernel, _C_TYPES[dtype]))
+        names = {letter: dtype.name for letter, dtype in types.items()}
+        return getattr(self._libraries[preamble, kernel], symbol(kernel, names))
 
-    def _compile(self, keys: list[tuple[str, Kernel]]) -> None:
+    def _compile(self, keys: list[tuple[str, Elementwise]]) -> None:
         kernels = sorted((kernel for _, kernel in keys), key=repr)
         library = load_host_library(host_source(keys[0][0], kernels))
         self._libraries.update(dict.fromkeys(keys, library))
@@ -64,7 +62,7 @@ COMPILER = Compiler()
 
 
 class _SimulatedKernel:
-    def __init__(self, kernel: Kernel, preamble: str, launch_error: Exception | None) -> None:
+    def __init__(self, kernel: Elementwise, preamble: str, launch_error: Exception | None) -> None:
         if not re.fullmatch(r"[a-zA-Z_]\w*", kernel.name):
             raise ValueError(f'Invalid kernel name: "{kernel.name}"')
         self._kernel = kernel
@@ -110,25 +108,38 @@ class _SimulatedKernel:
 
     def _launch(
         self,
-        counts: tuple[int, ...],
+        shape: tuple[int, ...],
         inputs: list[Any],
         outputs: list[np.ndarray],
         types: dict[str, np.dtype],
     ) -> None:
         if self._launch_error is not None:
             raise self._launch_error
-        arguments: list[Any] = [ctypes.c_longlong(count) for count in counts]
+        function = COMPILER.function(self._preamble, self._kernel, types)
+        function.restype = None
+        do_or_record(lambda: self._run(function, shape, inputs, outputs, types))
+
+    def _run(
+        self,
+        function: Any,
+        shape: tuple[int, ...],
+        inputs: list[Any],
+        outputs: list[np.ndarray],
+        types: dict[str, np.dtype],
+    ) -> None:
+        arguments: list[Any] = [ctypes.c_longlong(math.prod(shape))]
         alive = []  # raw pointers do not keep what they point to
         for parameter, value in zip(self._inputs, inputs, strict=True):
-            array = value if isinstance(value, np.ndarray) else _scalar(value, parameter, types)
+            if isinstance(value, np.ndarray):  # broadcast now: a replay reads what is there then
+                raw = parameter.raw
+                array = value if raw else np.ascontiguousarray(np.broadcast_to(value, shape))
+            else:
+                array = _scalar(value, parameter, types)
             alive.append(array)
             arguments.append(ctypes.c_void_p(array.ctypes.data))
             if not parameter.raw:
-                arguments.append(ctypes.c_longlong(int(array is value)))
+                arguments.append(ctypes.c_longlong(int(isinstance(value, np.ndarray))))
         arguments += [ctypes.c_void_p(array.ctypes.data) for array in outputs]
-        dtype = types.get("T", np.dtype(np.float32))
-        function = COMPILER.function(self._preamble, self._kernel, dtype)
-        function.restype = None
         function(*arguments)
 
 
@@ -157,7 +168,7 @@ class ElementwiseKernel(_SimulatedKernel):
         if 0 not in shape:
             hosts = [out._host for out in outputs]
             self._launch(
-                (math.prod(shape),),
+                shape,
                 [
                     _placed(value, parameter, shape, hosts)
                     for value, parameter in zip(inputs, self._inputs, strict=True)
@@ -197,49 +208,6 @@ class ElementwiseKernel(_SimulatedKernel):
         return outputs
 
 
-class ReductionKernel(_SimulatedKernel):
-    """Takes what `cupy.ReductionKernel` takes of what gpubp uses."""
-
-    def __init__(
-        self,
-        in_params: str,
-        out_params: str,
-        map_expr: str,
-        reduce_expr: str,
-        post_map_expr: str,
-        identity: str,
-        name: str = "reduce_kernel",
-        preamble: str = "",
-        launch_error: Exception | None = None,
-    ) -> None:
-        kernel = Reduction(
-            name, in_params, out_params, map_expr, reduce_expr, post_map_expr, identity
-        )
-        super().__init__(kernel, preamble, launch_error)
-
-    def __call__(self, *args: Any, axis: Any = None, keepdims: bool = False) -> Any:
-        inputs, outputs = self._split(args)
-        if len(inputs) != 1 or not isinstance(inputs[0], ndarray):
-            raise NotImplementedError("the simulation reduces one array")
-        types = self._types(inputs, outputs)
-        host = inputs[0]._host
-        axes = tuple(range(host.ndim)) if axis is None else np.atleast_1d(axis) % host.ndim
-        kept = tuple(n for n in range(host.ndim) if n not in axes)
-        shape = tuple(host.shape[n] for n in kept)
-        if keepdims:
-            shape = tuple(1 if n in axes else host.shape[n] for n in range(host.ndim))
-        if not outputs:
-            outputs = [ndarray(np.empty(shape, types[self._outputs[0].ctype]))]
-        elif outputs[0].shape != shape:
-            raise ValueError("Out shape is mismatched")
-        size = math.prod(shape)
-        if size:
-            front = np.ascontiguousarray(host.transpose((*axes, *kept)))
-            result = _contiguous(outputs[0]._host, self.name)
-            self._launch((size, host.size // size), [front], [result], types)
-        return outputs[0]
-
-
 def _scalar(value: Any, parameter: Parameter, types: dict[str, np.dtype]) -> np.ndarray:
     """Convert a scalar to the parameter's type, whatever its own type was."""
     return np.array(value, dtype=parameter.dtype or types[parameter.ctype])
@@ -257,7 +225,7 @@ def _placed(
         return _contiguous(host, parameter.name)
     if any(np.may_share_memory(host, out) for out in outputs):
         raise NotImplementedError(f"{parameter.name} overlaps an output and is broadcast")
-    return np.ascontiguousarray(np.broadcast_to(host, shape))
+    return host
 
 
 def _contiguous(host: np.ndarray, name: str) -> np.ndarray:

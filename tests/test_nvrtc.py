@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpubp.backends.kernel_table import ELEMENTWISE, REDUCTIONS, Elementwise, Reduction
+from gpubp.backends.kernel_table import ELEMENTWISE, Elementwise
 from gpubp.backends.sources import preamble
 from kernel_compilation import (
     ARCHITECTURES,
+    C_TYPES,
     CompilationError,
     Parameter,
+    Types,
+    combinations,
     compile_nvrtc,
     cuda_source,
     parse_parameters,
@@ -28,13 +31,13 @@ except Exception as error:
     pytest.skip(f"NVRTC cannot be used: {error}", allow_module_level=True)
 
 # What `CupyBackend` hands over as arrays; any other input that is not raw is a scalar.
-ARRAYS = ("x", "bias", "g")
+ARRAYS = ("x", "y", "dy", "bias", "g", "scaled")
 ELF = b"\x7fELF"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_kernel_compiles(architecture: str) -> None:
-    source = cuda_source(preamble(), [*ELEMENTWISE, *REDUCTIONS])
+    source = cuda_source(preamble(), ELEMENTWISE)
     assert compile_nvrtc(source, architecture).startswith(ELF)
 
 
@@ -50,24 +53,23 @@ def test_a_warning_is_an_error() -> None:
         compile_nvrtc(cuda_source(preamble(), [wrong]), ARCHITECTURES[0])
 
 
+SETS = sorted({tuple(types.items()) for kernel in ELEMENTWISE for types in combinations(kernel)})
+
+
 @pytest.mark.parametrize(
     ("architecture", "wide"),
     [(ARCHITECTURES[0], False), (ARCHITECTURES[-1], True)],
     ids=["32-bit-index", "64-bit-index"],
 )
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_kernel_compiles_as_cupy_writes_it(architecture: str, dtype: str, wide: bool) -> None:
-    options = _cupy_options()
-    kernels = "".join(_cupy_elementwise(kernel, np.dtype(dtype), wide) for kernel in ELEMENTWISE)
-    source = f"{_cupy_headers()}{_typedef(dtype)}{preamble()}\n{kernels}"
+@pytest.mark.parametrize("types", SETS, ids=lambda types: "-".join(name for _, name in types))
+def test_every_kernel_compiles_as_cupy_writes_it(
+    architecture: str, types: tuple[tuple[str, str], ...], wide: bool
+) -> None:
+    options, chosen = _cupy_options(), dict(types)
+    written = [kernel for kernel in ELEMENTWISE if chosen in combinations(kernel)]
+    kernels = "".join(_cupy_elementwise(kernel, chosen, wide) for kernel in written)
+    source = f"{_cupy_headers()}{_typedefs(chosen)}{preamble()}\n{kernels}"
     assert compile_nvrtc(source, architecture, options).startswith(ELF)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("kernel", REDUCTIONS, ids=lambda kernel: kernel.name)
-def test_every_reduction_compiles_as_cupy_writes_it(kernel: Reduction, dtype: str) -> None:
-    source = _cupy_headers() + _cupy_reduction(kernel, np.dtype(dtype))
-    assert compile_nvrtc(source, ARCHITECTURES[0], _cupy_options()).startswith(ELF)
 
 
 def _cupy_private(module: str, *names: str) -> list:
@@ -98,31 +100,31 @@ def _cupy_headers() -> str:
     return "".join(f"#include <{header}>\n" for header in headers)
 
 
-def _typedef(dtype: str) -> str:
-    return f"typedef {'float' if dtype == 'float32' else 'double'} T;\n"
+def _typedefs(types: Types) -> str:
+    ctypes = C_TYPES | {"float16": "float16"}
+    return "".join(f"typedef {ctypes[name]} {letter};\n" for letter, name in types.items())
 
 
-def _cupy_elementwise(kernel: Elementwise, dtype: np.dtype, wide: bool) -> str:
+def _cupy_elementwise(kernel: Elementwise, types: Types, wide: bool) -> str:
     """Return CuPy's text of a kernel, without the preamble that all of them share."""
-    info, types, code, parameters = _cupy_private(
+    info, type_map, code, parameters = _cupy_private(
         "_kernel", "_ArgInfo", "_TypeMap", "_get_elementwise_kernel_code", "ElementwiseKernel"
     )
     declared = parse_parameters(kernel.inputs) + parse_parameters(kernel.outputs)
     outputs = [p.name for p in parse_parameters(kernel.outputs)]
-    arguments = [_argument(info, p, dtype, wide, p.name in outputs) for p in declared]
+    arguments = [_argument(info, p, types, wide, p.name in outputs) for p in declared]
     arguments.append(_indexer(info, 1, wide))
     made = parameters(kernel.inputs, kernel.outputs, kernel.operation, kernel.name)
-    return code(
-        tuple(arguments), types((("T", dtype),)), made.params, kernel.operation, kernel.name, ""
-    )
+    chosen = tuple((letter, np.dtype(name)) for letter, name in types.items())
+    return code(tuple(arguments), type_map(chosen), made.params, kernel.operation, kernel.name, "")
 
 
 def _argument(
-    info: type, parameter: Parameter, dtype: np.dtype, wide: bool, is_output: bool
+    info: type, parameter: Parameter, types: Types, wide: bool, is_output: bool
 ) -> object:
     import cupy
 
-    dtype = parameter.dtype or dtype
+    dtype = parameter.dtype or np.dtype(types[parameter.ctype])
     if is_output or parameter.raw or parameter.name in ARRAYS:
         dimensions = 2 if parameter.raw else 1
         return info(1, cupy.ndarray, dtype, dimensions, True, not wide)
@@ -137,41 +139,3 @@ def _scalar_type() -> type:
 def _indexer(info: type, dimensions: int, wide: bool = False) -> object:
     (indexer,) = _cupy_private("_carray", "Indexer")
     return info(2, indexer, None, dimensions, True, not wide)
-
-
-def _cupy_reduction(kernel: Reduction, dtype: np.dtype) -> str:
-    import cupy
-
-    info, types, elementwise = _cupy_private("_kernel", "_ArgInfo", "_TypeMap", "ElementwiseKernel")
-    (code,) = _cupy_private("_reduction", "_ReductionKernel_get_cached_function_code")
-    # the reduction keeps its own list of parameters to itself: make an equal one
-    (parameter,) = _cupy_private("_kernel", "ParameterInfo")
-    made = elementwise(kernel.inputs, kernel.outputs, "", kernel.name)
-    rest = [
-        parameter("CIndexer _in_ind", False),
-        parameter("CIndexer _out_ind", False),
-        parameter("int32 _block_stride", True),
-    ]
-    arguments = (
-        info(1, cupy.ndarray, dtype, 2, True, True),
-        info(1, cupy.ndarray, dtype, 1, True, True),
-        _indexer(info, 2),
-        _indexer(info, 1),
-        info(3, _scalar_type(), np.dtype(np.int32), 0, True, True),
-    )
-    return code(
-        made.nin,
-        made.nout,
-        (*made.in_params, *made.out_params, *rest),
-        arguments,
-        types((("T", dtype), ("IndexT", np.dtype(np.int32)))),
-        kernel.name,
-        256,
-        "T",
-        kernel.identity,
-        kernel.map,
-        kernel.reduce,
-        kernel.post_map,
-        preamble(),
-        (),
-    )

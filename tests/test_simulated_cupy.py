@@ -126,18 +126,6 @@ def test_a_text_that_does_not_compile_is_refused(cupy) -> None:
     assert right(cupy.asarray([3.0])).get().tolist() == [9]
 
 
-def test_reduction(cupy) -> None:
-    total = cupy.ReductionKernel("T x", "T y", "x * x", "a + b", "y = a", "0", "sum_of_squares")
-    x = cupy.arange(6, dtype=cupy.float32).reshape(2, 3)
-    assert total(x, axis=0).get().tolist() == [9, 17, 29]
-    assert total(x, axis=1).get().tolist() == [5, 50]
-    assert float(total(x)) == 55
-    with pytest.raises(ValueError, match="Out shape is mismatched"):
-        total(x, cupy.empty(2, cupy.float32), axis=0)
-    with pytest.raises(TypeError, match="Type is mismatched"):
-        total(x, cupy.empty(3), axis=0)
-
-
 def test_dot_and_take_follow_cupy_on_out(cupy) -> None:
     a = cupy.ones((2, 3), cupy.float32)
     with pytest.raises(ValueError, match="Output array must be C-contiguous"):
@@ -169,7 +157,7 @@ def test_cupy_has_every_function_the_package_asks_for() -> None:
     real = pytest.importorskip("cupy", reason="needs CuPy; a GPU is not needed")
     folder = Path(gpubp.__file__).parent
     text = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
-    used = set(re.findall(r"\bxp\.([a-z_]\w*)", text)) | {"ElementwiseKernel", "ReductionKernel"}
-    assert {"dot", "take", "empty", "cuda"} <= used
+    used = set(re.findall(r"\bxp\.([a-z_]\w*)", text)) | {"ElementwiseKernel"}
+    assert {"dot", "empty", "cuda"} <= used
     importlib.import_module("cupy.cuda")
     assert {name for name in used if not hasattr(real, name)} == set()

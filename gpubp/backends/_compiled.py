@@ -62,7 +62,14 @@ class CompiledBackend(NumpyBackend):
         self._host.backward(self._activation[name], kept, dy, dz, partial, dbias)
 
     def loss(
-        self, name: str, y: Array, expected: Array, dy: Array, mean: Array, scratch: Scratch
+        self,
+        name: str,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
     ) -> None:
         row_loss = scratch("row loss", y.shape[:1], y.dtype)
         self._host.loss(self._loss[name], y, expected, dy, row_loss, mean)

@@ -1,40 +1,95 @@
-"""The CuPy backend: the kernels of `kernel_table` compiled by CuPy on first use."""
+"""The CuPy backend: kernels compiled by CuPy on first use, products by cuBLASLt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends import kernel_table as table
+from gpubp.backends._cublaslt import CublasLt, CublasLtError
+from gpubp.backends._products import Products, kinds, workspace_bytes
+from gpubp.backends._recorder import Recording
+from gpubp.backends._tuning import Tuner
 from gpubp.backends.protocol import Array, Scratch, WholeStep
 from gpubp.backends.sources import preamble
+from gpubp.errors import BackendUnavailableError
+from gpubp.precision import PRECISIONS, Precision
 
-# Rows that one thread of a backward kernel walks down. Enough threads for a large device even at
-# moderate batches, few enough partial sums that adding them costs little.
+# Rows that one thread of a backward kernel walks down: enough threads for a large device even at
+# moderate batches, and not so many partial sums that adding them up takes long.
 CHUNK_ROWS = 32
+MOST_CHUNKS = 128
+ALIGNMENT = 256  # bytes; the least that CuPy's own arrays are aligned to is 512
+GROUP = 1024  # row losses that one warp adds up
+EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}  # activations that a product can do itself
 
 
 class CupyBackend:
-    """Arrays and kernels on the current NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
+    """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 
     name = "gpu"
-    storage: frozenset[str] = frozenset()
+    storage: frozenset[str] = frozenset({"uint8", "float16", "float32", "float64"})
+    replays = True
+    chunk_rows = 1 << 16
 
-    def __init__(self, cupy: Any, device: str, reason: str) -> None:
+    def __init__(
+        self,
+        cupy: Any,
+        index: int,
+        device: str,
+        reason: str,
+        precision: Precision = PRECISIONS["float32"],
+    ) -> None:
         self.xp = cupy
+        self.index = index
         self.device = device
         self.reason = reason
-        self._elementwise = {
+        self.precision = precision
+        self.notes: list[str] = []
+        self._kernels = {
             kernel.name: cupy.ElementwiseKernel(
                 kernel.inputs, kernel.outputs, kernel.operation, kernel.name, preamble=preamble()
             )
             for kernel in table.ELEMENTWISE
         }
-        self._sum = _reduction(cupy, table.SUM)
+        self._clock = cupy.zeros(3, np.int64)
+        self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
+        self._chosen: dict[tuple[Any, ...], Callable[..., None]] = {}
+        major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
+        self.workspace = workspace_bytes(major)
+        self._products = self._start_products()
+
+    def _start_products(self) -> Products | None:
+        try:
+            library = CublasLt()
+        except (OSError, CublasLtError) as error:
+            text = " ".join(str(error).split())
+            if self.precision.half:
+                raise BackendUnavailableError(
+                    f"precision {self.precision.name!r} needs cuBLASLt, which was not found"
+                    f" ({text}): pip install 'cupy-cuda13x[ctk]' or 'cupy-cuda12x[ctk]'"
+                ) from error
+            self.notes.append(f"steps are not recorded and products left to CuPy: {text}")
+            return None
+        self._tuner = Tuner(self.xp, f"{self.device}, cuBLASLt {library.version}")
+        return Products(self.xp, library, self.precision.tf32, self.workspace)
+
+    def for_precision(self, precision: Precision) -> CupyBackend:
+        if precision == self.precision:
+            return self
+        with self.on_device():
+            return CupyBackend(self.xp, self.index, self.device, self.reason, precision)
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        device: AbstractContextManager[Any] = self.xp.cuda.Device(self.index)
+        return device
 
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         return self.xp.ascontiguousarray(self.xp.asarray(array, dtype=dtype))
@@ -42,59 +97,141 @@ class CupyBackend:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return self.xp.empty(shape, dtype)
 
+    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
+        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in kinds]
+        starts = list(accumulate((-(-size // ALIGNMENT) * ALIGNMENT for size in sizes), initial=0))
+        arena = self.xp.empty(starts[-1], np.uint8)
+        return [
+            arena[start : start + size].view(dtype).reshape(shape)
+            for start, size, (shape, dtype) in zip(starts, sizes, kinds, strict=False)
+        ]
+
     def to_numpy(self, array: Array) -> NDArray[Any]:
         result: NDArray[Any] = self.xp.asnumpy(array)
         return result
 
+    def holds(self, size: int) -> bool:
+        return size <= self.free_memory() // 2
+
+    def free_memory(self) -> int:
+        pool = self.xp.get_default_memory_pool()
+        return int(self.xp.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
+
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
-        self.xp.take(array, rows, axis=0, out=out)
-        if scale != 1:
-            out *= scale
+        self.gather_batch(array, rows, self._clock, len(rows), scale, out)
+
+    def convert(self, array: Array, out: Array) -> None:
+        self._kernels[table.CONVERT.name](array, out)
 
     def all_finite(self, array: Array) -> bool:
+        if array.dtype == np.uint16:  # bfloat16
+            wide = self.xp.empty(array.shape, np.float32)
+            self.convert(array, wide)
+            array = wide
         return bool(self.xp.isfinite(array.sum())) or bool(self.xp.isfinite(array).all())
 
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def multiply(self, a: Array, b: Array, out: Array) -> None:
+        self._way(("product", kinds(a, b, out)), self._multiply_ways, a, b, out)(a, b, out)
+
+    def dense_forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        name: str,
+        z: Array,
+        y: Array,
+        scratch: Scratch,
+    ) -> None:
+        key = ("forward", name, z is y, kinds(x, weight, z))
+        self._way(key, partial(self._forward_ways, name, z is y), x, weight, bias, z, y, scratch)(
+            *(x, weight, bias, z, y, scratch)
+        )
+
+    def dense_backward(
+        self,
+        name: str,
+        kept: Array,
+        delta: Array,
+        x: Array,
+        dweight: Array,
+        dbias: Array,
+        scratch: Scratch,
+    ) -> None:
+        key = ("backward", name, kept.dtype.name, kinds(x, delta, dweight))
+        way = self._chosen.get(key)
+        if way is None:
+            # timing multiplies delta by the derivative again and again
+            rest = (x, dweight, dbias, scratch)
+            trial = (kept, delta.copy(), *rest)
+            ways = partial(self._backward_ways, name)
+            way = self._way(key, ways, kept, delta, *rest, trial=trial)
+        way(kept, delta, x, dweight, dbias, scratch)
+
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         if name == "softmax":
             rows, columns = z.shape
-            self._elementwise[table.SOFTMAX.name](bias, columns, z, y, size=rows)
+            self._kernels[table.SOFTMAX.name](bias, columns, z, y, size=rows * table.LANES)
         elif z is y:
-            self._elementwise[table.ACTIVATE_IN_PLACE[name].name](z, bias, y)
+            self._kernels[table.ACTIVATE_IN_PLACE[name].name](z, bias, y)
         else:
-            self._elementwise[table.ACTIVATE[name].name](z, bias, z, y)
+            self._kernels[table.ACTIVATE[name].name](z, bias, z, y)
 
     def activate_backward(
         self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
     ) -> None:
         rows, columns = dy.shape
         if name == "softmax":
-            self._elementwise[table.SOFTMAX_BACKWARD.name](kept, dy, columns, dz, size=rows)
+            self._softmax_backward(kept, dy, dz)
             name, dy = "identity", dz
-        chunks = -(-rows // CHUNK_ROWS)
-        partial = scratch("bias gradient", (chunks, columns), dz.dtype)
-        self._elementwise[table.BACKWARD[name].name](
-            kept, kept, dy, rows, columns, CHUNK_ROWS, dz, partial, size=chunks * columns
+        chunk = max(CHUNK_ROWS, -(-rows // MOST_CHUNKS))
+        chunks = -(-rows // chunk)
+        partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
+        self._kernels[table.BACKWARD[name].name](
+            kept, kept, dy, rows, columns, chunk, dz, partial, size=max(chunks, 1) * columns
         )
-        self._sum(partial, dbias, axis=0)
+        if chunks != 1:
+            self._kernels[table.SUM_COLUMNS.name](
+                partial, chunks, columns, dbias, size=columns * table.LANES
+            )
 
     def loss(
-        self, name: str, y: Array, expected: Array, dy: Array, mean: Array, scratch: Scratch
+        self,
+        name: str,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
     ) -> None:
         rows, columns = y.shape
         row_loss = scratch("row loss", (rows,), y.dtype)
-        self._elementwise[table.LOSS[name].name](
-            y, expected, columns, 1.0 / rows, dy, row_loss, size=rows
+        scaling = self._scaling if scaling is None else scaling
+        self._kernels[table.LOSS[name].name](
+            y, expected, 1.0 / rows, scaling, columns, dy, row_loss, size=rows * table.LANES
         )
-        self._sum(row_loss, mean, axis=0)
+        sums, add = row_loss, self._kernels[table.SUM_GROUPS.name]
+        if rows > GROUP:
+            groups = -(-rows // GROUP)
+            sums = scratch("group loss", (groups,), y.dtype)
+            add(row_loss, rows, GROUP, sums, size=groups * table.LANES)
+        add(sums, len(sums), len(sums), mean, size=table.LANES)
 
     def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, int], scratch: Scratch
+        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
-        seed, stream, step = (np.uint64(part) for part in key)
-        self._elementwise[table.DROPOUT.name](x, seed, stream, step, np.float32(rate), y)
+        seed, stream, step = key
+        clock = step
+        if isinstance(step, int):
+            clock = scratch("dropout clock", (1,), np.dtype(np.int64))
+            clock.fill(np.uint64(step).astype(np.int64))  # the kernel takes the same bits
+        self._kernels[table.DROPOUT.name](
+            x, np.uint64(seed), np.uint64(stream), clock, np.float32(rate), y
+        )
 
     def update(
         self,
@@ -105,8 +242,10 @@ class CupyBackend:
         scalars: tuple[float, ...],
         scratch: Scratch,
     ) -> None:
-        kernel = self._elementwise[table.UPDATE[name].name]
-        kernel(gradients, *scalars, parameters, *state)
+        settings = self.asarray(np.array(scalars))
+        self.update_on_clock(
+            name, gradients, parameters, state, settings, self._clock, self._scaling, None
+        )
 
     def plan_step(
         self,
@@ -122,15 +261,136 @@ class CupyBackend:
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
 
+    # What a recorded step is made of besides: see `gpubp.backends.protocol.ReplayBackend`.
 
-def _reduction(cupy: Any, kernel: table.Reduction) -> Any:
-    return cupy.ReductionKernel(
-        kernel.inputs,
-        kernel.outputs,
-        kernel.map,
-        kernel.reduce,
-        kernel.post_map,
-        kernel.identity,
-        kernel.name,
-        preamble=preamble(),
-    )
+    def record(self, work: Callable[[], None]) -> Recording:
+        return Recording(self.xp, work, "" if self._products else self.notes[0])
+
+    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
+        mask = (1 << (len(order) - 1).bit_length()) - 1
+        keys = order.view(np.uint64)
+        key = (np.uint64(part) for part in (seed, stream, epoch, mask))
+        self._kernels[table.SHUFFLE_KEYS.name](*key, keys)
+        keys.sort()
+        self.xp.bitwise_and(keys, np.uint64(mask), out=keys)
+
+    def gather_batch(
+        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
+    ) -> None:
+        columns = out.size // max(len(out), 1)
+        self._kernels[table.GATHER.name](
+            array, order, clock, batch, columns, scale, out, size=out.size
+        )
+
+    def find_overflow(self, values: Array, scaling: Array) -> None:
+        self._kernels[table.FIND_OVERFLOW.name](values, scaling)
+
+    def update_on_clock(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        settings: Array,
+        clock: Array,
+        scaling: Array,
+        half: Array | None,
+    ) -> None:
+        kernels = table.UPDATE if half is None else table.UPDATE_HALF
+        outputs = (parameters, *state) if half is None else (parameters, *state, half)
+        self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
+
+    def finish_step(
+        self, mean: Array, losses: Array, clock: Array, scaling: Array, growth: int
+    ) -> None:
+        self._kernels[table.FINISH_STEP.name](mean, growth, losses, clock, scaling, size=1)
+
+    # The ways to do a product with what follows it, of which the fastest is kept.
+
+    def _way(
+        self, key: tuple[Any, ...], ways: Callable[..., Any], *arguments: Any, trial: Any = None
+    ) -> Callable[..., None]:
+        """Return the fastest way for these arguments, timed on them or on those of a trial."""
+        found = self._chosen.get(key)
+        if found is None:
+            named: dict[str, Callable[..., None]] = ways(*arguments)
+            calls: dict[str, Callable[[], None]] = {
+                name: partial(way, *(trial or arguments)) for name, way in named.items()
+            }
+            name = self._tuner.choose(" ".join(map(str, key)), calls) if len(named) > 1 else ""
+            found = self._chosen[key] = named[name or next(iter(named))]
+        return found
+
+    def _multiply_ways(self, a: Array, b: Array, out: Array) -> dict[str, Callable[..., None]]:
+        products = self._products
+        if products is None:
+            return {"CuPy": lambda a, b, out: self.xp.dot(a, b, out=out)}
+        plan = products.plan(a, b, out)
+        return {
+            f"product {_name(algorithm)}": partial(products.run, plan, algorithm)
+            for algorithm in plan.algorithms
+        }
+
+    def _forward_ways(
+        self, name: str, in_place: bool, x: Array, weight: Array, bias: Any, z: Array, *rest: Any
+    ) -> dict[str, Callable[..., None]]:
+        def separate(
+            product: Any, x: Array, weight: Array, bias: Any, z: Array, *rest: Any
+        ) -> None:
+            y, scratch = rest
+            product(x, weight, z)
+            self.activate(name, z, bias[0], y, scratch)
+
+        ways: dict[str, Callable[..., None]] = {
+            way: partial(separate, product)
+            for way, product in self._multiply_ways(x, weight, z).items()
+        }
+        if self._products is None or name not in EPILOGUES or not in_place:
+            return ways
+
+        def fused(run: Any, x: Array, weight: Array, bias: Any, z: Array, *rest: Any) -> None:
+            run(x, weight, z, bias[z.dtype != bias[0].dtype])
+
+        plan = self._products.plan(x, weight, z, EPILOGUES[name])
+        for algorithm in plan.algorithms:
+            run = partial(self._products.run, plan, algorithm)
+            ways[f"{EPILOGUES[name]} {_name(algorithm)}"] = partial(fused, run)
+        return ways
+
+    def _backward_ways(
+        self, name: str, kept: Array, delta: Array, x: Array, dweight: Array, *rest: Any
+    ) -> dict[str, Callable[..., None]]:
+        def separate(product: Any, kept: Array, delta: Array, x: Array, *rest: Any) -> None:
+            dweight, dbias, scratch = rest
+            self.activate_backward(name, kept, delta, delta, dbias, scratch)
+            product(x.T, delta, dweight)
+
+        ways: dict[str, Callable[..., None]] = {
+            way: partial(separate, product)
+            for way, product in self._multiply_ways(x.T, delta, dweight).items()
+        }
+        if self._products is None or delta.dtype != dweight.dtype:
+            return ways
+
+        def fused(run: Any, kept: Array, delta: Array, x: Array, *rest: Any) -> None:
+            dweight, dbias, _ = rest
+            if name == "softmax":
+                self._softmax_backward(kept, delta, delta)
+            elif name != "identity":
+                self._kernels[table.DERIVATIVE[name].name](kept, kept, delta, delta)
+            run(x.T, delta, dweight, dbias)
+
+        plan = self._products.plan(x.T, delta, dweight, "BGRADA")
+        for algorithm in plan.algorithms:
+            run = partial(self._products.run, plan, algorithm)
+            ways[f"BGRADA {_name(algorithm)}"] = partial(fused, run)
+        return ways
+
+    def _softmax_backward(self, kept: Array, dy: Array, dz: Array) -> None:
+        rows, columns = dy.shape
+        self._kernels[table.SOFTMAX_BACKWARD.name](kept, dy, columns, dz, size=rows * table.LANES)
+
+
+def _name(algorithm: Any) -> str:
+    """Name an algorithm by its content, the same in every run."""
+    return bytes(algorithm).hex()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from gpubp.backends._numpy_updates import UPDATES
 from gpubp.backends.aligned import aligned_empty
 from gpubp.backends.blas import threads_for
 from gpubp.backends.protocol import Array, Scratch, WholeStep
+from gpubp.precision import Precision
 from gpubp.random import generator
 
 # Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
@@ -27,10 +28,20 @@ class NumpyBackend:
     name = "cpu"
     device = "CPU"
     storage = frozenset({"uint8", "float16", "float32", "float64"})
+    chunk_rows = 1024
+    replays = False
+    workspace = 0
 
     def __init__(self, reason: str = "asked for") -> None:
         self.xp: Any = np
         self.reason = reason
+        self.notes: list[str] = []
+
+    def for_precision(self, precision: Precision) -> NumpyBackend:
+        return self  # what a precision leaves out, a CPU computes
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         return np.ascontiguousarray(array, dtype=dtype)
@@ -40,6 +51,19 @@ class NumpyBackend:
 
     def to_numpy(self, array: Array) -> NDArray[Any]:
         return np.asarray(array)
+
+    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
+        # not one block: aligned_empty puts each at another place in its page
+        return [self.empty(shape, dtype) for shape, dtype in kinds]
+
+    def free_memory(self) -> int:
+        return 0
+
+    def holds(self, size: int) -> bool:
+        return True
+
+    def convert(self, array: Array, out: Array) -> None:
+        out[...] = array
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         same = array.dtype == out.dtype
@@ -58,6 +82,35 @@ class NumpyBackend:
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         return threads_for(multiplications)
 
+    def multiply(self, a: Array, b: Array, out: Array) -> None:
+        np.dot(a, b, out=out)
+
+    def dense_forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        name: str,
+        z: Array,
+        y: Array,
+        scratch: Scratch,
+    ) -> None:
+        np.dot(x, weight, out=z)
+        self.activate(name, z, bias[0], y, scratch)
+
+    def dense_backward(
+        self,
+        name: str,
+        kept: Array,
+        delta: Array,
+        x: Array,
+        dweight: Array,
+        dbias: Array,
+        scratch: Scratch,
+    ) -> None:
+        self.activate_backward(name, kept, delta, delta, dbias, scratch)
+        np.dot(x.T, delta, out=dweight)
+
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         np.add(z, bias, out=z)
         if name == "softmax":
@@ -75,14 +128,21 @@ class NumpyBackend:
         np.add.reduce(dz, axis=0, out=dbias)
 
     def loss(
-        self, name: str, y: Array, expected: Array, dy: Array, mean: Array, scratch: Scratch
+        self,
+        name: str,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
     ) -> None:
         LOSSES[name](y, expected, dy, mean, scratch)
         dy /= len(y)
         mean /= len(y)
 
     def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, int], scratch: Scratch
+        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
         numbers = scratch("dropout", x.shape, np.dtype(np.float32))
         generator(*key).random(dtype=np.float32, out=numbers)

@@ -31,8 +31,10 @@ def on_gpu(array: Any) -> bool:
         return "cuda" in str(getattr(array, "device", ""))
 
 
-def take_in(array: Any, backend: Backend, name: str) -> Array:
+def take_in(array: Any, backend: Backend, name: str, large: bool = False) -> Array:
     """Return the data as an array of the backend's library, in whatever dtype it has.
+
+    With `large`, host data that had better not lie in the device's memory stay NumPy arrays.
 
     NumPy, CuPy, anything with ``__dlpack__``, ``__cuda_array_interface__`` or ``__array__`` and
     nested lists are taken. Host data are copied to a GPU when the backend is one.
@@ -54,7 +56,8 @@ def take_in(array: Any, backend: Backend, name: str) -> Array:
         raise DataError(
             f"{name} is no array of numbers: {type(array).__name__} ({_one_line(error)})"
         ) from error
-    return backend.asarray(_numeric(host, name))
+    host = _numeric(host, name)
+    return host if large and not backend.holds(host.nbytes) else backend.asarray(host)
 
 
 def give_back(result: Array, backend: Backend, like: Any) -> Any:

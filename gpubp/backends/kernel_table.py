@@ -1,14 +1,27 @@
 """Every GPU kernel, named once: parameters and the expression that calls `kernels/*.cuh`.
 
-The parameter strings are those of `cupy.ElementwiseKernel` and `cupy.ReductionKernel`; the type
-parameter ``T`` makes one entry serve float32 and float64.
+The parameter strings are those of `cupy.ElementwiseKernel` and `cupy.ReductionKernel`. Type
+parameters make one entry serve all precisions: ``T`` is what is computed with, ``S`` what
+activations and their gradients are stored as, ``K`` what a derivative is computed from, ``X`` what
+the data are stored as.
+
+``clock``, ``settings`` and ``scaling`` are arrays laid out by `kernels/steps.cuh`. Only they change
+from one step of training to the next, so a recorded step can be replayed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-HEADERS = ("activations.cuh", "layers.cuh", "losses.cuh", "updates.cuh", "random.cuh")
+HEADERS = (
+    "activations.cuh",
+    "layers.cuh",
+    "losses.cuh",
+    "updates.cuh",
+    "random.cuh",
+    "steps.cuh",
+)
+LANES = 32  # threads a row, where a kernel has a warp for each row
 
 
 @dataclass(frozen=True)
@@ -19,19 +32,6 @@ class Elementwise:
     inputs: str
     outputs: str
     operation: str
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """One reduction kernel; see `cupy.ReductionKernel` for the expressions."""
-
-    name: str
-    inputs: str
-    outputs: str
-    map: str
-    reduce: str
-    post_map: str
-    identity: str
 
 
 _KEEPS_OUTPUT = (
@@ -48,99 +48,183 @@ _KEEPS_OUTPUT = (
 )
 _KEEPS_INPUT = ("silu", "gelu", "gelu_tanh", "mish")
 _LOSSES = ("squared_error", "absolute_error", "huber", "binary_cross_entropy", "cross_entropy")
+# Of each update: its state, and its arguments from a row `c` of the settings.
 _UPDATES = {
-    "sgd": ("", "T rate"),
-    "momentum": ("velocity", "T rate, T decay"),
-    "nesterov": ("velocity", "T rate, T decay"),
-    "rmsprop": ("square", "T rate, float64 decay, T epsilon"),
-    "adam": (
-        "moment1, moment2",
-        "T rate, float64 beta1, float64 beta2, T epsilon, T root, T shrink",
-    ),
+    "sgd": ((), "T(c[0])"),
+    "momentum": (("velocity",), "T(c[0]), T(c[1])"),
+    "nesterov": (("velocity",), "T(c[0]), T(c[1])"),
+    "rmsprop": (("square",), "T(c[0]), c[1], T(c[2])"),
+    "adam": (("moment1", "moment2"), "T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5])"),
 }
 
 
 def _activate(name: str) -> Elementwise:
     return Elementwise(
-        f"gpubp_bias_{name}", "T x, T bias", "T z, T y", f"z = x + bias; y = gpubp::{name}(z)"
+        f"gpubp_bias_{name}",
+        "S x, T bias",
+        "S z, S y",
+        "const T sum = gpubp::widen<T>(x) + bias;"
+        f" gpubp::narrow(sum, z); gpubp::narrow(gpubp::{name}(sum), y)",
     )
 
 
 def _activate_in_place(name: str) -> Elementwise:
     return Elementwise(
-        f"gpubp_bias_{name}_in_place", "T x, T bias", "T y", f"y = gpubp::{name}(x + bias)"
+        f"gpubp_bias_{name}_in_place",
+        "S x, T bias",
+        "S y",
+        f"gpubp::narrow(gpubp::{name}(gpubp::widen<T>(x) + bias), y)",
     )
 
 
 def _backward(name: str) -> Elementwise:
     return Elementwise(
         f"gpubp_{name}_backward",
-        "raw T x, raw T y, raw T dy, int64 rows, int64 columns, int64 chunk",
-        "raw T dz, raw T partial",
+        "raw K x, raw K y, raw S dy, int64 rows, int64 columns, int64 chunk",
+        "raw S dz, raw T partial",
         "gpubp::backward_chunk(&x[0], &y[0], &dy[0], &dz[0], &partial[0], i, rows, columns, chunk,"
         f" [](T x, T y, T dy) {{ return gpubp::{name}_backward(x, y, dy); }})",
     )
 
 
-def _loss(name: str, expected: str, value: str) -> Elementwise:
+def _derivative(name: str) -> Elementwise:
     return Elementwise(
-        f"gpubp_{name}",
-        f"raw T y, raw {expected} expected, int64 columns, T scale",
-        "raw T dy, raw T loss",
-        f"const gpubp::int64 at = i * columns;"
-        f" loss[i] = gpubp::{name}_row(&y[at], {value}, &dy[at], columns, scale)",
+        f"gpubp_{name}_derivative",
+        "K x, K y, S dy",
+        "S dz",
+        "typedef typename gpubp::Computed<S>::type T; const T value ="
+        f" gpubp::{name}_backward(gpubp::widen<T>(x), gpubp::widen<T>(y), gpubp::widen<T>(dy));"
+        " gpubp::narrow(value, dz)",
     )
 
 
-def _update(name: str) -> Elementwise:
-    state, scalars = _UPDATES[name]
-    outputs = ["p", *filter(None, state.split(", "))]
-    arguments = ["g", *outputs, *(scalar.split()[1] for scalar in scalars.split(", "))]
+def _rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
+    """Make a kernel with a warp for each row: `row`, where it is `at`, and its `lanes`."""
     return Elementwise(
+        name,
+        f"{inputs}, int64 columns",
+        outputs,
+        f"const gpubp::int64 row = i / {LANES}, at = row * columns;"
+        f" const gpubp::Warp lanes(i); {operation}",
+    )
+
+
+def _loss(name: str, expected: str, value: str) -> Elementwise:
+    return _rows(
+        f"raw T y, raw {expected} expected, T scale, raw float32 scaling",
+        "raw S dy, raw T loss",
         f"gpubp_{name}",
-        f"T g, {scalars}",
-        ", ".join(f"T {output}" for output in outputs),
-        f"gpubp::{name}({', '.join(arguments)})",
+        f"const T mean = gpubp::{name}_row(&y[at], {value}, &dy[at], columns,"
+        " T(scale * T(scaling[gpubp::SCALE])), lanes); if (lanes.leads()) loss[row] = mean",
+    )
+
+
+def _update(name: str, half: bool) -> Elementwise:
+    """Make an update, which an overflow stops; a half precision gets a copy of the parameters."""
+    state, arguments = _UPDATES[name]
+    outputs = ["T p", *(f"T {part}" for part in state), *(["S half"] if half else [])]
+    return Elementwise(
+        f"gpubp_{name}{'_half' if half else ''}",
+        "T scaled, raw float64 settings, raw int64 clock, raw float32 scaling",
+        ", ".join(outputs),
+        f"const double* c = &settings[clock[gpubp::SETTINGS] * {arguments.count('c[')}];"
+        " const T g = scaled / T(scaling[gpubp::SCALE]);"
+        " if (scaling[gpubp::OVERFLOWED] == 0)"
+        f" gpubp::{name}(g, {', '.join(['p', *state])}, {arguments})"
+        f"{'; gpubp::narrow(p, half)' if half else ''}",
     )
 
 
 ACTIVATE = {name: _activate(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
 ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in _KEEPS_OUTPUT}
 BACKWARD = {name: _backward(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
+DERIVATIVE = {name: _derivative(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
 LOSS = {name: _loss(name, "T", "&expected[at]") for name in _LOSSES} | {
-    "class_cross_entropy": _loss("class_cross_entropy", "int64", "expected[i]")
+    "class_cross_entropy": _loss("class_cross_entropy", "int64", "expected[row]")
 }
-UPDATE = {name: _update(name) for name in _UPDATES}
-SOFTMAX = Elementwise(
-    "gpubp_bias_softmax",
-    "raw T bias, int64 columns",
+UPDATE = {name: _update(name, half=False) for name in _UPDATES}
+UPDATE_HALF = {name: _update(name, half=True) for name in _UPDATES}
+SOFTMAX = _rows(
+    "raw T bias",
     "raw T z, raw T y",
-    "const gpubp::int64 at = i * columns;"
-    " gpubp::bias_softmax_row(&z[at], &bias[0], &y[at], columns)",
+    "gpubp_bias_softmax",
+    "gpubp::bias_softmax_row(&z[at], &bias[0], &y[at], columns, lanes)",
 )
-SOFTMAX_BACKWARD = Elementwise(
+SOFTMAX_BACKWARD = _rows(
+    "raw T y, raw S dy",
+    "raw S dz",
     "gpubp_softmax_backward",
-    "raw T y, raw T dy, int64 columns",
-    "raw T dz",
-    "const gpubp::int64 at = i * columns;"
-    " gpubp::softmax_backward_row(&y[at], &dy[at], &dz[at], columns)",
+    "gpubp::softmax_backward_row(&y[at], &dy[at], &dz[at], columns, lanes)",
 )
 DROPOUT = Elementwise(
     "gpubp_dropout",
-    "T x, uint64 seed, uint64 stream, uint64 step, float32 rate",
-    "T y",
-    "y = gpubp::dropout(x, seed, stream, step, i, rate)",
+    "S x, uint64 seed, uint64 stream, raw int64 clock, float32 rate",
+    "S y",
+    "typedef typename gpubp::Computed<S>::type T;"
+    " gpubp::narrow(gpubp::dropout(gpubp::widen<T>(x), seed, stream, clock[gpubp::STEP], i, rate),"
+    " y)",
 )
-SUM = Reduction("gpubp_sum", "T x", "T y", "x", "a + b", "y = a", "0")
+GATHER = Elementwise(
+    "gpubp_gather",
+    "raw X x, raw int64 order, raw int64 clock, int64 batch, int64 columns, float64 scale",
+    "raw S out",
+    "const gpubp::int64 row = order[clock[gpubp::BATCH] * batch + i / columns];"
+    " gpubp::gathered(x[row * columns + i % columns], scale, out[i])",
+)
+CONVERT = Elementwise("gpubp_convert", "X x", "S y", "gpubp::gathered(x, 1.0, y)")
+SHUFFLE_KEYS = Elementwise(
+    "gpubp_shuffle_keys",
+    "uint64 seed, uint64 stream, uint64 epoch, uint64 mask",
+    "uint64 key",
+    "key = gpubp::shuffle_key(seed, stream, epoch, i, mask)",
+)
+FIND_OVERFLOW = Elementwise(
+    "gpubp_find_overflow",
+    "T g",
+    "raw float32 scaling",
+    "if (!gpubp::is_finite(g)) scaling[gpubp::OVERFLOWED] = 1.0f",
+)
+FINISH_STEP = Elementwise(
+    "gpubp_finish_step",
+    "raw T mean, int64 growth",
+    "raw T losses, raw int64 clock, raw float32 scaling",
+    "gpubp::finish_step(mean[0], &losses[0], &clock[0], &scaling[0], growth)",
+)
+# CuPy's own reductions may take memory from its pool, which a recorded step must not.
+SUM_COLUMNS = Elementwise(
+    "gpubp_sum_columns",
+    "raw T x, int64 rows, int64 columns",
+    "raw T sums",
+    f"const gpubp::Warp lanes(i); const gpubp::int64 column = i / {LANES};"
+    " const T sum = gpubp::strided_sum(&x[column], rows, columns, lanes);"
+    " if (lanes.leads()) sums[column] = sum",
+)
+SUM_GROUPS = Elementwise(
+    "gpubp_sum_groups",
+    "raw T x, int64 count, int64 group",
+    "raw T sums",
+    f"const gpubp::Warp lanes(i); const gpubp::int64 number = i / {LANES}, at = number * group;"
+    " const gpubp::int64 rest = count - at;"
+    " const T sum = gpubp::strided_sum(&x[at], rest < group ? rest : group, 1, lanes);"
+    " if (lanes.leads()) sums[number] = sum",
+)
 
 ELEMENTWISE: tuple[Elementwise, ...] = (
     *ACTIVATE.values(),
     *ACTIVATE_IN_PLACE.values(),
     *BACKWARD.values(),
+    *DERIVATIVE.values(),
     *LOSS.values(),
     *UPDATE.values(),
+    *UPDATE_HALF.values(),
     SOFTMAX,
     SOFTMAX_BACKWARD,
     DROPOUT,
+    GATHER,
+    CONVERT,
+    SHUFFLE_KEYS,
+    FIND_OVERFLOW,
+    FINISH_STEP,
+    SUM_COLUMNS,
+    SUM_GROUPS,
 )
-REDUCTIONS: tuple[Reduction, ...] = (SUM,)

@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gpubp.precision import Precision
+
 Array = Any  # numpy.ndarray or cupy.ndarray; CuPy cannot be named, it may not be installed
 
 
@@ -57,6 +59,22 @@ class Backend(Protocol):
     reason: str  # why this backend was chosen
     xp: Any  # the module, numpy or cupy
     storage: frozenset[str]  # names of dtypes that `gather` reads, besides the arrays' own
+    chunk_rows: int  # rows at a time where nothing is learnt
+    replays: bool  # whether steps are to be recorded: then it is a ReplayBackend
+    workspace: int  # bytes that matrix products may use besides their operands
+    notes: list[str]  # what is slower than it could be, and why
+
+    def for_precision(self, precision: Precision) -> Backend:
+        """Return this backend, computing in a precision.
+
+        Raises
+        ------
+        BackendUnavailableError
+            When it cannot.
+        """
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Return the context in which this backend's device is the current one."""
 
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         """Return a C-contiguous array of this backend, copied only when needed."""
@@ -67,6 +85,18 @@ class Backend(Protocol):
     def to_numpy(self, array: Array) -> NDArray[Any]:
         """Return a NumPy array on the host, waiting for the device."""
 
+    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
+        """Return arrays of these shapes and dtypes that are kept and given up together."""
+
+    def free_memory(self) -> int:
+        """Return how many bytes of the device's memory are free; 0 where that is not known."""
+
+    def holds(self, size: int) -> bool:
+        """Tell whether data of so many bytes had better lie in the device's memory."""
+
+    def convert(self, array: Array, out: Array) -> None:
+        """Copy an array into one of another dtype; uint16 holds bfloat16."""
+
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         """Write the rows of `array` with the given indices, times `scale`, into `out`."""
 
@@ -75,6 +105,33 @@ class Backend(Protocol):
 
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         """Return the context for a step whose largest product has so many multiplications."""
+
+    def multiply(self, a: Array, b: Array, out: Array) -> None:
+        """Write the matrix product of a and b, either of them possibly a transposed view."""
+
+    def dense_forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        name: str,
+        z: Array,
+        y: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Do a layer: z = x @ weight, then `activate`; `bias` comes as computed and as stored."""
+
+    def dense_backward(
+        self,
+        name: str,
+        kept: Array,
+        delta: Array,
+        x: Array,
+        dweight: Array,
+        dbias: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Do `activate_backward` in place in delta, then dweight = x.T @ delta."""
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         """Add the bias to z and write y = f(z); z keeps the weighted sum unless it is y itself."""
@@ -88,14 +145,27 @@ class Backend(Protocol):
         """
 
     def loss(
-        self, name: str, y: Array, expected: Array, dy: Array, mean: Array, scratch: Scratch
+        self,
+        name: str,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
     ) -> None:
-        """Write the batch's mean loss into `mean`, shape (), and its gradient into dy."""
+        """Write the batch's mean loss into `mean`, shape (), and its gradient into dy.
+
+        Both are multiplied by the first number of `scaling`, which only a ReplayBackend is given.
+        """
 
     def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, int], scratch: Scratch
+        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
-        """Write y = x with elements dropped by the random numbers of key (seed, stream, step)."""
+        """Write y = x with elements dropped by the random numbers of key (seed, stream, step).
+
+        A ReplayBackend may be given its clock for the step.
+        """
 
     def update(
         self,
@@ -141,3 +211,47 @@ class Backend(Protocol):
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
+
+
+class ReplayBackend(Backend, Protocol):
+    """A backend whose steps are recorded: what changes between them lies in device memory.
+
+    A clock is an array of int64: the step since the network was made, the batch of the epoch, the
+    row of the optimizer's settings. A scaling is an array of float32: what gradients are multiplied
+    by, whether one of them was not finite, steps since the first was changed.
+    """
+
+    def record(self, work: Callable[[], None]) -> Callable[[], None]:
+        """Return the work as something to call, which is recorded once and then replayed."""
+
+    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
+        """Write the order of rows that `gpubp.random.permutation` gives into `order`, int64."""
+
+    def gather_batch(
+        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
+    ) -> None:
+        """Write the rows of the clock's batch, times `scale`, into `out`; `batch` rows a batch."""
+
+    def find_overflow(self, values: Array, scaling: Array) -> None:
+        """Note in the scaling whether a value is not finite; the update then changes nothing."""
+
+    def update_on_clock(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        settings: Array,
+        clock: Array,
+        scaling: Array,
+        half: Array | None,
+    ) -> None:
+        """Do `update` with the clock's row of the settings; copy the parameters into `half`."""
+
+    def finish_step(
+        self, mean: Array, losses: Array, clock: Array, scaling: Array, growth: int
+    ) -> None:
+        """Note the loss, move the clock on, and adapt the scale unless `growth` is 0.
+
+        The scale is halved after an overflow and doubled after `growth` steps without one.
+        """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from gpubp.backends._compiled import cpu_backend
 from gpubp.backends.protocol import Backend
 from gpubp.errors import BackendUnavailableError, UnknownNameError
 
-NAMES = ("auto", "cpu", "gpu")
+NAMES = ("auto", "cpu", "gpu", "gpu:0", "gpu:1")  # and so on, as many as there are
 ENVIRONMENT_VARIABLE = "GPUBP_BACKEND"
 
 _INSTALL = "pip install 'gpubp[cuda13]' (driver 580 or newer) or 'gpubp[cuda12]'"
@@ -20,10 +21,11 @@ def get_backend(name: str | Backend = "auto") -> Backend:
 
     Parameters
     ----------
-    name : {"auto", "cpu", "gpu"} or Backend
-        ``"auto"`` takes the GPU when it works, else the CPU, and keeps the reason in
-        ``backend.reason``; the environment variable ``GPUBP_BACKEND`` (``cpu`` or ``gpu``)
-        decides for it. A backend object is returned as it is.
+    name : {"auto", "cpu", "gpu", "gpu:1", ...} or Backend
+        ``"gpu"`` is the current device, ``"gpu:1"`` the second of several. ``"auto"`` takes the
+        GPU when it works, else the CPU, and keeps the reason in ``backend.reason``; the
+        environment variable ``GPUBP_BACKEND`` (``cpu``, ``gpu``, ``gpu:1``) decides for it. A
+        backend object is returned as it is.
 
     Raises
     ------
@@ -34,13 +36,11 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     """
     if not isinstance(name, str):
         return name
-    if name not in NAMES:
+    if not _is_known(name):
         raise UnknownNameError("backend", name, NAMES)
     if name == "cpu":
         return cpu_backend()
-    if name == "gpu":
-        return _gpu("asked for")
-    return _automatic()
+    return _automatic() if name == "auto" else _gpu("asked for", name)
 
 
 def available_backends() -> dict[str, str]:
@@ -56,18 +56,22 @@ def _automatic() -> Backend:
     wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower() or "auto"
     if wanted == "cpu":
         return cpu_backend(reason=f"{ENVIRONMENT_VARIABLE}=cpu")
-    note = ""
-    if wanted not in NAMES:
+    note, name = "", "gpu"
+    if not _is_known(wanted):
         note = f"{ENVIRONMENT_VARIABLE}={wanted} is unknown (known: {', '.join(NAMES)}); "
-    elif wanted == "gpu":
-        note = f"{ENVIRONMENT_VARIABLE}=gpu; "
+    elif wanted != "auto":
+        note, name = f"{ENVIRONMENT_VARIABLE}={wanted}; ", wanted
     try:
-        return _gpu(f"{note}a GPU works")
+        return _gpu(f"{note}a GPU works", name)
     except BackendUnavailableError as error:
         return cpu_backend(reason=f"{note}no GPU: {error}")
 
 
-def _gpu(reason: str) -> Backend:
+def _is_known(name: str) -> bool:
+    return name in ("auto", "cpu") or re.fullmatch(r"gpu(:\d+)?", name) is not None
+
+
+def _gpu(reason: str, name: str = "gpu") -> Backend:
     """Return the GPU backend after a launch, a copy and a product have worked."""
     try:
         import cupy
@@ -75,10 +79,11 @@ def _gpu(reason: str) -> Backend:
         raise _import_failure(error) from error
     from gpubp.backends._cupy import CupyBackend
 
-    device = _device_name(cupy)
+    index, device = _device(cupy, name.partition(":")[2])
     try:
-        backend = CupyBackend(cupy, device, reason)
-        _probe(backend)
+        with cupy.cuda.Device(index):
+            backend = CupyBackend(cupy, index, device, reason)
+            _probe(backend)
     except Exception as error:
         raise _launch_failure(error, device) from error
     return backend
@@ -98,8 +103,8 @@ def _import_failure(error: Exception) -> BackendUnavailableError:
     )
 
 
-def _device_name(cupy: Any) -> str:
-    """Return the current device's name; raise when there is no driver or no device."""
+def _device(cupy: Any, wanted: str) -> tuple[int, str]:
+    """Return number and name of a device, the current one for ""; raise when there is none."""
     runtime = cupy.cuda.runtime
     try:
         count = runtime.getDeviceCount()
@@ -120,8 +125,14 @@ def _device_name(cupy: Any) -> str:
         raise BackendUnavailableError(
             "no NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
         )
-    name = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
-    return name.decode() if isinstance(name, bytes) else str(name)
+    index = int(wanted) if wanted else int(cupy.cuda.Device().id)
+    if index >= count:
+        raise BackendUnavailableError(
+            f"GPU {index} was asked for and there {'is one' if count == 1 else f'are {count}'}:"
+            f" a number below {count} is needed"
+        )
+    name = runtime.getDeviceProperties(index)["name"]
+    return index, name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _probe(backend: Backend) -> None:

@@ -1,0 +1,102 @@
+"""The fastest of several ways to do the same on a GPU: found once by timing, then remembered.
+
+Ways differ in rounding, so a choice that changed from run to run would change results. It is kept
+in a file, and taken from there by every later run on the same device and library.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gpubp.errors import OutputPathError
+from gpubp.files import write_atomically
+
+ENVIRONMENT_VARIABLE = "GPUBP_TUNING"
+ROUNDS = 5
+CALLS = 3  # in a round, between two events
+
+
+class Tuner:
+    """Chooses between ways to do the same on one device.
+
+    Parameters
+    ----------
+    cupy : module
+    machine : str
+        Device and library, within which a choice is valid.
+    """
+
+    def __init__(self, cupy: Any, machine: str) -> None:
+        self._cupy = cupy
+        self._machine = machine
+        self._path = cache_file()
+        self._known = _read(self._path).get(machine, {})
+
+    def choose(self, key: str, ways: dict[str, Callable[[], None]]) -> str:
+        """Return the name of the fastest way; each may be called any number of times."""
+        known = self._known.get(key)
+        if known in ways:
+            return str(known)
+        found = next(iter(ways)) if self._path is None or len(ways) == 1 else self._fastest(ways)
+        self._known[key] = found
+        self._remember(key, found)
+        return found
+
+    def _fastest(self, ways: dict[str, Callable[[], None]]) -> str:
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, way in ways.items():
+                times[name].append(self._milliseconds(way))
+        # the first round warms up; the fastest of the others is the least disturbed
+        return min(times, key=lambda name: min(times[name][1:]))
+
+    def _milliseconds(self, way: Callable[[], None]) -> float:
+        cuda = self._cupy.cuda
+        start, end = cuda.Event(), cuda.Event()
+        start.record()
+        for _ in range(CALLS):
+            way()
+        end.record()
+        end.synchronize()
+        return float(cuda.get_elapsed_time(start, end)) / CALLS
+
+    def _remember(self, key: str, found: str) -> None:
+        if self._path is None:
+            return
+        everything = _read(self._path)  # another process may have written in between
+        everything.setdefault(self._machine, {})[key] = found
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._path, json.dumps(everything, indent=1).encode())
+        except (OSError, OutputPathError):
+            pass  # kept for this process alone; a read-only home is no reason to stop training
+
+
+def cache_file() -> Path | None:
+    """Return where choices are kept; None, with ``GPUBP_TUNING=off``, for no timing at all."""
+    chosen = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if chosen == "off":
+        return None
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home())
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return folder / "gpubp" / "tuning.json"
+
+
+def _read(path: Path | None) -> dict[str, dict[str, str]]:
+    """Return what the file holds; nothing where there is none or it is not one of ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {str(key): value for key, value in content.items() if isinstance(value, dict)}

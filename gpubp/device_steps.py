@@ -1,0 +1,301 @@
+"""Training steps on a GPU: every number that changes lies in its memory, so they are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array
+from gpubp.backends.protocol import ReplayBackend
+from gpubp.data import Batches, Data
+from gpubp.losses import Loss
+from gpubp.optimizers import Optimizer
+from gpubp.random import SHUFFLE, permutation
+from gpubp.stack import LayerStack
+from gpubp.training_state import TrainingState
+
+SETTINGS_ROWS = 256  # steps whose optimizer settings are sent to the device at once
+# Steps in one recording, for networks so small that starting a recording takes longer than a step.
+STEPS_AT_ONCE = 8
+SMALL_STEP = 50_000_000  # multiplications
+GROWTH = 2000  # steps without overflow after which the scale of a float16 loss doubles
+
+
+class DeviceSteps:
+    """The steps of a fit, done by replaying recordings of them.
+
+    A recording reads the batch's number, the dropout step and the optimizer's settings from device
+    memory and counts them on, so that one recording serves all batches of a size. There is one for
+    whole batches, one for the last short batch, and for small networks one of several steps.
+    """
+
+    def __init__(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        batches: Batches,
+        optimizer: Optimizer,
+        loss: Loss,
+        losses: Array,
+    ) -> None:
+        self._stack, self._state, self._batches = stack, state, batches
+        self._optimizer, self._losses = optimizer, losses
+        backend: ReplayBackend = stack.backend  # type: ignore[assignment]
+        self._backend = backend
+        self._clock = backend.empty((3,), np.dtype(np.int64))
+        self._settings: Array = None
+        self._source = _source(backend, batches)
+        self._step = StepWork(stack, state, optimizer, loss, self._clock, losses)
+        self._recordings: dict[tuple[int, int, int], Callable[[], None]] = {}
+        self._epoch = -1
+        self._next = (-1, -1)
+        self._settings_left = 0
+        work = batches.size * sum(layer.weight.size for layer in stack.layers)
+        self._at_once = STEPS_AT_ONCE if work <= SMALL_STEP and self._source.slots == 1 else 1
+
+    def run(self, epoch: int, start: int, stop: int) -> None:
+        """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
+        index = start
+        while index < stop:
+            if (epoch, index) != self._next or not self._settings_left:
+                self._seek(epoch, index)
+            count = self._at_once
+            whole = (index + count) * self._batches.size <= len(self._batches.data)
+            if index + count > stop or count > self._settings_left or not whole:
+                count = 1
+            self._replay(index, count)
+            self._state.step += count
+            self._state.updates += count
+            self._settings_left -= count
+            index += count
+            self._next = (epoch, index)
+
+    def _replay(self, index: int, count: int) -> None:
+        size, total = self._batches.size, len(self._batches.data)
+        rows = min(size, total - index * size)
+        slot = self._source.prepare(index)
+        key = (rows, count, slot)
+        recording = self._recordings.get(key)
+        if recording is None:
+            recording = self._recordings[key] = self._backend.record(
+                lambda: self._work(rows, count, slot)
+            )
+        recording()
+        self._source.done(index)
+
+    def _work(self, rows: int, count: int, slot: int) -> None:
+        for _ in range(count):
+            self._step.run(self._source.read(self._stack, rows, slot, self._clock))
+
+    def _seek(self, epoch: int, index: int) -> None:
+        """Tell the device where the next step is, and send the settings of the next steps."""
+        state, stack = self._state, self._stack
+        if epoch != self._epoch:
+            self._source.begin_epoch(stack.seed, epoch)
+            self._epoch = epoch
+        stack.refresh()
+        rows = [self._optimizer.scalars(state.updates + 1 + step) for step in range(SETTINGS_ROWS)]
+        table = np.array(rows, np.float64)
+        if self._settings is None:
+            self._settings = self._backend.empty(table.shape, table.dtype)
+            self._step.settings = self._settings
+        self._settings.set(table)
+        self._clock.set(np.array([state.step, index, 0], np.int64))
+        self._settings_left = SETTINGS_ROWS
+
+
+class StepWork:
+    """What one step does on the device, once its batch has been read."""
+
+    def __init__(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        optimizer: Optimizer,
+        loss: Loss,
+        clock: Array,
+        losses: Array,
+        guarded: bool = False,
+    ) -> None:
+        self._stack, self._state, self._loss = stack, state, loss
+        self._kernel, self._clock, self._losses = optimizer.kernel, clock, losses
+        self._guarded = guarded
+        self.settings: Array = None
+
+    def run(self, batch: Data) -> None:
+        """Do the step on a batch; with `guarded`, a loss that is not finite changes nothing."""
+        stack, state = self._stack, self._state
+        backend: ReplayBackend = stack.backend  # type: ignore[assignment]
+        scaled = stack.precision.scaled
+        buffers = stack.run_forward(batch.x, self._clock, bool(self._loss.logits_of))
+        from_logits = stack.run_loss(buffers, batch.expected, self._loss, state.scaling)
+        stack.run_backward(buffers, from_logits)
+        if scaled:
+            backend.find_overflow(stack.gradients, state.scaling)
+        if self._guarded:
+            backend.find_overflow(buffers.loss, state.scaling)
+        backend.update_on_clock(
+            self._kernel,
+            stack.gradients,
+            stack.parameters,
+            state.moments,
+            self.settings,
+            self._clock,
+            state.scaling,
+            stack.half,
+        )
+        growth = GROWTH if scaled else 0
+        backend.finish_step(buffers.loss, self._losses, self._clock, state.scaling, growth)
+
+
+class SingleStep:
+    """A recorded step on whatever batch it is called with, which is copied to a fixed place.
+
+    When the loss is not finite the parameters and the moments are left as they were.
+    """
+
+    def __init__(
+        self, stack: LayerStack, state: TrainingState, optimizer: Optimizer, loss: Loss, batch: Data
+    ) -> None:
+        backend: ReplayBackend = stack.backend  # type: ignore[assignment]
+        self._backend = backend
+        self._batch = Data(
+            backend.empty(batch.x.shape, batch.x.dtype),
+            backend.empty(batch.expected.shape, batch.expected.dtype),
+        )
+        clock = self._clock = backend.xp.zeros(3, np.int64)
+        self._losses = backend.empty((1,), stack.dtype)
+        step = StepWork(stack, state, optimizer, loss, clock, self._losses, guarded=True)
+        self._settings = step.settings = backend.xp.zeros(len(optimizer.scalars(1)), np.float64)
+        self._recording = backend.record(lambda: step.run(self._batch))
+
+    def __call__(self, batch: Data, step: int, scalars: tuple[float, ...]) -> Array:
+        """Do the step of this number on a batch and return its loss, shape ()."""
+        self._batch.x[...] = batch.x
+        self._batch.expected[...] = batch.expected
+        self._settings.set(np.array(scalars, np.float64))
+        self._clock.set(np.array([step, 0, 0], np.int64))
+        self._recording()
+        return self._losses[0]
+
+
+class Resident:
+    """Batches of data that lie in the device's memory, gathered there by the clock."""
+
+    slots = 1
+
+    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
+        self._backend, self._batches = backend, batches
+        self._order = backend.xp.arange(len(batches.data), dtype=np.int64)
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """Bring the rows into the order of an epoch."""
+        if self._batches.shuffle:
+            self._backend.shuffle(seed, SHUFFLE, epoch, self._order)
+
+    def prepare(self, index: int) -> int:
+        """Make sure that a batch can be read; return from which slot."""
+        return 0
+
+    def done(self, index: int) -> None:
+        """Be told that the step on a batch has been asked for."""
+
+    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
+        """Gather the clock's batch, of so many rows, into buffers."""
+        data, size = self._batches.data, self._batches.size
+        x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
+        self._backend.gather_batch(data.x, self._order, clock, size, stack.input_scale, x)
+        return Data(x, read_expected(stack, data.expected, rows, self._order, clock, size))
+
+
+def read_expected(
+    stack: LayerStack, expected: Array, rows: int, order: Array, clock: Array, size: int
+) -> Array:
+    """Gather the expected values of the clock's batch into a buffer."""
+    backend: ReplayBackend = stack.backend  # type: ignore[assignment]
+    out = stack.scratch("batch expected", (rows, *expected.shape[1:]), expected.dtype)
+    backend.gather_batch(expected, order, clock, size, 1.0, out)
+    return out
+
+
+class Streamed:
+    """Batches of data that lie on the host: two pinned buffers, copied while a step runs.
+
+    While the device works on the batch in one slot, the host gathers the next into the other and
+    the copy goes on in a stream of its own.
+    """
+
+    slots = 2
+
+    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
+        self._batches, data = batches, batches.data
+        self._backend, cuda = backend, backend.xp.cuda
+        self._rows = np.arange(len(data), dtype=np.int64)
+        self._order = backend.asarray(self._rows)
+        self._identity = backend.xp.arange(batches.size, dtype=np.int64)
+        self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
+        shape = (batches.size, data.x.shape[1])
+        self._pinned = [_pinned(backend.xp, shape, data.x.dtype) for _ in range(self.slots)]
+        self._device = [backend.empty(shape, data.x.dtype) for _ in range(self.slots)]
+        self._copies = cuda.Stream(non_blocking=True)
+        self._filled = [cuda.Event() for _ in range(self.slots)]
+        self._emptied = [cuda.Event() for _ in range(self.slots)]
+        self._holds: list[int | None] = [None] * self.slots
+
+    def begin_epoch(self, seed: int, epoch: int) -> None:
+        """Bring the rows into the order of an epoch."""
+        self._holds = [None] * self.slots
+        if self._batches.shuffle:
+            self._rows = permutation(seed, epoch, len(self._rows))
+            self._order.set(self._rows)
+
+    def prepare(self, index: int) -> int:
+        """Make sure that a batch can be read; return from which slot."""
+        slot = index % self.slots
+        if self._holds[slot] != index:
+            self._fill(index)
+        self._current().wait_event(self._filled[slot])
+        return slot
+
+    def done(self, index: int) -> None:
+        """Be told that the step on a batch has been asked for: fetch the next meanwhile."""
+        self._emptied[index % self.slots].record(self._current())
+        if index + 1 < self._batches.steps:
+            self._fill(index + 1)
+
+    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
+        """Bring the batch in a slot, of so many rows, into buffers."""
+        data, size = self._batches.data, self._batches.size
+        x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
+        self._backend.gather_batch(
+            self._device[slot], self._identity, self._start, size, stack.input_scale, x
+        )
+        return Data(x, read_expected(stack, data.expected, rows, self._order, clock, size))
+
+    def _fill(self, index: int) -> None:
+        slot, size = index % self.slots, self._batches.size
+        rows = self._rows[index * size : (index + 1) * size]
+        pinned, device = self._pinned[slot][: len(rows)], self._device[slot][: len(rows)]
+        self._filled[slot].synchronize()  # the copy before last has left the pinned buffer
+        np.take(self._batches.data.x, rows, axis=0, out=pinned, mode="clip")
+        self._copies.wait_event(self._emptied[slot])
+        device.set(pinned, stream=self._copies)
+        self._filled[slot].record(self._copies)
+        self._holds[slot] = index
+
+    def _current(self) -> Any:
+        return self._backend.xp.cuda.get_current_stream()
+
+
+def _source(backend: ReplayBackend, batches: Batches) -> Resident | Streamed:
+    kind = Streamed if isinstance(batches.data.x, np.ndarray) else Resident
+    return kind(backend, batches)
+
+
+def _pinned(cupy: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
+    """Return a NumPy array in memory that the device copies from without the host's help."""
+    count = shape[0] * shape[1]
+    memory = cupy.cuda.alloc_pinned_memory(count * dtype.itemsize)
+    return np.frombuffer(memory, dtype, count).reshape(shape)

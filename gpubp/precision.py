@@ -1,0 +1,86 @@
+"""Precisions: what is computed with, what is stored, and what products may round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpubp.errors import ConfigurationError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How exactly a network computes on a GPU; a CPU computes in `dtype` whatever the rest says.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    dtype : numpy.dtype
+        Of parameters, moments, losses and results.
+    stored : numpy.dtype
+        Of the hidden layers' outputs and gradients and of the weights that products read;
+        bfloat16, for which NumPy has no name, is kept in uint16.
+    tf32 : bool
+        Whether products round their operands to 10 bits after the point, for the sake of speed.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    stored: np.dtype[Any]
+    tf32: bool = False
+
+    @property
+    def half(self) -> bool:
+        """Whether what is stored has 16 bits."""
+        return self.stored.itemsize == 2
+
+    @property
+    def scaled(self) -> bool:
+        """Whether gradients are so small in it that the loss has to be scaled up."""
+        return self.stored == np.float16
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number that an input may be."""
+        kind: Any = np.float16 if self.scaled else self.dtype
+        return float(np.finfo(kind).max)
+
+
+_TABLE = (
+    Precision("float32", np.dtype(np.float32), np.dtype(np.float32)),
+    Precision("tf32", np.dtype(np.float32), np.dtype(np.float32), tf32=True),
+    Precision("bfloat16", np.dtype(np.float32), np.dtype(np.uint16)),
+    Precision("float16", np.dtype(np.float32), np.dtype(np.float16)),
+    Precision("float64", np.dtype(np.float64), np.dtype(np.float64)),
+)
+PRECISIONS = {precision.name: precision for precision in _TABLE}
+DTYPES = ("float32", "float64")
+
+
+def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
+    """Return the precision of this name, or for None that of a dtype.
+
+    Raises
+    ------
+    UnknownNameError, ConfigurationError
+        When there is none, or the two contradict each other.
+    """
+    try:
+        wanted = np.dtype(dtype).name
+    except TypeError:
+        wanted = str(dtype)
+    if wanted not in DTYPES:
+        raise ConfigurationError(f"dtype is {dtype!r}; float32 or float64 is needed")
+    if precision is None:
+        return PRECISIONS[wanted]
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    found = PRECISIONS[precision]
+    if wanted == "float64" and found.dtype != np.float64:
+        raise ConfigurationError(
+            f"dtype is float64 and precision {precision!r}; leave one of them out"
+        )
+    return found
