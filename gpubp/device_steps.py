@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,13 @@ from gpubp.losses import Loss
 from gpubp.optimizers import Optimizer
 from gpubp.random import SHUFFLE, permutation
 from gpubp.stack import LayerStack
-from gpubp.training_state import TrainingState
+from gpubp.step_work import StepWork, step_works
+from gpubp.training_state import Snapshot, TrainingState
 
 SETTINGS_ROWS = 256  # steps whose optimizer settings are sent to the device at once
 # Steps in one recording, for networks so small that starting a recording takes longer than a step.
 STEPS_AT_ONCE = 8
 SMALL_STEP = 50_000_000  # multiplications
-GROWTH = 2000  # steps without overflow after which the scale of a float16 loss doubles
 
 
 class DeviceSteps:
@@ -47,7 +48,8 @@ class DeviceSteps:
         self._clock = backend.empty((3,), np.dtype(np.int64))
         self._settings: Array = None
         self._source = _source(backend, batches)
-        self._step = StepWork(stack, state, optimizer, loss, self._clock, losses)
+        self._works = step_works(stack, state, optimizer, loss, self._clock, losses)
+        self._key = " ".join(map(str, (stack.precision.name, *stack.layers, optimizer.kernel)))
         self._recordings: dict[tuple[int, int, int], Callable[[], None]] = {}
         self._epoch = -1
         self._next = (-1, -1)
@@ -79,15 +81,42 @@ class DeviceSteps:
         key = (rows, count, slot)
         recording = self._recordings.get(key)
         if recording is None:
-            recording = self._recordings[key] = self._backend.record(
-                lambda: self._work(rows, count, slot)
-            )
+            recording = self._recordings[key] = self._fastest(index, *key)
         recording()
         self._source.done(index)
 
-    def _work(self, rows: int, count: int, slot: int) -> None:
+    def _fastest(self, index: int, rows: int, count: int, slot: int) -> Callable[[], None]:
+        """Return a recording of the steps, the fastest where there are several ways to do them."""
+        ways: dict[str, Callable[[], None]] = {
+            name: self._backend.record(partial(self._do, work, rows, count, slot))
+            for name, work in self._works.items()
+            if work.serves(rows)
+        }
+        if len(ways) == 1:
+            return next(iter(ways.values()))
+        before: list[Snapshot] = []
+
+        def trial(recording: Callable[[], None]) -> None:
+            if not before:
+                before.append(Snapshot(self._stack, self._state))
+            self._set_clock(index)
+            recording()
+
+        trials = {name: partial(trial, recording) for name, recording in ways.items()}
+        name = self._backend.choose(f"step {rows}x{count} {self._key}", trials)
+        if before:  # timing has trained
+            before[0].put_back(self._stack, self._state)
+            self._set_clock(index)
+        return ways[name]
+
+    def _do(self, work: StepWork, rows: int, count: int, slot: int) -> None:
         for _ in range(count):
-            self._step.run(self._source.read(self._stack, rows, slot, self._clock))
+            work.run(self._source.read(self._stack, rows, slot, self._clock))
+
+    def _set_clock(self, index: int) -> None:
+        """Tell the device which step is next; its settings are the next in the table."""
+        row = SETTINGS_ROWS - self._settings_left
+        self._clock.set(np.array([self._state.step, index, row], np.int64))
 
     def _seek(self, epoch: int, index: int) -> None:
         """Tell the device where the next step is, and send the settings of the next steps."""
@@ -100,54 +129,11 @@ class DeviceSteps:
         table = np.array(rows, np.float64)
         if self._settings is None:
             self._settings = self._backend.empty(table.shape, table.dtype)
-            self._step.settings = self._settings
+            for work in self._works.values():
+                work.settings = self._settings
         self._settings.set(table)
-        self._clock.set(np.array([state.step, index, 0], np.int64))
         self._settings_left = SETTINGS_ROWS
-
-
-class StepWork:
-    """What one step does on the device, once its batch has been read."""
-
-    def __init__(
-        self,
-        stack: LayerStack,
-        state: TrainingState,
-        optimizer: Optimizer,
-        loss: Loss,
-        clock: Array,
-        losses: Array,
-        guarded: bool = False,
-    ) -> None:
-        self._stack, self._state, self._loss = stack, state, loss
-        self._kernel, self._clock, self._losses = optimizer.kernel, clock, losses
-        self._guarded = guarded
-        self.settings: Array = None
-
-    def run(self, batch: Data) -> None:
-        """Do the step on a batch; with `guarded`, a loss that is not finite changes nothing."""
-        stack, state = self._stack, self._state
-        backend: ReplayBackend = stack.backend  # type: ignore[assignment]
-        scaled = stack.precision.scaled
-        buffers = stack.run_forward(batch.x, self._clock, bool(self._loss.logits_of))
-        from_logits = stack.run_loss(buffers, batch.expected, self._loss, state.scaling)
-        stack.run_backward(buffers, from_logits)
-        if scaled:
-            backend.find_overflow(stack.gradients, state.scaling)
-        if self._guarded:
-            backend.find_overflow(buffers.loss, state.scaling)
-        backend.update_on_clock(
-            self._kernel,
-            stack.gradients,
-            stack.parameters,
-            state.moments,
-            self.settings,
-            self._clock,
-            state.scaling,
-            stack.half,
-        )
-        growth = GROWTH if scaled else 0
-        backend.finish_step(buffers.loss, self._losses, self._clock, state.scaling, growth)
+        self._set_clock(index)
 
 
 class SingleStep:

@@ -194,9 +194,8 @@ class Library:
 
 def vector(address: int, length: int, dtype: np.dtype) -> np.ndarray:
     """Return the vector at an address."""
-    return Layout(
-        {np.dtype(kind): code for code, kind in DTYPES.items()}[dtype], length, 1, length
-    ).view(address)[:, 0]
+    (code,) = [code for code, kind in DTYPES.items() if dtype == kind]
+    return Layout(code, length, 1, length).view(address)[:, 0]
 
 
 def widened(array: np.ndarray) -> np.ndarray:

@@ -187,9 +187,9 @@ def test_an_overflow_halves_the_scale_and_changes_nothing_else(cupy, monkeypatch
 
 @needs_compiler
 def test_the_scale_grows_after_steps_without_overflow(cupy, monkeypatch):
-    from gpubp import device_steps
+    from gpubp import step_work
 
-    monkeypatch.setattr(device_steps, "GROWTH", 3)
+    monkeypatch.setattr(step_work, "GROWTH", 3)
     x, y = data(32)
     net = gpubp.Network([6, 8, 2], "relu", "softmax", backend="gpu", precision="float16")
     net.fit(x, y, epochs=7, batch_size=32)

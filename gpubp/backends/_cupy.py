@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import accumulate
@@ -53,12 +53,7 @@ class CupyBackend:
         self.reason = reason
         self.precision = precision
         self.notes: list[str] = []
-        self._kernels = {
-            kernel.name: cupy.ElementwiseKernel(
-                kernel.inputs, kernel.outputs, kernel.operation, kernel.name, preamble=preamble()
-            )
-            for kernel in table.ELEMENTWISE
-        }
+        self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
         self._clock = cupy.zeros(3, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._chosen: dict[tuple[Any, ...], Callable[..., None]] = {}
@@ -214,12 +209,15 @@ class CupyBackend:
         self._kernels[table.LOSS[name].name](
             y, expected, 1.0 / rows, scaling, columns, dy, row_loss, size=rows * table.LANES
         )
-        sums, add = row_loss, self._kernels[table.SUM_GROUPS.name]
-        if rows > GROUP:
-            groups = -(-rows // GROUP)
-            sums = scratch("group loss", (groups,), y.dtype)
-            add(row_loss, rows, GROUP, sums, size=groups * table.LANES)
-        add(sums, len(sums), len(sums), mean, size=table.LANES)
+        self.add_up(row_loss, mean, scratch)
+
+    def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
+        count, sums, add = len(values), values, self._kernels[table.SUM_GROUPS.name]
+        if count > GROUP:
+            groups = -(-count // GROUP)
+            sums = scratch("groups", (groups,), values.dtype)
+            add(values, count, GROUP, sums, size=groups * table.LANES)
+        add(sums, len(sums), len(sums), total, size=table.LANES)
 
     def dropout(
         self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
@@ -262,6 +260,14 @@ class CupyBackend:
         self.xp.cuda.get_current_stream().synchronize()
 
     # What a recorded step is made of besides: see `gpubp.backends.protocol.ReplayBackend`.
+
+    def kernel(self, kernel: table.Elementwise) -> Any:
+        return self.xp.ElementwiseKernel(
+            kernel.inputs, kernel.outputs, kernel.operation, kernel.name, preamble=preamble()
+        )
+
+    def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
+        return self._tuner.choose(key, ways) if self._products else next(iter(ways))
 
     def record(self, work: Callable[[], None]) -> Recording:
         return Recording(self.xp, work, "" if self._products else self.notes[0])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Tuner:
         self._path = cache_file()
         self._known = _read(self._path).get(machine, {})
 
-    def choose(self, key: str, ways: dict[str, Callable[[], None]]) -> str:
+    def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
         """Return the name of the fastest way; each may be called any number of times."""
         known = self._known.get(key)
         if known in ways:
@@ -47,7 +47,7 @@ class Tuner:
         self._remember(key, found)
         return found
 
-    def _fastest(self, ways: dict[str, Callable[[], None]]) -> str:
+    def _fastest(self, ways: Mapping[str, Callable[[], None]]) -> str:
         times: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
             for name, way in ways.items():

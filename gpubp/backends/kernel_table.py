@@ -20,6 +20,7 @@ HEADERS = (
     "updates.cuh",
     "random.cuh",
     "steps.cuh",
+    "small.cuh",
 )
 LANES = 32  # threads a row, where a kernel has a warp for each row
 
@@ -119,19 +120,29 @@ def _loss(name: str, expected: str, value: str) -> Elementwise:
     )
 
 
-def _update(name: str, half: bool) -> Elementwise:
-    """Make an update, which an overflow stops; a half precision gets a copy of the parameters."""
+def update_outputs(name: str) -> list[str]:
+    """Return what an update writes, as parameters of a kernel."""
+    return ["T p", *(f"T {part}" for part in _UPDATES[name][0])]
+
+
+def update_operation(name: str) -> str:
+    """Return an update with the gradient `scaled`, which an overflow stops."""
     state, arguments = _UPDATES[name]
-    outputs = ["T p", *(f"T {part}" for part in state), *(["S half"] if half else [])]
-    return Elementwise(
-        f"gpubp_{name}{'_half' if half else ''}",
-        "T scaled, raw float64 settings, raw int64 clock, raw float32 scaling",
-        ", ".join(outputs),
+    return (
         f"const double* c = &settings[clock[gpubp::SETTINGS] * {arguments.count('c[')}];"
         " const T g = scaled / T(scaling[gpubp::SCALE]);"
         " if (scaling[gpubp::OVERFLOWED] == 0)"
         f" gpubp::{name}(g, {', '.join(['p', *state])}, {arguments})"
-        f"{'; gpubp::narrow(p, half)' if half else ''}",
+    )
+
+
+def _update(name: str, half: bool) -> Elementwise:
+    """Make an update; a half precision gets a copy of the parameters."""
+    return Elementwise(
+        f"gpubp_{name}{'_half' if half else ''}",
+        "T scaled, raw float64 settings, raw int64 clock, raw float32 scaling",
+        ", ".join([*update_outputs(name), *(["S half"] if half else [])]),
+        f"{update_operation(name)}{'; gpubp::narrow(p, half)' if half else ''}",
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gpubp.backends.kernel_table import Elementwise
 from gpubp.precision import Precision
 
 Array = Any  # numpy.ndarray or cupy.ndarray; CuPy cannot be named, it may not be installed
@@ -220,6 +221,15 @@ class ReplayBackend(Backend, Protocol):
     row of the optimizer's settings. A scaling is an array of float32: what gradients are multiplied
     by, whether one of them was not finite, steps since the first was changed.
     """
+
+    def kernel(self, kernel: Elementwise) -> Any:
+        """Return a kernel to call, made of its text."""
+
+    def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
+        """Name the fastest of several ways to do the same, the same one in every run."""
+
+    def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
+        """Write the sum of a vector into `total`, shape ()."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
         """Return the work as something to call, which is recorded once and then replayed."""
