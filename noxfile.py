@@ -89,6 +89,16 @@ def install_without_compiler(session: nox.Session, sdist: Path) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Check and measure on this machine's GPU; what follows `--` goes to benchmarks/gpu.py.
+
+    Where all of it is installed already, `python benchmarks/gpu.py` does the same without nox.
+    """
+    session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC, "torch", "jax[cuda13]")
+    session.run("python", "benchmarks/gpu.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure; not run by default. What follows `--` goes to benchmarks/cpu.py."""
     session.install(".[all]", "jax", "scikit-learn")

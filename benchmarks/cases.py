@@ -1,4 +1,4 @@
-"""What is measured on the CPU, and the data for it: the same numbers for every peer."""
+"""What is measured, and the data for it: the same numbers for every peer."""
 
 from __future__ import annotations
 
@@ -35,11 +35,13 @@ class Case:
     rows: int = 60_000
     target: float = 0.975
     mnist: str = ""
+    precision: str = "float32"
 
     @property
     def name(self) -> str:
         """Name the case in one word."""
-        return f"{self.kind}/{'-'.join(map(str, self.sizes))}/{self.batch}/{self.activation}"
+        name = f"{self.kind}/{'-'.join(map(str, self.sizes))}/{self.batch}/{self.activation}"
+        return name if self.precision == "float32" else f"{name}/{self.precision}"
 
 
 SMALL, MIDDLE, LARGE = (784, 128, 10), (784, 512, 512, 10), (1024, 2048, 2048, 2048, 10)
@@ -57,6 +59,33 @@ def cases(mnist: str) -> list[Case]:
     found += [Case("predict", MIDDLE, 60_000)]
     if mnist:
         found.append(Case("accuracy", (784, 256, 10), 128, mnist=mnist))
+    return found
+
+
+HUGE = (4096,) * 5
+GPU_STEPS = ((SMALL, 128), (MIDDLE, 128), (MIDDLE, 4096), (MIDDLE, 65536), (HUGE, 8192))
+GPU_PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+def gpu_cases() -> list[Case]:
+    """Return the cases of a GPU, the most telling first: time may run out."""
+    found = [
+        Case("step", sizes, batch, activation, precision=precision)
+        for activation in ("relu", "sigmoid")
+        for precision in GPU_PRECISIONS
+        for sizes, batch in GPU_STEPS
+    ]
+    predict = Case("predict", MIDDLE, 10_000_000, rows=10_000_000)
+    return [*found[: len(GPU_STEPS)], predict, *found[len(GPU_STEPS) :]]
+
+
+def products_of(case: Case) -> list[tuple[int, int, int]]:
+    """Return (m, n, k) of every matrix product of a step or a prediction."""
+    pairs = list(zip(case.sizes, case.sizes[1:], strict=False))
+    found = [(case.batch, outputs, inputs) for inputs, outputs in pairs]
+    if case.kind == "step":
+        found += [(inputs, outputs, case.batch) for inputs, outputs in pairs]
+        found += [(case.batch, inputs, outputs) for inputs, outputs in pairs[1:]]
     return found
 
 

@@ -12,12 +12,10 @@ benchmarks/results/cpu-speed.md and .json.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import re
 import shlex
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -26,6 +24,7 @@ from typing import Any
 
 from cases import Case, cases
 from footprint import footprint
+from process import Peer
 from report import write_report
 
 from gpubp.blas_kernels import WIDE, has_wide_vectors
@@ -35,63 +34,7 @@ OWN = ("gpubp", "gpubp-numpy", "floor")  # run by this Python; the others by --p
 PEERS = (*OWN, "torch", "torch-compile", "jax", "jax-scan", "sklearn")
 WITH_NUMPY_BLAS = (*OWN, "sklearn")
 ACCURACY_PEERS = ("gpubp", "torch", "jax", "jax-scan", "sklearn")
-WARM_UP = 3
 PAUSE = 0.25  # seconds between two peers
-
-
-class Peer:
-    """A worker process; `name` is the peer, with "@default" for NumPy's own choice of kernels."""
-
-    def __init__(self, name: str, options: argparse.Namespace) -> None:
-        self.name = name
-        self.peer, _, blas = name.partition("@")
-        python = sys.executable if self.peer in OWN else options.peer_python
-        self.process = subprocess.Popen(
-            [python, str(HERE / "worker.py"), self.peer],
-            env=environment(self.peer, blas == "default", options.threads),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            bufsize=1,
-        )
-        self.count = 1
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and return the answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            print(json.dumps(request), file=self.process.stdin)
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            return {"error": f"the process ended, exit code {self.process.wait()}"}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def prepare(self, case: Case, seconds: float) -> str:
-        """Lay out a case, warm up, and find how often to repeat it; return what went wrong."""
-        answer = self.ask(prepare=asdict(case))
-        for _ in range(WARM_UP if "error" not in answer else 0):
-            answer = self.ask(run=1)
-            if "error" in answer:
-                break
-            self.count = max(1, round(seconds * answer["done"] / answer["seconds"]))
-        return str(answer.get("error", ""))
-
-    def seconds(self) -> float:
-        """Do one round and return the seconds a repetition."""
-        answer = self.ask(run=self.count)
-        if "error" in answer:
-            raise SystemExit(f"{self.name}: {answer['error']}")
-        return float(answer["seconds"] / answer["done"])
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
 
 
 def environment(peer: str, default_blas: bool, threads: int) -> dict[str, str]:
@@ -114,22 +57,24 @@ def start(options: argparse.Namespace) -> tuple[list[Peer], dict[str, Any]]:
     wanted += [f"{name}@default" for name in WITH_NUMPY_BLAS if name in options.peers]
     peers, versions, missing = [], {}, {}
     for name in wanted:
-        peer = Peer(name, options)
-        answer = peer.ask(versions=1)
+        peer, _, blas = name.partition("@")
+        python = sys.executable if peer in OWN else options.peer_python
+        worker = Peer(name, python, environment(peer, blas == "default", options.threads))
+        answer = worker.ask(versions=1)
         if "error" in answer:
             missing[name] = answer["error"]
-            peer.close()
+            worker.close()
         else:
             versions[name] = answer["versions"]
-            peers.append(peer)
+            peers.append(worker)
     same = versions.get("floor", {}).get("blas kernels")
     same_kernels = same is not None and same == versions.get("floor@default", {}).get(
         "blas kernels"
     )
     if same_kernels:
-        for peer in [peer for peer in peers if peer.name.endswith("@default")]:
-            peer.close()
-            peers.remove(peer)
+        for worker in [worker for worker in peers if worker.name.endswith("@default")]:
+            worker.close()
+            peers.remove(worker)
     return peers, {"versions": versions, "missing": missing, "same_kernels": same_kernels}
 
 

@@ -10,6 +10,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from tables import fastest, median, number, ratio, table
+
 TORCH, JAX = ("torch", "torch-compile"), ("jax", "jax-scan")
 
 
@@ -87,21 +89,6 @@ def _processor() -> str:
     return f"{fields.get('model name')} (family {fields.get('cpu family')})"
 
 
-def _ratio(rounds: dict[str, list[float]], other: str, own: str) -> float | None:
-    if other not in rounds or own not in rounds:
-        return None
-    return statistics.median(a / b for a, b in zip(rounds[other], rounds[own], strict=True))
-
-
-def _median(rounds: dict[str, list[float]], name: str) -> float | None:
-    return statistics.median(rounds[name]) if name in rounds else None
-
-
-def _fastest(rounds: dict[str, list[float]], names: tuple[str, ...]) -> str:
-    found = [name for name in names if name in rounds]
-    return min(found, key=lambda name: statistics.median(rounds[name])) if found else ""
-
-
 def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> str:
     head = ["network", "batch", "activation", "gpubp ms", "floor ms", "gpubp / floor"]
     for name in ("PyTorch", "JAX", "scikit-learn"):
@@ -111,31 +98,31 @@ def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> 
     for found in cases:
         case, rounds = found["case"], found["rounds"]
         own, sklearn = f"gpubp{blas}", f"sklearn{blas}"
-        torch, jax = _fastest(rounds, TORCH), _fastest(rounds, JAX)
-        over_floor = _ratio(rounds, own, f"floor{blas}")
-        ratios = {name: _ratio(rounds, name, own) for name in (torch, jax, sklearn)}
+        torch, jax = fastest(rounds, TORCH), fastest(rounds, JAX)
+        over_floor = ratio(rounds, own, f"floor{blas}")
+        ratios = {name: ratio(rounds, name, own) for name in (torch, jax, sklearn)}
         goals = _goals(case, torch_goal, ratios[torch], ratios[jax], ratios[sklearn], over_floor)
         rows.append(
             [
                 "-".join(map(str, case["sizes"])),
                 str(case["batch"]),
                 case["activation"],
-                _ms(_median(rounds, own)),
-                _ms(_median(rounds, f"floor{blas}")),
-                _number(over_floor),
-                f"{_ms(_median(rounds, torch))}{' (compiled)' if 'compile' in torch else ''}",
-                _number(ratios[torch]),
-                _number(_ratio(rounds, torch, f"floor{blas}")),
-                f"{_ms(_median(rounds, jax))}{' (scan)' if 'scan' in jax else ''}",
-                _number(ratios[jax]),
-                _number(_ratio(rounds, jax, f"floor{blas}")),
-                _ms(_median(rounds, sklearn)),
-                _number(ratios[sklearn]),
-                _number(_ratio(rounds, sklearn, f"floor{blas}")),
+                _ms(median(rounds, own)),
+                _ms(median(rounds, f"floor{blas}")),
+                number(over_floor),
+                f"{_ms(median(rounds, torch))}{' (compiled)' if 'compile' in torch else ''}",
+                number(ratios[torch]),
+                number(ratio(rounds, torch, f"floor{blas}")),
+                f"{_ms(median(rounds, jax))}{' (scan)' if 'scan' in jax else ''}",
+                number(ratios[jax]),
+                number(ratio(rounds, jax, f"floor{blas}")),
+                _ms(median(rounds, sklearn)),
+                number(ratios[sklearn]),
+                number(ratio(rounds, sklearn, f"floor{blas}")),
                 ", ".join(goals),
             ]
         )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _goals(
@@ -175,12 +162,12 @@ def _plain(cases: list[dict[str, Any]]) -> str:
                 "-".join(map(str, case["sizes"])),
                 str(case["batch"]),
                 case["activation"],
-                _ms(_median(rounds, "gpubp-numpy")),
-                _number(_ratio(rounds, "gpubp-numpy", "gpubp")),
-                _number(_ratio(rounds, _fastest(rounds, TORCH), "gpubp-numpy")),
+                _ms(median(rounds, "gpubp-numpy")),
+                number(ratio(rounds, "gpubp-numpy", "gpubp")),
+                number(ratio(rounds, fastest(rounds, TORCH), "gpubp-numpy")),
             ]
         )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _accuracy(found: dict[str, Any]) -> str:
@@ -204,7 +191,7 @@ def _accuracy(found: dict[str, Any]) -> str:
     return (
         f"## MNIST to a test accuracy of {case['target']}\n\n{sizes} {case['activation']}, batch"
         f" {case['batch']}, Adam; time of training alone, compilation included, medians over seeds."
-        "\n\n" + _table(["library", "seconds", "epochs", "accuracy", "runs"], rows)
+        "\n\n" + table(["library", "seconds", "epochs", "accuracy", "runs"], rows)
     )
 
 
@@ -223,7 +210,7 @@ def _footprint(found: dict[str, Any]) -> str:
     ]
     head = ["library", "import ms", "installed MB, with what it requires"]
     head += ["training adds MB", "times the parameters"]
-    return _table(head, rows) + (
+    return table(head, rows) + (
         "\n\nImport: median over that of `python -c pass`. Memory: growth of the peak resident set"
         " by training 784-512-512-10 at batch 1024 for 20 steps, after a small network's."
     )
@@ -231,12 +218,3 @@ def _footprint(found: dict[str, Any]) -> str:
 
 def _ms(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1000:.3g}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

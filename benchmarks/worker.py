@@ -4,6 +4,7 @@
     {"run": 20}                          -> {"seconds": 0.1, "done": 20}
     {"train": 3}                         -> {"seconds": 9.1, "epochs": 4, "accuracy": 0.976}
     {"versions": 1}                      -> {"versions": {...}}
+    {"forget": 1}                        -> {}
 
 An answer {"error": "..."} says why there is none.
 """
@@ -30,6 +31,13 @@ MODULES = {
     "jax": "jax_peer",
     "jax-scan": "jax_peer",
     "sklearn": "sklearn_peer",
+    "gpu-gpubp": "gpu_gpubp_peer",
+    "gpu-products": "gpu_gpubp_peer",
+    "gpu-torch": "gpu_torch_peer",
+    "gpu-torch-compile": "gpu_torch_peer",
+    "gpu-torch-graph": "gpu_torch_peer",
+    "gpu-jax": "gpu_jax_peer",
+    "gpu-jax-scan": "gpu_jax_peer",
 }
 
 
@@ -55,11 +63,18 @@ class Worker:
             if self.case.kind != "accuracy":
                 self.repeat = getattr(self.peer, self.case.kind)(self.case)
             return {}
+        if "forget" in request:  # give memory on a shared device back
+            self.repeat = None
+            gc.collect()
+            return {}
         if "run" in request:
             self.repeat(max(1, request["run"] // 10))  # wakes threads, fills caches; not timed
             start = time.perf_counter()
             done = self.repeat(request["run"])
-            return {"seconds": time.perf_counter() - start, "done": done}
+            seconds = time.perf_counter() - start
+            if isinstance(done, tuple):  # measured on the device
+                done, seconds = done
+            return {"seconds": seconds, "done": done}
         return self.train(request["train"])
 
     def train(self, seed: int) -> dict[str, Any]:

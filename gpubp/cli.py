@@ -15,6 +15,7 @@ from gpubp.backends import get_backend
 from gpubp.errors import ConfigurationError, DivergenceError, UnknownNameError
 from gpubp.files import check_writable, write_atomically
 from gpubp.optimizers import OPTIMIZERS, Optimizer
+from gpubp.precision import PRECISIONS
 from gpubp.tables import BUNDLED, Table, read_table
 from gpubp.tabular import TabularModel, finite_only, prepare
 
@@ -30,7 +31,7 @@ _DATA = "A CSV or Parquet file, or one of: " + ", ".join(BUNDLED) + "."
 Data = Annotated[str, typer.Argument(help=_DATA, show_default=False)]
 Model = Annotated[Path, typer.Argument(help="A model file.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone, for scripts.")]
-BackendName = Annotated[str, typer.Option("--backend", help="cpu, gpu or auto.")]
+BackendName = Annotated[str, typer.Option("--backend", help="cpu, gpu, gpu:1 or auto.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse categories not seen in training.")]
 
 
@@ -84,6 +85,10 @@ def train(
     task: Annotated[str, typer.Option(help="classification, regression or auto.")] = "auto",
     backend: BackendName = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    precision: Annotated[
+        str | None,
+        typer.Option(help=f"On a GPU: {', '.join(PRECISIONS)}; by default as dtype says."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides split, weights, order, dropout.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
@@ -104,6 +109,7 @@ def train(
         activation=activation,
         dropout=dropout,
         dtype=dtype,
+        precision=precision,
         seed=seed,
         backend=where,
     )

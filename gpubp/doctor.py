@@ -30,7 +30,8 @@ def examine() -> dict[str, Any]:
     Returns
     -------
     dict
-        ``backends`` (name -> "" or why it is unavailable), ``auto`` and ``auto_reason``,
+        ``backends`` (name -> "" or why it is unavailable), ``auto``, ``auto_reason`` and ``notes``
+        (what is slower on that backend than it could be, and why),
         ``device``, ``compiled_kernels`` (instruction set, or ""), ``compiled_kernels_reason`` (why
         there are none), ``versions``, ``processor``, ``blas`` (list of dict), ``products`` (kernel
         set of OpenBLAS -> GFLOP/s, the first as things are), ``advice`` (list of str).
@@ -41,6 +42,7 @@ def examine() -> dict[str, Any]:
         "backends": available_backends(),
         "auto": chosen.name,
         "auto_reason": chosen.reason,
+        "notes": chosen.notes,
         "device": chosen.device,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -57,7 +59,7 @@ def examine() -> dict[str, Any]:
 
 def advice(facts: dict[str, Any]) -> list[str]:
     """Return what would make this machine faster, one line each."""
-    lines = []
+    lines = list(facts["notes"])
     if facts["backends"]["gpu"]:
         lines.append(f"GPU: {facts['backends']['gpu']}")
     if not facts["compiled_kernels"]:

@@ -82,7 +82,8 @@ class TabularModel:
         # an input that is zero in every training row (the slot of unknown categories) would keep
         # its random first weights; with zeros it adds nothing to a prediction
         unused = ~prepared.x[prepared.split.train].any(axis=0)
-        net.layers[0].weight[net.backend.asarray(np.flatnonzero(unused))] = 0
+        with net.backend.on_device():
+            net.layers[0].weight[net.backend.asarray(np.flatnonzero(unused))] = 0
         return cls(net, preprocessing)
 
     def train(

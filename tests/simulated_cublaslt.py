@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends import _cublaslt
+from gpubp.backends import _cublaslt, _cupy
 from gpubp.backends._cublaslt import CONSTANTS
 from simulated_array import Stream, do_or_record
 
@@ -231,4 +231,5 @@ def install(monkeypatch: Any, there: bool = True) -> Library:
         return library
 
     monkeypatch.setattr(_cublaslt, "_load", load)
+    _cupy.cublaslt.cache_clear()
     return library

@@ -141,6 +141,29 @@ def test_gpu_arrays_are_refused_by_a_cpu_network(monkeypatch: pytest.MonkeyPatch
 
 
 @needs_compiler
+def test_a_gpu_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything a network has lies on its own device, and the current one stays as it was."""
+    cupy = simulated_cupy.install(monkeypatch, count=2)
+    net = gpubp.Network([3, 4, 2], output="softmax", backend="gpu:1")
+    net.fit(np.ones((20, 3)), np.zeros(20, int), epochs=3, batch_size=5)
+    buffers = net.buffers(5)
+    arrays = (net.parameters, net.gradients, *net._state.arrays, *buffers.y, *buffers.delta)
+    assert {array.device.id for array in arrays} == {1}
+    assert net.backend.index == 1
+    assert cupy.cuda.Device().id == 0
+    assert net.copy().parameters.device.id == 1
+    assert net.to("gpu:0").parameters.device.id == 0
+    assert type(net.predict(np.ones((2, 3)))) is np.ndarray
+    with pytest.raises(BackendUnavailableError, match="GPU 2 was asked for and there are 2: a num"):
+        get_backend("gpu:2")
+    with pytest.raises(UnknownNameError, match="unknown backend 'gpu:x'"):
+        get_backend("gpu:x")
+    monkeypatch.setenv("GPUBP_BACKEND", "gpu:1")
+    assert get_backend("auto").index == 1
+    assert get_backend("auto").reason == "GPUBP_BACKEND=gpu:1; a GPU works"
+
+
+@needs_compiler
 def test_auto_takes_a_gpu_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GPUBP_BACKEND", raising=False)
     simulated_cupy.install(monkeypatch)

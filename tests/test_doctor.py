@@ -10,6 +10,7 @@ from gpubp import doctor
 
 FACTS = {
     "backends": {"cpu": "", "gpu": ""},
+    "notes": [],
     "compiled_kernels": "avx2",
     "compiled_kernels_reason": "",
     "blas": [{"library": "openblas", "version": "0.3", "kernels": "Haswell", "threads": 2}],
@@ -28,6 +29,10 @@ def test_faster_blas_kernels_are_advised_with_what_they_bring():
 def test_the_reason_why_the_gpu_is_idle_is_advice():
     facts = BEST | {"backends": {"cpu": "", "gpu": "CuPy is not installed: pip install ..."}}
     assert doctor.advice(facts) == ["GPU: CuPy is not installed: pip install ..."]
+
+
+def test_what_is_slower_than_it_could_be_is_said():
+    assert doctor.advice(BEST | {"notes": ["steps are not recorded"]}) == ["steps are not recorded"]
 
 
 def test_missing_compiled_kernels():

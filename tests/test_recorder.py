@@ -49,13 +49,15 @@ def test_a_replay_reads_what_is_in_memory_then(cupy):
 
 
 def test_what_cannot_be_recorded_is_done_as_it_stands(cupy, count):
-    x = cupy.zeros(1, np.float32)
-    recording = Recording(cupy, lambda: (count(x), cupy.asnumpy(x))[0])
+    x, told = cupy.zeros(1, np.float32), []
+    recording = Recording(cupy, lambda: (count(x), cupy.asnumpy(x))[0], tell=told.append)
     for done in range(1, 6):
         recording()
         assert cupy.asnumpy(x).tolist() == [done], "not once too often, not once too few"
     assert not recording.recorded
     assert recording.reason
+    (message,) = told
+    assert message == f"a step could not be recorded and is done as it stands: {recording.reason}"
 
 
 def test_a_reason_given_beforehand_keeps_it_from_recording(cupy, count):

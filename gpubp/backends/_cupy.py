@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any
 
@@ -28,6 +28,8 @@ CHUNK_ROWS = 32
 MOST_CHUNKS = 128
 ALIGNMENT = 256  # bytes; the least that CuPy's own arrays are aligned to is 512
 GROUP = 1024  # row losses that one warp adds up
+# of a device; one serves all networks, from any thread
+cublaslt = cache(lambda index: CublasLt())
 EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}  # activations that a product can do itself
 
 
@@ -63,7 +65,7 @@ class CupyBackend:
 
     def _start_products(self) -> Products | None:
         try:
-            library = CublasLt()
+            library = cublaslt(self.index)
         except (OSError, CublasLtError) as error:
             text = " ".join(str(error).split())
             if self.precision.half:
@@ -270,7 +272,7 @@ class CupyBackend:
         return self._tuner.choose(key, ways) if self._products else next(iter(ways))
 
     def record(self, work: Callable[[], None]) -> Recording:
-        return Recording(self.xp, work, "" if self._products else self.notes[0])
+        return Recording(self.xp, work, "" if self._products else self.notes[0], self.notes.append)
 
     def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
         mask = (1 << (len(order) - 1).bit_length()) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,8 +50,12 @@ class Products:
         self._cupy = cupy
         self._library = library
         self._tf32 = tf32
-        self._workspace = cupy.empty(workspace, np.uint8)
+        self._workspace_bytes = workspace
         self._plans: dict[tuple[Any, ...], Plan] = {}
+
+    @cached_property
+    def _workspace(self) -> Array:
+        return self._cupy.empty(self._workspace_bytes, np.uint8)
 
     def plan(self, a: Array, b: Array, out: Array, epilogue: str = "DEFAULT") -> Plan:
         """Return the plan for operands like these, made on the first call."""

@@ -15,13 +15,22 @@ class Recording:
     that it keeps, and wait for nothing. Where it cannot be recorded it is done as it stands each
     time, and `reason` says why.
 
+    What is said to `tell` then, once, is for a person to read.
+
     Recording needs a stream of its own; doing the work and replaying it happen on the caller's
     current stream, in order with everything else there.
     """
 
-    def __init__(self, cupy: Any, work: Callable[[], None], reason: str = "") -> None:
+    def __init__(
+        self,
+        cupy: Any,
+        work: Callable[[], None],
+        reason: str = "",
+        tell: Callable[[str], object] = lambda reason: None,
+    ) -> None:
         self._cupy = cupy
         self._work = work
+        self._tell = tell
         self._calls = 0
         self._graph: Any = None
         self.reason = reason
@@ -54,5 +63,7 @@ class Recording:
                 graph = stream.end_capture()
             except Exception as error:  # what failed inside has spoilt the recording
                 self.reason = self.reason or f"{type(error).__name__}: {error}"
-        if not self.reason:
+        if self.reason:
+            self._tell(f"a step could not be recorded and is done as it stands: {self.reason}")
+        else:
             self._graph = graph
