@@ -7,7 +7,7 @@ import pytest
 
 import gpubp
 import simulated_cupy
-from gpubp.backends import _cupy
+from gpubp.backends import _cupy, _dense
 from gpubp.backends.small_kernels import MOST_ROWS, WIDEST, SmallLayer, is_small
 from gpubp.device_steps import DeviceSteps
 from kernel_compilation import host_compiler
@@ -80,7 +80,7 @@ def test_timing_the_ways_leaves_no_trace(monkeypatch, tmp_path):
         simulated_cupy.install(monkeypatch)
         monkeypatch.setenv("GPUBP_TUNING", tuning)
         # cuBLASLt's proposals are not to differ between the runs
-        monkeypatch.setattr(_cupy.CupyBackend, "_way", first_way)
+        monkeypatch.setattr(_dense.DenseLayers, "_way", first_way)
         random = np.random.default_rng(0)
         x, y = random.standard_normal((70, 5)), random.integers(0, 3, 70)
         net = gpubp.Network([5, 8, 3], "gelu", "softmax", "gpu", dropout=0.2)
@@ -90,7 +90,7 @@ def test_timing_the_ways_leaves_no_trace(monkeypatch, tmp_path):
     assert "step 32x1" in (tmp_path / "tuning.json").read_text()
 
 
-def first_way(self, key, ways, *arguments, trial=None):
+def first_way(self, key, ways, arguments, trial=None):
     return next(iter(ways(*arguments).values()))
 
 

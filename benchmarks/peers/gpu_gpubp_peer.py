@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
         "cupy": cupy.__version__,
         "CUDA runtime": str(runtime.runtimeGetVersion()),
         "CUDA driver": str(runtime.driverGetVersion()),
-        "tuning": backend._tuner._machine if backend._products else backend.notes[0],
+        "products": backend._products.version if backend._products else backend.notes[0],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -14,7 +14,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends import kernel_table as table
 from gpubp.backends._cublaslt import CublasLt, CublasLtError
-from gpubp.backends._products import Products, kinds, workspace_bytes
+from gpubp.backends._dense import DenseLayers
+from gpubp.backends._products import Products, workspace_bytes
 from gpubp.backends._recorder import Recording
 from gpubp.backends._tuning import Tuner
 from gpubp.backends.protocol import Array, Scratch, WholeStep
@@ -30,7 +31,6 @@ ALIGNMENT = 256  # bytes; the least that CuPy's own arrays are aligned to is 512
 GROUP = 1024  # row losses that one warp adds up
 # of a device; one serves all networks, from any thread
 cublaslt = cache(lambda index: CublasLt())
-EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}  # activations that a product can do itself
 
 
 class CupyBackend:
@@ -58,10 +58,11 @@ class CupyBackend:
         self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
         self._clock = cupy.zeros(3, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
-        self._chosen: dict[tuple[Any, ...], Callable[..., None]] = {}
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
         self.workspace = workspace_bytes(major)
         self._products = self._start_products()
+        self._tuner = Tuner(cupy, f"{device}, {self._products.version}") if self._products else None
+        self._dense = DenseLayers(self, self._products, self._tuner)
 
     def _start_products(self) -> Products | None:
         try:
@@ -75,7 +76,6 @@ class CupyBackend:
                 ) from error
             self.notes.append(f"steps are not recorded and products left to CuPy: {text}")
             return None
-        self._tuner = Tuner(self.xp, f"{self.device}, cuBLASLt {library.version}")
         return Products(self.xp, library, self.precision.tf32, self.workspace)
 
     def for_precision(self, precision: Precision) -> CupyBackend:
@@ -131,7 +131,7 @@ class CupyBackend:
         return nullcontext()
 
     def multiply(self, a: Array, b: Array, out: Array) -> None:
-        self._way(("product", kinds(a, b, out)), self._multiply_ways, a, b, out)(a, b, out)
+        self._dense.multiply(a, b, out)
 
     def dense_forward(
         self,
@@ -143,10 +143,7 @@ class CupyBackend:
         y: Array,
         scratch: Scratch,
     ) -> None:
-        key = ("forward", name, z is y, kinds(x, weight, z))
-        self._way(key, partial(self._forward_ways, name, z is y), x, weight, bias, z, y, scratch)(
-            *(x, weight, bias, z, y, scratch)
-        )
+        self._dense.forward(x, weight, bias, name, z, y, scratch)
 
     def dense_backward(
         self,
@@ -158,15 +155,7 @@ class CupyBackend:
         dbias: Array,
         scratch: Scratch,
     ) -> None:
-        key = ("backward", name, kept.dtype.name, kinds(x, delta, dweight))
-        way = self._chosen.get(key)
-        if way is None:
-            # timing multiplies delta by the derivative again and again
-            rest = (x, dweight, dbias, scratch)
-            trial = (kept, delta.copy(), *rest)
-            ways = partial(self._backward_ways, name)
-            way = self._way(key, ways, kept, delta, *rest, trial=trial)
-        way(kept, delta, x, dweight, dbias, scratch)
+        self._dense.backward(name, kept, delta, x, dweight, dbias, scratch)
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         if name == "softmax":
@@ -269,7 +258,7 @@ class CupyBackend:
         )
 
     def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
-        return self._tuner.choose(key, ways) if self._products else next(iter(ways))
+        return self._tuner.choose(key, ways) if self._tuner else next(iter(ways))
 
     def record(self, work: Callable[[], None]) -> Recording:
         return Recording(self.xp, work, "" if self._products else self.notes[0], self.notes.append)
@@ -313,92 +302,13 @@ class CupyBackend:
     ) -> None:
         self._kernels[table.FINISH_STEP.name](mean, growth, losses, clock, scaling, size=1)
 
-    # The ways to do a product with what follows it, of which the fastest is kept.
-
-    def _way(
-        self, key: tuple[Any, ...], ways: Callable[..., Any], *arguments: Any, trial: Any = None
-    ) -> Callable[..., None]:
-        """Return the fastest way for these arguments, timed on them or on those of a trial."""
-        found = self._chosen.get(key)
-        if found is None:
-            named: dict[str, Callable[..., None]] = ways(*arguments)
-            calls: dict[str, Callable[[], None]] = {
-                name: partial(way, *(trial or arguments)) for name, way in named.items()
-            }
-            name = self._tuner.choose(" ".join(map(str, key)), calls) if len(named) > 1 else ""
-            found = self._chosen[key] = named[name or next(iter(named))]
-        return found
-
-    def _multiply_ways(self, a: Array, b: Array, out: Array) -> dict[str, Callable[..., None]]:
-        products = self._products
-        if products is None:
-            return {"CuPy": lambda a, b, out: self.xp.dot(a, b, out=out)}
-        plan = products.plan(a, b, out)
-        return {
-            f"product {_name(algorithm)}": partial(products.run, plan, algorithm)
-            for algorithm in plan.algorithms
-        }
-
-    def _forward_ways(
-        self, name: str, in_place: bool, x: Array, weight: Array, bias: Any, z: Array, *rest: Any
-    ) -> dict[str, Callable[..., None]]:
-        def separate(
-            product: Any, x: Array, weight: Array, bias: Any, z: Array, *rest: Any
-        ) -> None:
-            y, scratch = rest
-            product(x, weight, z)
-            self.activate(name, z, bias[0], y, scratch)
-
-        ways: dict[str, Callable[..., None]] = {
-            way: partial(separate, product)
-            for way, product in self._multiply_ways(x, weight, z).items()
-        }
-        if self._products is None or name not in EPILOGUES or not in_place:
-            return ways
-
-        def fused(run: Any, x: Array, weight: Array, bias: Any, z: Array, *rest: Any) -> None:
-            run(x, weight, z, bias[z.dtype != bias[0].dtype])
-
-        plan = self._products.plan(x, weight, z, EPILOGUES[name])
-        for algorithm in plan.algorithms:
-            run = partial(self._products.run, plan, algorithm)
-            ways[f"{EPILOGUES[name]} {_name(algorithm)}"] = partial(fused, run)
-        return ways
-
-    def _backward_ways(
-        self, name: str, kept: Array, delta: Array, x: Array, dweight: Array, *rest: Any
-    ) -> dict[str, Callable[..., None]]:
-        def separate(product: Any, kept: Array, delta: Array, x: Array, *rest: Any) -> None:
-            dweight, dbias, scratch = rest
-            self.activate_backward(name, kept, delta, delta, dbias, scratch)
-            product(x.T, delta, dweight)
-
-        ways: dict[str, Callable[..., None]] = {
-            way: partial(separate, product)
-            for way, product in self._multiply_ways(x.T, delta, dweight).items()
-        }
-        if self._products is None or delta.dtype != dweight.dtype:
-            return ways
-
-        def fused(run: Any, kept: Array, delta: Array, x: Array, *rest: Any) -> None:
-            dweight, dbias, _ = rest
-            if name == "softmax":
-                self._softmax_backward(kept, delta, delta)
-            elif name != "identity":
-                self._kernels[table.DERIVATIVE[name].name](kept, kept, delta, delta)
-            run(x.T, delta, dweight, dbias)
-
-        plan = self._products.plan(x.T, delta, dweight, "BGRADA")
-        for algorithm in plan.algorithms:
-            run = partial(self._products.run, plan, algorithm)
-            ways[f"BGRADA {_name(algorithm)}"] = partial(fused, run)
-        return ways
+    def derivative(self, name: str, kept: Array, delta: Array) -> None:
+        """Multiply delta by the derivative, in place, without a bias gradient."""
+        if name == "softmax":
+            self._softmax_backward(kept, delta, delta)
+        elif name != "identity":
+            self._kernels[table.DERIVATIVE[name].name](kept, kept, delta, delta)
 
     def _softmax_backward(self, kept: Array, dy: Array, dz: Array) -> None:
         rows, columns = dy.shape
         self._kernels[table.SOFTMAX_BACKWARD.name](kept, dy, columns, dz, size=rows * table.LANES)
-
-
-def _name(algorithm: Any) -> str:
-    """Name an algorithm by its content, the same in every run."""
-    return bytes(algorithm).hex()

@@ -47,6 +47,7 @@ class Products:
     """
 
     def __init__(self, cupy: Any, library: CublasLt, tf32: bool, workspace: int) -> None:
+        self.version = f"cuBLASLt {library.version}"
         self._cupy = cupy
         self._library = library
         self._tf32 = tf32
