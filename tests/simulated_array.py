@@ -142,7 +142,7 @@ class ndarray:  # noqa: N801  CuPy's name
     def __init__(self, host: np.ndarray) -> None:
         assert type(host) is np.ndarray
         assert host.dtype.kind in "fiub", f"Unsupported dtype {host.dtype}"
-        self._host = host
+        self._host = aligned(host) if host.base is None else host
         self._device = Device.current
 
     def __array__(self, *args: Any, **options: Any) -> None:
@@ -220,6 +220,15 @@ class ndarray:  # noqa: N801  CuPy's name
         return complex(self._host)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def aligned(host: np.ndarray) -> np.ndarray:
+    """Return a copy that begins where CuPy's memory pool would let it: at a multiple of 512."""
+    memory = np.empty(host.nbytes + 512, np.uint8)
+    start = -memory.ctypes.data % 512
+    copy = memory[start : start + host.nbytes].view(host.dtype).reshape(host.shape)
+    copy[...] = host
+    return copy
 
 
 def wrap(value: Any) -> Any:
