@@ -34,10 +34,10 @@ def versions() -> dict[str, str]:
 
 def timed(work: Callable[[], object]) -> float:
     """Return the seconds that work takes on the device."""
-    start, end = cupy.cuda.Event(), cupy.cuda.Event()
-    start.record()
+    start, end, stream = cupy.cuda.Event(), cupy.cuda.Event(), cupy.cuda.get_current_stream()
+    start.record(stream)
     work()
-    end.record()
+    end.record(stream)
     end.synchronize()
     return float(cupy.cuda.get_elapsed_time(start, end)) / 1e3
 

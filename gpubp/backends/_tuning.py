@@ -57,11 +57,11 @@ class Tuner:
 
     def _milliseconds(self, way: Callable[[], None]) -> float:
         cuda = self._cupy.cuda
-        start, end = cuda.Event(), cuda.Event()
-        start.record()
+        start, end, stream = cuda.Event(), cuda.Event(), cuda.get_current_stream()
+        start.record(stream)
         for _ in range(CALLS):
             way()
-        end.record()
+        end.record(stream)
         end.synchronize()
         return float(cuda.get_elapsed_time(start, end)) / CALLS
 
