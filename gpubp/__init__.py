@@ -16,19 +16,38 @@ if TYPE_CHECKING:
     from gpubp.callbacks import Callback, EarlyStopping, History
     from gpubp.gradient_checking import gradient_check
     from gpubp.network import Network
-    from gpubp.optimizers import SGD, Adam, AdamW, RMSProp
+    from gpubp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+    from gpubp.schedules import (
+        Chain,
+        Constant,
+        CosineDecay,
+        ExponentialDecay,
+        OneCycle,
+        StepDecay,
+        WarmUp,
+    )
 
     __version__: str
 
 __all__ = [
     "SGD",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Callback",
+    "Chain",
+    "Constant",
+    "CosineDecay",
     "EarlyStopping",
+    "ExponentialDecay",
     "History",
+    "Lion",
+    "Nadam",
     "Network",
+    "OneCycle",
     "RMSProp",
+    "StepDecay",
+    "WarmUp",
     "__version__",
     "available_backends",
     "errors",
@@ -41,7 +60,16 @@ _MODULES = {
     "callbacks": ("Callback", "EarlyStopping", "History"),
     "gradient_checking": ("gradient_check",),
     "network": ("Network",),
-    "optimizers": ("SGD", "Adam", "AdamW", "RMSProp"),
+    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
+    "schedules": (
+        "Chain",
+        "Constant",
+        "CosineDecay",
+        "ExponentialDecay",
+        "OneCycle",
+        "StepDecay",
+        "WarmUp",
+    ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

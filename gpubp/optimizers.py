@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from gpubp.errors import ConfigurationError, UnknownNameError
+from gpubp.schedules import LearningRate, as_schedule
 
 
 class Optimizer(Protocol):
@@ -14,8 +16,8 @@ class Optimizer(Protocol):
 
     Attributes
     ----------
-    learning_rate : float
-        Size of a step, above 0.
+    learning_rate : float or Schedule
+        Size of a step, above 0; see `gpubp.schedules`.
     kernel : str
         Name of the update kernel.
     state : tuple of str
@@ -23,7 +25,7 @@ class Optimizer(Protocol):
     """
 
     @property
-    def learning_rate(self) -> float:
+    def learning_rate(self) -> LearningRate:
         """Size of a step."""
 
     @property
@@ -34,8 +36,8 @@ class Optimizer(Protocol):
     def state(self) -> tuple[str, ...]:
         """Names of the state buffers."""
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the kernel's scalar arguments at a step, counted from 1."""
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,12 @@ class SGD:
         When a setting is out of its range.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: LearningRate = 0.01
     momentum: float = 0.0
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate)
+        as_schedule(self.learning_rate)
         _check_fraction(momentum=self.momentum)
         if self.nesterov and self.momentum == 0:
             raise ConfigurationError("nesterov=True with momentum 0; a momentum above 0 is needed")
@@ -74,11 +76,10 @@ class SGD:
         """Names of the state buffers: none, or the velocity."""
         return () if self.momentum == 0 else ("velocity",)
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the kernel's scalar arguments at a step, counted from 1."""
-        if self.momentum == 0:
-            return (self.learning_rate,)
-        return (self.learning_rate, self.momentum)
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate = rate_at(self, step, factor)
+        return (rate,) if self.momentum == 0 else (rate, self.momentum)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class RMSProp:
         When a setting is out of its range.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: LearningRate = 0.001
     decay: float = 0.9
     epsilon: float = 1e-7
 
@@ -101,12 +102,13 @@ class RMSProp:
     state = ("square",)
 
     def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate, epsilon=self.epsilon)
+        as_schedule(self.learning_rate)
+        _check_positive(epsilon=self.epsilon)
         _check_fraction(decay=self.decay)
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the kernel's scalar arguments at a step, counted from 1."""
-        return (self.learning_rate, self.decay, self.epsilon)
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        return (rate_at(self, step, factor), self.decay, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Adam:
         When a setting is out of its range.
     """
 
-    learning_rate: float = 0.001
+    learning_rate: LearningRate = 0.001
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
@@ -128,21 +130,23 @@ class Adam:
     state = ("moment1", "moment2")
 
     def __post_init__(self) -> None:
-        _check_positive(learning_rate=self.learning_rate, epsilon=self.epsilon)
+        as_schedule(self.learning_rate)
+        _check_positive(epsilon=self.epsilon)
         _check_fraction(beta1=self.beta1, beta2=self.beta2)
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the kernel's scalar arguments at a step, counted from 1."""
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate = rate_at(self, step, factor)
         return (
-            self.learning_rate / (1.0 - self.beta1**step),
+            rate / (1.0 - self.beta1**step),
             self.beta1,
             self.beta2,
             self.epsilon,
             (1.0 - self.beta2**step) ** -0.5,
-            self._shrink(),
+            self._shrink(rate),
         )
 
-    def _shrink(self) -> float:
+    def _shrink(self, rate: float) -> float:
         return 1.0
 
 
@@ -162,22 +166,124 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.learning_rate * self.weight_decay < 1:
-            raise ConfigurationError(
-                f"weight_decay is {self.weight_decay!r}; a number from 0 to below 1 /"
-                " learning_rate is needed"
-            )
+        _check_decay(self, self.weight_decay)
 
-    def _shrink(self) -> float:
-        return 1.0 - self.learning_rate * self.weight_decay
+    def _shrink(self, rate: float) -> float:
+        return 1.0 - rate * self.weight_decay
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Gradient divided by the root of the sum of all squares so far (Duchi et al. 2011).
+
+    ``s = s + g**2; weight -= learning_rate * g / (sqrt(s) + epsilon)``
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 0.01
+    epsilon: float = 1e-10
+
+    kernel = "adagrad"
+    state = ("square",)
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_positive(epsilon=self.epsilon)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        return (rate_at(self, step, factor), self.epsilon)
+
+
+@dataclass(frozen=True)
+class Nadam:
+    """Adam with Nesterov's momentum (Dozat 2016), in the form of PyTorch.
+
+    The momentum rises with the step: ``mu(t) = beta1 * (1 - 0.96 ** (0.004 * t) / 2)``.
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 0.002
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    kernel = "nadam"
+    state = ("moment1", "moment2")
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_positive(epsilon=self.epsilon)
+        _check_fraction(beta1=self.beta1, beta2=self.beta2)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate, product = rate_at(self, step, factor), _momentum_product(self.beta1, step)
+        now, ahead = _momentum(self.beta1, step), _momentum(self.beta1, step + 1)
+        return (
+            rate * (1.0 - now) / (1.0 - product),
+            rate * ahead / (1.0 - product * ahead),
+            self.beta1,
+            self.beta2,
+            self.epsilon,
+            (1.0 - self.beta2**step) ** -0.5,
+        )
+
+
+@dataclass(frozen=True)
+class Lion:
+    """A step of one size in every direction, by the sign of a momentum (Chen et al. 2023).
+
+    ``c = beta1 m + (1 - beta1) g; weight -= learning_rate (sign(c) + weight_decay weight);
+    m = beta2 m + (1 - beta2) g``
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    kernel = "lion"
+    state = ("moment",)
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_fraction(beta1=self.beta1, beta2=self.beta2)
+        _check_decay(self, self.weight_decay)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate = rate_at(self, step, factor)
+        return (rate, self.beta1, self.beta2, 1.0 - rate * self.weight_decay)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": SGD,
     "rmsprop": RMSProp,
+    "adagrad": Adagrad,
     "adam": Adam,
     "adamw": AdamW,
+    "nadam": Nadam,
+    "lion": Lion,
 }
+
+
+def rate_at(optimizer: Optimizer, step: int, factor: float = 1.0) -> float:
+    """Return the learning rate at a step, counted from 1, times a factor."""
+    return factor * as_schedule(optimizer.learning_rate)(step - 1)
 
 
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
@@ -193,6 +299,31 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     if optimizer not in OPTIMIZERS:
         raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()
+
+
+def _momentum(beta1: float, step: int) -> float:
+    return float(beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * step)))
+
+
+@cache
+def _momentum_products(beta1: float) -> list[float]:
+    return [1.0]
+
+
+def _momentum_product(beta1: float, step: int) -> float:
+    """Return the product of the momenta of steps 1 to `step`; those computed once are kept."""
+    products = _momentum_products(beta1)
+    while len(products) <= step:
+        products.append(products[-1] * _momentum(beta1, len(products)))
+    return products[step]
+
+
+def _check_decay(optimizer: Optimizer, weight_decay: float) -> None:
+    if not 0 <= as_schedule(optimizer.learning_rate).peak * weight_decay < 1:
+        raise ConfigurationError(
+            f"weight_decay is {weight_decay!r}; a number from 0 to below 1 / learning_rate is"
+            " needed"
+        )
 
 
 def _check_positive(**settings: float) -> None:

@@ -17,6 +17,7 @@ from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate
 from gpubp.losses import Loss, kernel_name
 from gpubp.optimizers import Optimizer
+from gpubp.schedules import as_schedule
 from gpubp.stack import Buffers, LayerStack
 from gpubp.training_state import Snapshot, TrainingState
 
@@ -235,9 +236,10 @@ class Fit:
         buffers = self.stack.run_forward(batch.x, dropout_step=self.state.step)
         where = first_non_finite(self.stack, buffers)
         self._pending.put_back(self.stack, self.state)
+        peak = as_schedule(self.optimizer.learning_rate).peak
         raise DivergenceError(
             f"the loss is not finite at step {number + 1}, first in {where}; the weights are those"
-            f" of the last good step: try a learning rate below {self.optimizer.learning_rate:g}"
+            f" of the last good step: try a learning rate below {peak:g}"
             " or scale the inputs",
             number + 1,
             where,

@@ -77,11 +77,14 @@ T row_class_cross_entropy(const T* z, const void* expected, T* dz, int64 row, in
 }
 
 // name, number of state arrays, number of scalars, the arguments after g and p for element i
-#define GPUBP_UPDATES(X)                         \
-  X(sgd, 0, 1, T(c[0]))                          \
-  X(momentum, 1, 2, s[i], T(c[0]), T(c[1]))      \
-  X(nesterov, 1, 2, s[i], T(c[0]), T(c[1]))      \
-  X(rmsprop, 1, 3, s[i], T(c[0]), c[1], T(c[2])) \
+#define GPUBP_UPDATES(X)                                                     \
+  X(sgd, 0, 1, T(c[0]))                                                      \
+  X(momentum, 1, 2, s[i], T(c[0]), T(c[1]))                                  \
+  X(nesterov, 1, 2, s[i], T(c[0]), T(c[1]))                                  \
+  X(rmsprop, 1, 3, s[i], T(c[0]), c[1], T(c[2]))                             \
+  X(adagrad, 1, 2, s[i], T(c[0]), T(c[1]))                                   \
+  X(lion, 1, 4, s[i], T(c[0]), c[1], c[2], T(c[3]))                          \
+  X(nadam, 2, 6, s[i], t[i], T(c[0]), T(c[1]), c[2], c[3], T(c[4]), T(c[5])) \
   X(adam, 2, 6, s[i], t[i], T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5]))
 const int MOST_SCALARS = 6;
 

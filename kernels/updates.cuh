@@ -29,6 +29,30 @@ GPUBP_HD void rmsprop(T g, T& p, T& square, T rate, double decay, T epsilon) {
   p -= rate * g / (math::sqrt(square) + epsilon);
 }
 
+template <typename T>
+GPUBP_HD void adagrad(T g, T& p, T& square, T rate, T epsilon) {
+  square += g * g;
+  p -= rate * g / (math::sqrt(square) + epsilon);
+}
+
+template <typename T>
+GPUBP_HD void lion(T g, T& p, T& moment, T rate, double beta1, double beta2, T shrink) {
+  const T direction = T(beta1) * moment + T(1 - beta1) * g;
+  const T sign = direction > T(0) ? T(1) : (direction < T(0) ? T(-1) : direction);
+  p = shrink * p - rate * sign;
+  moment = T(beta2) * moment + T(1 - beta2) * g;
+}
+
+// rate_g = learning rate (1 - mu_t) / (1 - mu_1 ... mu_t), rate_m = learning rate mu_(t+1) / (1 -
+// mu_1 ... mu_(t+1)) and root = 1 / sqrt(1 - beta2^t).
+template <typename T>
+GPUBP_HD void nadam(T g, T& p, T& moment1, T& moment2, T rate_g, T rate_m, double beta1,
+                    double beta2, T epsilon, T root) {
+  moment1 = T(beta1) * moment1 + T(1 - beta1) * g;
+  moment2 = T(beta2) * moment2 + T(1 - beta2) * (g * g);
+  p -= (rate_g * g + rate_m * moment1) / (math::sqrt(moment2) * root + epsilon);
+}
+
 // rate = learning rate / (1 - beta1^step) and root = 1 / sqrt(1 - beta2^step) undo the bias of
 // moments that started at zero. shrink is 1 for Adam and 1 - learning rate * weight decay for
 // AdamW.

@@ -61,11 +61,46 @@ def adam(p: Numbers, gradients: list[Numbers], weight_decay: float = 0.0) -> Num
     return p
 
 
+def adagrad(p: Numbers, gradients: list[Numbers]) -> Numbers:
+    """Duchi et al.: the sum of all squares."""
+    total = 0
+    for g in gradients:
+        total = total + g**2
+        p = p - 0.1 * g / (np.sqrt(total) + 1e-10)
+    return p
+
+
+def lion(p: Numbers, gradients: list[Numbers]) -> Numbers:
+    """Chen et al., algorithm 2."""
+    m = 0
+    for g in gradients:
+        p = p - 0.01 * (np.sign(0.9 * m + 0.1 * g) + 0.1 * p)
+        m = 0.99 * m + 0.01 * g
+    return p
+
+
+def nadam(p: Numbers, gradients: list[Numbers]) -> Numbers:
+    """PyTorch's NAdam, from its documentation: psi = 0.004."""
+    m = v = 0
+    product = 1.0
+    for t, g in enumerate(gradients, 1):
+        mu, ahead = (0.9 * (1 - 0.5 * 0.96 ** (n * 0.004)) for n in (t, t + 1))
+        product *= mu
+        m = 0.9 * m + 0.1 * g
+        v = 0.999 * v + 0.001 * g**2
+        m_hat = ahead * m / (1 - product * ahead) + (1 - mu) * g / (1 - product)
+        p = p - 0.01 * m_hat / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return p
+
+
 CASES: dict[str, tuple[optimizers.Optimizer, Callable[..., Numbers]]] = {
     "sgd": (optimizers.SGD(0.1), sgd),
     "momentum": (optimizers.SGD(0.1, momentum=0.9), momentum),
     "nesterov": (optimizers.SGD(0.1, momentum=0.9, nesterov=True), nesterov),
     "rmsprop": (optimizers.RMSProp(0.01, decay=0.99), rmsprop),
+    "adagrad": (optimizers.Adagrad(0.1), adagrad),
+    "lion": (optimizers.Lion(0.01, weight_decay=0.1), lion),
+    "nadam": (optimizers.Nadam(0.01), nadam),
     "adam": (optimizers.Adam(0.01), adam),
     "adamw": (
         optimizers.AdamW(0.01, weight_decay=0.1),

@@ -216,7 +216,7 @@ def test_history_is_plain_data():
     assert net.history is history
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adam", "adamw", "nadam", "lion"])
 def test_every_optimizer_by_name(backend, name):
     x, y = blobs()
     net = gpubp.Network([3, 8, 2], "tanh", "softmax", backend)

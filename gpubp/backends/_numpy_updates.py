@@ -63,6 +63,76 @@ def rmsprop(
     p -= step
 
 
+def adagrad(
+    g: Floats, p: Floats, square: Floats, rate: float, epsilon: float, scratch: Temporaries
+) -> None:
+    """S += g^2; p -= rate g / (sqrt(s) + epsilon)."""
+    size, step = scratch(0), scratch(1)
+    np.multiply(g, g, out=size)
+    square += size
+    np.sqrt(square, out=size)
+    size += epsilon
+    np.multiply(g, rate, out=step)
+    step /= size
+    p -= step
+
+
+def lion(
+    g: Floats,
+    p: Floats,
+    moment: Floats,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    shrink: float,
+    scratch: Temporaries,
+) -> None:
+    """P = shrink p - rate sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g."""
+    part, sign = scratch(0), scratch(1)
+    np.multiply(g, 1 - beta1, out=part)
+    np.multiply(moment, beta1, out=sign)
+    sign += part
+    np.sign(sign, out=sign)
+    sign *= rate
+    p *= shrink
+    p -= sign
+    np.multiply(g, 1 - beta2, out=part)
+    moment *= beta2
+    moment += part
+
+
+def nadam(
+    g: Floats,
+    p: Floats,
+    moment1: Floats,
+    moment2: Floats,
+    rate_g: float,
+    rate_m: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    root: float,
+    scratch: Temporaries,
+) -> None:
+    """P -= (rate_g g + rate_m m) / (root sqrt(v) + epsilon)."""
+    size, step, ahead = scratch(0), scratch(1), scratch(2)
+    np.multiply(g, 1 - beta1, out=step)
+    moment1 *= beta1
+    moment1 += step
+    np.multiply(g, g, out=size)
+    size *= 1 - beta2
+    moment2 *= beta2
+    moment2 += size
+    np.sqrt(moment2, out=size)
+    size *= root
+    size += epsilon
+    np.multiply(g, rate_g, out=step)
+    np.multiply(moment1, rate_m, out=ahead)
+    step += ahead
+    step /= size
+    p -= step
+
+
 def adam(
     g: Floats,
     p: Floats,
@@ -99,5 +169,8 @@ UPDATES: dict[str, Callable[..., None]] = {
     "momentum": momentum,
     "nesterov": nesterov,
     "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "lion": lion,
+    "nadam": nadam,
     "adam": adam,
 }

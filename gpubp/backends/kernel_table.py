@@ -55,6 +55,9 @@ _UPDATES = {
     "momentum": (("velocity",), "T(c[0]), T(c[1])"),
     "nesterov": (("velocity",), "T(c[0]), T(c[1])"),
     "rmsprop": (("square",), "T(c[0]), c[1], T(c[2])"),
+    "adagrad": (("square",), "T(c[0]), T(c[1])"),
+    "lion": (("moment",), "T(c[0]), c[1], c[2], T(c[3])"),
+    "nadam": (("moment1", "moment2"), "T(c[0]), T(c[1]), c[2], c[3], T(c[4]), T(c[5])"),
     "adam": (("moment1", "moment2"), "T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5])"),
 }
 

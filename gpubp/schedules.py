@@ -1,0 +1,246 @@
+"""Learning rates that change with the step: plain functions of how many updates were done.
+
+A schedule stands where a learning rate stands: ``Adam(learning_rate=WarmUp(500, CosineDecay(1e-3,
+20_000)))``. It is called with the number of updates done so far, 0 for the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from gpubp.errors import ConfigurationError
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A learning rate for every step.
+
+    Attributes
+    ----------
+    peak : float
+        The largest learning rate it gives.
+    """
+
+    @property
+    def peak(self) -> float:
+        """The largest learning rate it gives."""
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates, 0 or more."""
+
+
+LearningRate = float | Schedule
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same learning rate at every step.
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range; so for every schedule.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check_positive(rate=self.rate)
+
+    @property
+    def peak(self) -> float:
+        """The learning rate."""
+        return self.rate
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate."""
+        return self.rate
+
+
+@dataclass(frozen=True)
+class StepDecay:
+    """Multiplied by `factor` after every `every` steps: ``rate * factor ** (step // every)``."""
+
+    rate: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_positive(rate=self.rate, every=self.every)
+        _check_share(factor=self.factor)
+
+    @property
+    def peak(self) -> float:
+        """The first learning rate."""
+        return self.rate
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        return self.rate * self.factor ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class ExponentialDecay:
+    """Falling by `factor` within `steps` steps: ``rate * factor ** (step / steps)``."""
+
+    rate: float
+    steps: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_positive(rate=self.rate, steps=self.steps)
+        _check_share(factor=self.factor)
+
+    @property
+    def peak(self) -> float:
+        """The first learning rate."""
+        return self.rate
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        return float(self.rate * self.factor ** (step / self.steps))
+
+
+@dataclass(frozen=True)
+class CosineDecay:
+    """Half a cosine from `rate` to `final` within `steps` steps (Loshchilov and Hutter 2017)."""
+
+    rate: float
+    steps: int
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_positive(rate=self.rate, steps=self.steps)
+        if not 0 <= self.final <= self.rate:
+            raise ConfigurationError(
+                f"final is {self.final!r}; a number from 0 to the rate {self.rate!r} is needed"
+            )
+
+    @property
+    def peak(self) -> float:
+        """The first learning rate."""
+        return self.rate
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        done = min(step / self.steps, 1.0)
+        return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A straight line up to the first rate of `then` within `steps` steps, and then that.
+
+    The first step takes ``1 / steps`` of it, the last of them all of it (Goyal et al. 2017).
+    """
+
+    steps: int
+    then: LearningRate
+
+    def __post_init__(self) -> None:
+        _check_positive(steps=self.steps)
+        as_schedule(self.then)
+
+    @property
+    def peak(self) -> float:
+        """The largest learning rate of what follows."""
+        return as_schedule(self.then).peak
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        then = as_schedule(self.then)
+        if step < self.steps:
+            return then(0) * (step + 1) / self.steps
+        return then(step - self.steps)
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up to `peak` and down to nearly nothing, by half cosines (Smith and Topin 2018).
+
+    ``peak / 25`` at first, `peak` after the share `rising` of the steps, ``peak / 250_000`` in the
+    end: PyTorch's OneCycleLR.
+    """
+
+    peak: float
+    steps: int
+    rising: float = 0.3
+
+    def __post_init__(self) -> None:
+        _check_positive(peak=self.peak, steps=self.steps)
+        _check_share(rising=self.rising)
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        first, last = self.peak / 25, self.peak / 25 / 1e4
+        top = self.rising * self.steps - 1
+        if step <= top:
+            return _half_cosine(first, self.peak, step / top if top > 0 else 1.0)
+        done = (step - top) / (self.steps - 1 - top) if self.steps - 1 > top else 1.0
+        return _half_cosine(self.peak, last, min(done, 1.0))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Schedules one after the other: pairs of a number of steps and what gives their rates.
+
+    Each counts its own steps from 0; the last goes on for ever.
+    """
+
+    parts: Sequence[tuple[int, LearningRate]]
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ConfigurationError("parts is empty; at least one pair (steps, rate) is needed")
+        for steps, rate in self.parts:
+            _check_positive(steps=steps)
+            as_schedule(rate)
+
+    @property
+    def peak(self) -> float:
+        """The largest learning rate of all parts."""
+        return max(as_schedule(rate).peak for _, rate in self.parts)
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        for steps, rate in self.parts[:-1]:
+            if step < steps:
+                return as_schedule(rate)(step)
+            step -= steps
+        return as_schedule(self.parts[-1][1])(step)
+
+
+def as_schedule(rate: LearningRate) -> Schedule:
+    """Return a schedule: the one given, or a constant one.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is neither a schedule nor a finite number above 0.
+    """
+    if isinstance(rate, Schedule):
+        return rate
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise ConfigurationError(
+            f"learning_rate is {rate!r}; a finite number above 0 or a schedule is needed"
+        )
+    return Constant(rate)
+
+
+def _half_cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _check_positive(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 < value < math.inf:
+            raise ConfigurationError(f"{name} is {value!r}; a finite number above 0 is needed")
+
+
+def _check_share(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 < value < 1:
+            raise ConfigurationError(f"{name} is {value!r}; a number between 0 and 1 is needed")
