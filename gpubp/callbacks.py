@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from gpubp.backends import Array
 from gpubp.errors import ConfigurationError
@@ -58,6 +58,17 @@ class Callback(Protocol):
         """Be told that training ended, be it by an error or Ctrl-C."""
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A callback with a memory, which a checkpoint keeps."""
+
+    def get_state(self, net: LayerStack) -> dict[str, Any]:
+        """Return its memory: numbers, strings and NumPy arrays, by name."""
+
+    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+        """Take a memory back, after `begin`."""
+
+
 class EarlyStopping:
     """End training when the validation loss no longer falls, and put the best weights back.
 
@@ -95,6 +106,19 @@ class EarlyStopping:
             self.best_loss, self.best_epoch = loss, history.epochs
             self._best = net.parameters.copy()
         return history.epochs - self.best_epoch >= self.patience
+
+    def get_state(self, net: LayerStack) -> dict[str, Any]:
+        """Return the best loss, its epoch and its weights."""
+        state: dict[str, Any] = {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
+        if self._best is not None:
+            state["best"] = net.backend.to_numpy(self._best)
+        return state
+
+    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+        """Go on with what was best."""
+        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
+        if "best" in state:
+            self._best = net.backend.asarray(state["best"])
 
     def end(self, net: LayerStack, history: History) -> None:
         """Put the best weights back."""

@@ -137,6 +137,7 @@ class Batches:
         self.steps = -(-len(data) // self.size)
         self.data = data
         self._stack = stack
+        self.backend = stack.backend
         self.shuffle = shuffle
         self._epoch = -1
         self._order: Array = None

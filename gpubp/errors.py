@@ -71,6 +71,10 @@ class ModelFileError(GpubpError, ValueError):
     """A model file is torn, foreign, or of a newer version."""
 
 
+class CheckpointError(GpubpError, ValueError):
+    """A checkpoint is torn, foreign, of a newer version, or of another run; names what differs."""
+
+
 class OutputPathError(GpubpError, OSError):
     """A file cannot be written where it was asked for."""
 

@@ -19,6 +19,7 @@ from gpubp.losses import get_loss
 from gpubp.memory import MemoryPlan, on_device
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.progress import progress_display
+from gpubp.resuming import checkpointer
 from gpubp.stack import Buffers, LayerStack
 from gpubp.trace import Trace, trace
 from gpubp.training import Fit, do_step, first_non_finite
@@ -192,6 +193,9 @@ class Network(LayerStack):
         shuffle: bool = True,
         progress: bool = False,
         callbacks: Sequence[Callback] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int | None = None,
+        resume: bool = False,
     ) -> History:
         """Train for some epochs.
 
@@ -214,6 +218,14 @@ class Network(LayerStack):
             Show a live bar on a terminal, a line an epoch elsewhere.
         callbacks : sequence of Callback
             For example ``[gpubp.EarlyStopping()]``.
+        checkpoint : path or None
+            A folder to write checkpoints into: all that a training needs to go on, to the same
+            bits, after it was killed at any moment.
+        every : int or None
+            Steps from one checkpoint to the next; None for one at the end of every epoch.
+        resume : bool
+            Go on from the newest checkpoint in the folder, up to `epochs` in all; where there is
+            none, begin.
 
         Returns
         -------
@@ -226,9 +238,15 @@ class Network(LayerStack):
             When a loss is not finite; the weights are those of the last step with a finite loss.
         ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
             When an argument cannot be used.
+        CheckpointError, OutputPathError, MissingExtraError
+            When a checkpoint is of another run or torn, or cannot be written.
         """
         if epochs < 1:
             raise ConfigurationError(f"epochs is {epochs!r}; a whole number above 0 is needed")
+        if resume and checkpoint is None:
+            raise ConfigurationError("resume without checkpoint; a folder to go on from is needed")
+        if every is not None and (not isinstance(every, int) or every < 1):
+            raise ConfigurationError(f"every is {every!r}; a whole number above 0 is needed")
         chosen = get_loss(loss, self.output)
         data = take_data(self, x, y, chosen)
         held_out = (
@@ -237,16 +255,15 @@ class Network(LayerStack):
         batches = Batches(data, batch_size, shuffle, self)
         self.history = History()
         self._last = None
-        run = Fit(
-            self,
-            self._state,
-            batches,
-            Adam() if optimizer is None else get_optimizer(optimizer),
-            chosen,
-            self.history,
-        )
+        settings = Adam() if optimizer is None else get_optimizer(optimizer)
+        keeper = None
+        if checkpoint is not None:
+            same = self._settings() | {"optimizer": repr(settings), "loss": chosen.name}
+            same["callbacks"] = [type(one).__name__ for one in callbacks]
+            keeper = checkpointer(checkpoint, every, same, batches)
+        run = Fit(self, self._state, batches, settings, chosen, self.history, keeper)
         shown = [progress_display()] if progress else []
-        run.run(epochs, held_out, [*callbacks, *shown])
+        run.run(epochs, held_out, [*callbacks, *shown], resume)
         return self.history
 
     def reset_optimizer(self) -> None:

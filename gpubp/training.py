@@ -17,6 +17,7 @@ from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate
 from gpubp.losses import Loss, kernel_name
 from gpubp.optimizers import Optimizer
+from gpubp.resuming import Checkpointer
 from gpubp.schedules import as_schedule
 from gpubp.stack import Buffers, LayerStack
 from gpubp.training_state import Snapshot, TrainingState
@@ -141,9 +142,12 @@ class Fit:
         optimizer: Optimizer,
         loss: Loss,
         history: History,
+        checkpoints: Checkpointer | None = None,
     ) -> None:
         self.stack, self.state, self.batches = stack, state, batches
         self.optimizer, self.loss, self.history = optimizer, loss, history
+        self._checkpoints = checkpoints
+        self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = state.epoch, state.step
         state.use(optimizer, stack)
         self._losses = stack.backend.xp.empty(batches.steps, stack.dtype)
@@ -154,7 +158,13 @@ class Fit:
         self._good = Snapshot(stack, state)
         self._pending = Snapshot(stack, state)
 
-    def run(self, epochs: int, validation: Data | None, callbacks: Sequence[Callback]) -> None:
+    def run(
+        self,
+        epochs: int,
+        validation: Data | None,
+        callbacks: Sequence[Callback],
+        resume: bool = False,
+    ) -> None:
         """Run epochs until the last, a callback's wish, Ctrl-C or a loss that is not finite.
 
         Raises
@@ -162,9 +172,13 @@ class Fit:
         DivergenceError
             When a loss is not finite; the weights are then those of the last step with a finite
             loss.
+        CheckpointError, OutputPathError
+            When a checkpoint cannot be used or written.
         """
         for callback in callbacks:
             callback.begin(self.stack, epochs)
+        if resume:
+            self._resume(callbacks)
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
                 self._run_epochs(epochs, validation, callbacks)
@@ -181,7 +195,7 @@ class Fit:
     def _run_epochs(
         self, epochs: int, validation: Data | None, callbacks: Sequence[Callback]
     ) -> None:
-        for _ in range(epochs):
+        while self.history.epochs < epochs and not self.history.stopped:
             start = time.perf_counter()
             self.history.loss.append(self._run_epoch(callbacks))
             if validation is not None:
@@ -191,23 +205,27 @@ class Fit:
             wishes = [callback.epoch_end(self.stack, self.history) for callback in callbacks]
             if any(wishes):
                 self.history.stopped = "early stopping"
-                return
+            last = self.history.epochs == epochs or bool(self.history.stopped)
+            self._save_if_due(callbacks, last)
 
     def _run_epoch(self, callbacks: Sequence[Callback]) -> float:
-        """Run one epoch and return its mean loss."""
-        steps, looked = self.batches.steps, 0
+        """Run what is left of one epoch and return its mean loss."""
+        steps, looked = self.batches.steps, self._index
         while looked < steps:
-            stop = min(looked + STEPS_BETWEEN_LOOKS, steps)
+            stop = min(looked + STEPS_BETWEEN_LOOKS, looked + self._steps_until_save(), steps)
             self._steps.run(self.state.epoch, looked, stop - 1)
             self._pending.take(self.stack, self.state)
             self._steps.run(self.state.epoch, stop - 1, stop)
             self._look(looked, stop)
-            looked = stop
+            looked = self._index = stop
             for callback in callbacks:
                 callback.advance(self.history, looked / steps)
+            if looked < steps:
+                self._save_if_due(callbacks)
         if not bool(self.stack.backend.xp.isfinite(self.stack.parameters).all()):
-            self._diverged(self.state.step - self._first_step)
+            self._diverged(self._done)
         self.state.epoch += 1
+        self._index = 0
         losses = self.stack.backend.to_numpy(self._losses)
         rows = np.full(steps, self.batches.size)
         rows[-1] = len(self.batches.data) - (steps - 1) * self.batches.size
@@ -226,10 +244,10 @@ class Fit:
     def _diverged(self, number: int) -> None:
         """Put back the weights of the step before `number` and raise with the layer's name."""
         self._good.put_back(self.stack, self.state)
-        while self.state.step - self._first_step < number - 1:
-            self._step_number(self.state.step - self._first_step)
+        while self._done < number - 1:
+            self._step_number(self._done)
         self._pending.take(self.stack, self.state)
-        if number:
+        if self._done < number:
             self._step_number(number - 1)
         epoch, index = divmod(number, self.batches.steps)
         batch = self.batches.batch(self._first_epoch + epoch, index)
@@ -244,6 +262,42 @@ class Fit:
             number + 1,
             where,
         )
+
+    @property
+    def _done(self) -> int:
+        """Steps done since the fit began."""
+        return self.state.step - self._first_step
+
+    def _steps_until_save(self) -> int:
+        due = self._checkpoints.steps_until_due(self._done) if self._checkpoints else None
+        return self.batches.steps if due is None else due
+
+    def _save_if_due(self, callbacks: Sequence[Callback], last: bool = False) -> None:
+        """Write a checkpoint where one is due, and in the end in any case."""
+        if self._checkpoints is None:
+            return
+        every = self._checkpoints.every
+        due = self._index == 0 if every is None else self._done % every == 0
+        if due or last:
+            position = {"first_epoch": self._first_epoch, "first_step": self._first_step}
+            self._checkpoints.save(
+                self.stack,
+                self.state,
+                self.history,
+                callbacks,
+                position | {"index": self._index},
+                self._losses[: self._index],
+            )
+
+    def _resume(self, callbacks: Sequence[Callback]) -> None:
+        assert self._checkpoints is not None
+        found = self._checkpoints.load(
+            self.stack, self.state, self.history, callbacks, self._losses
+        )
+        if found:
+            self._first_epoch, self._first_step = found["first_epoch"], found["first_step"]
+            self._index = found["index"]
+            self._good.take(self.stack, self.state)
 
     def _step_number(self, number: int) -> None:
         epoch, index = divmod(number, self.batches.steps)

@@ -1,0 +1,186 @@
+"""Checkpoints of a training under way: written so that a crash at any moment leaves a whole one.
+
+A checkpoint is a safetensors file in a folder of its own, named by its step. It holds all that
+decides what comes next, and a SHA-256 of that. A new one is written beside the last, and only then
+the one before the last is removed: there are two, and if the newer is torn the older serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.errors import CheckpointError, import_extra
+from gpubp.files import check_writable, write_atomically
+
+VERSION = 1  # raised when older releases could no longer read what is written
+KEPT = 2
+SAMPLED_ROWS = 65_536  # of the data, for their fingerprint
+_NAME = re.compile(r"step-(\d{12})\.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that decides how a training goes on.
+
+    Attributes
+    ----------
+    run : dict
+        What must be the same when it goes on: network, optimizer, loss, batches, data.
+    state : dict
+        Counters, history and the callbacks' numbers, as JSON holds them.
+    arrays : dict of array
+        Parameters, moments, losses of the epoch so far, the callbacks' arrays.
+    """
+
+    run: dict[str, Any]
+    state: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+class CheckpointFolder:
+    """The checkpoints of one run.
+
+    Raises
+    ------
+    OutputPathError
+        When the folder cannot be made or written to.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        with contextlib.suppress(OSError):  # the next line says what is wrong
+            self.path.mkdir(parents=True, exist_ok=True)
+        check_writable(self.path / "checkpoint")
+
+    def save(self, step: int, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, and remove those before the last two.
+
+        Raises
+        ------
+        OutputPathError
+            When it cannot be written; those before are then as they were.
+        """
+        write_atomically(self.path / f"step-{step:012d}.safetensors", encode(checkpoint))
+        for old in self.files()[KEPT:]:
+            with contextlib.suppress(OSError):  # one too many does no harm
+                old.unlink()
+
+    def files(self) -> list[Path]:
+        """Return the files of the checkpoints, the newest first."""
+        return sorted((p for p in self.path.iterdir() if _NAME.fullmatch(p.name)), reverse=True)
+
+    def load(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest whole checkpoint and why newer ones could not be used.
+
+        There is none in an empty folder, from which a run begins anew.
+
+        Raises
+        ------
+        CheckpointError
+            When there are checkpoints and none can be used.
+        """
+        problems: list[str] = []
+        for path in self.files():
+            try:
+                return decode(path), problems
+            except CheckpointError as error:
+                problems.append(str(error))
+        if problems:
+            raise CheckpointError(f"no checkpoint in {self.path} can be used: {problems[0]}")
+        return None, problems
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """Return a checkpoint as the content of a file."""
+    safetensors = import_extra("safetensors.numpy", "files")
+    text = json.dumps(
+        {
+            "version": VERSION,
+            "run": checkpoint.run,
+            "state": checkpoint.state,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        }
+    )
+    metadata = {"gpubp checkpoint": text, "sha256": _digest(text, checkpoint.arrays)}
+    content: bytes = safetensors.save(checkpoint.arrays, metadata)
+    return content
+
+
+def decode(path: Path) -> Checkpoint:
+    """Read a checkpoint and hold it against its SHA-256.
+
+    Raises
+    ------
+    CheckpointError
+        When it is torn, foreign or of a newer version.
+    """
+    safetensors = import_extra("safetensors", "files")
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} is torn or no checkpoint ({error})") from error
+    text = metadata.get("gpubp checkpoint")
+    if text is None or metadata.get("sha256") != _digest(text, arrays):
+        raise CheckpointError(f"{path} is torn or no checkpoint (its SHA-256 is another)")
+    content = json.loads(text)
+    if content["version"] > VERSION:
+        raise CheckpointError(
+            f"{path} has version {content['version']} and this gpubp reads up to {VERSION}:"
+            " install a newer gpubp"
+        )
+    return Checkpoint(content["run"], content["state"], arrays)
+
+
+def check_same_run(here: dict[str, Any], there: dict[str, Any], folder: Path) -> None:
+    """Refuse to go on with what is another run.
+
+    Raises
+    ------
+    CheckpointError
+        When something that must be the same is not; names it with both values.
+    """
+    here = json.loads(json.dumps(here))  # as a file gives it back: lists for tuples
+    for name in here | there:
+        if here.get(name) != there.get(name):
+            raise CheckpointError(
+                f"the checkpoint in {folder} is of another run: {name} is {here.get(name)!r} here"
+                f" and {there.get(name)!r} there; take another folder, or the same settings"
+            )
+
+
+def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """Return a SHA-256 of the arrays' shapes, dtypes and of up to 65,536 rows spread over each."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array[sampled_rows(len(array))]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def sampled_rows(count: int) -> NDArray[np.int64]:
+    """Return the rows that a fingerprint is taken of."""
+    return np.unique(np.linspace(0, count - 1, min(count, SAMPLED_ROWS)).astype(np.int64))
+
+
+def _digest(text: str, arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

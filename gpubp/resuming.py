@@ -1,0 +1,143 @@
+"""A fit that writes checkpoints and goes on from them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array
+from gpubp.callbacks import Callback, History, Resumable
+from gpubp.checkpoints import (
+    Checkpoint,
+    CheckpointFolder,
+    check_same_run,
+    fingerprint,
+    sampled_rows,
+)
+from gpubp.data import Batches
+from gpubp.stack import LayerStack
+from gpubp.training_state import TrainingState
+
+
+class Checkpointer:
+    """Writes the state of a run into its folder, and brings it back.
+
+    Parameters
+    ----------
+    folder : str
+        Where the checkpoints lie.
+    every : int or None
+        Steps from one to the next; None for one at the end of every epoch.
+    run : dict
+        What must be the same when the run goes on.
+    """
+
+    def __init__(self, folder: CheckpointFolder, every: int | None, run: dict[str, Any]) -> None:
+        self.folder, self.every, self.run = folder, every, run
+
+    def steps_until_due(self, done: int) -> int | None:
+        """Return after how many steps the next is due; None for at the end of the epoch."""
+        return None if self.every is None else self.every - done % self.every
+
+    def save(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        history: History,
+        callbacks: Sequence[Callback],
+        run_state: dict[str, Any],
+        losses: Array,
+    ) -> None:
+        """Write a checkpoint; `losses` are those of the epoch so far, `run_state` its position."""
+        host = stack.backend.to_numpy
+        arrays = {"parameters": host(stack.parameters), "losses": host(losses)}
+        for index, array in enumerate(state.arrays):
+            arrays[f"state {index}"] = host(array)
+        memories = []
+        for index, callback in enumerate(_resumable(callbacks)):
+            memory = callback.get_state(stack)
+            for name, value in list(memory.items()):
+                if isinstance(value, np.ndarray):
+                    arrays[f"callback {index} {name}"] = memory.pop(name)
+            memories.append(memory)
+        counters = {name: getattr(state, name) for name in ("step", "epoch", "kernel", "updates")}
+        described = counters | run_state | {"history": asdict(history), "callbacks": memories}
+        self.folder.save(state.step, Checkpoint(self.run, described, arrays))
+
+    def load(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        history: History,
+        callbacks: Sequence[Callback],
+        losses: Array,
+    ) -> dict[str, Any] | None:
+        """Bring everything back and return the position; None where there is no checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            When there are checkpoints and none can be used, or they are of another run.
+        """
+        checkpoint, problems = self.folder.load()
+        if checkpoint is None:
+            return None
+        check_same_run(self.run, checkpoint.run, self.folder.path)
+        for problem in problems:
+            warnings.warn(f"going on from an older checkpoint: {problem}", stacklevel=4)
+        there, arrays = stack.backend.asarray, checkpoint.arrays
+        stack.parameters[...] = there(arrays["parameters"])
+        for index, array in enumerate(state.arrays):
+            array[...] = there(arrays[f"state {index}"])
+        if len(arrays["losses"]):
+            losses[: len(arrays["losses"])] = there(arrays["losses"])
+        found = checkpoint.state
+        state.step, state.epoch, state.updates = (
+            found[name] for name in ("step", "epoch", "updates")
+        )
+        for name, value in found["history"].items():
+            setattr(history, name, value)
+        memories = zip(_resumable(callbacks), found["callbacks"], strict=True)
+        for index, (callback, memory) in enumerate(memories):
+            prefix = f"callback {index} "
+            kept = {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+            callback.set_state(stack, memory | kept)
+        return found
+
+
+def _resumable(callbacks: Sequence[Callback]) -> list[Resumable]:
+    return [callback for callback in callbacks if isinstance(callback, Resumable)]
+
+
+def described_data(batches: Batches) -> dict[str, Any]:
+    """Return what tells data apart: their shapes, dtypes and a fingerprint."""
+    data, backend = batches.data, batches.backend
+    rows = sampled_rows(len(data))
+
+    def sample(array: Array) -> Any:
+        if isinstance(array, np.ndarray):
+            return array
+        return backend.to_numpy(array[backend.asarray(rows)])
+
+    return {
+        "rows": len(data),
+        "data": fingerprint([sample(data.x), sample(data.expected)]),
+        "batch_size": batches.size,
+        "shuffle": batches.shuffle,
+    }
+
+
+def checkpointer(
+    folder: str | os.PathLike[str], every: int | None, run: dict[str, Any], batches: Batches
+) -> Checkpointer:
+    """Return the checkpointer of a run."""
+    return Checkpointer(CheckpointFolder(folder), every, run | described_data(batches))
