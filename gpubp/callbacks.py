@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -67,6 +68,57 @@ class Resumable(Protocol):
 
     def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
         """Take a memory back, after `begin`."""
+
+
+class HealthWatch:
+    """Examine the network at the beginning and after epochs; say on standard error what is wrong.
+
+    Parameters
+    ----------
+    x, y : array
+        Rows to look at; 1,024 of them at most are.
+    optimizer : str or Optimizer
+        As given to `fit`; decides the size of the updates.
+    every : int
+        Epochs from one look to the next; at least 1.
+
+    Attributes
+    ----------
+    reports : list of `gpubp.health.Health`
+        What was found, first at the beginning.
+    """
+
+    def __init__(self, x: Any, y: Any, optimizer: Any = "adam", every: int = 1) -> None:
+        if every < 1:
+            raise ConfigurationError(f"every is {every!r}; at least 1 is needed")
+        self.x, self.y, self.optimizer, self.every = x, y, optimizer, every
+        self.reports: list[Any] = []
+        self._said: set[str] = set()
+
+    def begin(self, net: Any, epochs: int) -> None:
+        """Take the first look."""
+        self.reports, self._said = [], set()
+        self._look(net)
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: Any, history: History) -> bool:
+        """Look again when it is time; training goes on."""
+        if history.epochs % self.every == 0:
+            self._look(net)
+        return False
+
+    def end(self, net: Any, history: History) -> None:
+        """Do nothing."""
+
+    def _look(self, net: Any) -> None:
+        self.reports.append(net.health(self.x, self.y, optimizer=self.optimizer))
+        for finding in self.reports[-1].findings:
+            kind = finding.partition(":")[0] + finding.rpartition(":")[2]
+            if kind not in self._said:  # once is enough
+                self._said.add(kind)
+                print(f"after {self.reports[-1].step} steps, {finding}", file=sys.stderr)
 
 
 class EarlyStopping:

@@ -15,6 +15,7 @@ from gpubp.backends.interchange import give_back, take_in
 from gpubp.callbacks import Callback, History
 from gpubp.data import Batches, Data, take_data, take_inputs
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
+from gpubp.health import Health, examine
 from gpubp.losses import get_loss
 from gpubp.memory import MemoryPlan, on_device
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
@@ -360,6 +361,34 @@ class Network(LayerStack):
             )
         self._last = None
         return trace(self, take_data(self, x, expected, chosen), chosen, learning_rate, apply)
+
+    @on_device
+    def health(
+        self, x: Any, y: Any, loss: str = "auto", optimizer: str | Optimizer = "adam"
+    ) -> Health:
+        """Return what ails the network, with remedies; ``print`` shows it as a table.
+
+        Dead and saturated units, gradients and the optimizer's next update by layer, the first
+        place that is not finite, and the loss beside that of a network that knows nothing. The
+        network is left as it is.
+
+        Parameters
+        ----------
+        x, y : array, (rows, inputs) and (rows,) or (rows, outputs)
+            Rows to look at; the first 1,024 are.
+        optimizer : str or Optimizer
+            As given to `fit`.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        chosen = get_loss(loss, self.output)
+        twin = self.copy(dtype=self.dtype)  # which leaves a half precision
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = take_data(twin, x, y, chosen)
+            return examine(twin, self._state, data, chosen, get_optimizer(optimizer))
 
     @on_device
     def to(self, backend: str | Backend) -> Network:

@@ -287,6 +287,19 @@ class LayerStack:
                 # the mask of the layer below is drawn again from its counter, not stored
                 self._drop(index - 1, below, below, buffers.dropout_step)
 
+    def slope(self, index: int, z: Array, y: Array) -> Array:
+        """Return the derivative of a layer's outputs y by its weighted sums z, each by its own."""
+        layer = self.layers[index]
+        if layer.activation.name == "softmax":
+            return y * (1 - y)
+        ones = self.backend.xp.ones_like(y)
+        unused = self.backend.xp.empty_like(layer.bias)
+        kept = z if layer.activation.keeps == "x" else y
+        self.backend.activate_backward(
+            layer.activation.name, kept, ones, ones, unused, self.scratch
+        )
+        return ones
+
     def _drop(self, index: int, array: Array, out: Array | None, step: Any) -> Array:
         rate = self.layers[index].dropout
         if step is None or not rate:

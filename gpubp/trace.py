@@ -149,7 +149,7 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
         "inputs": buffers.inputs[index],
         "weighted_sum": weighted_sum,
         "output": y,
-        "slope": _slope(stack, index, weighted_sum, y),
+        "slope": stack.slope(index, weighted_sum, y),
         "error": -buffers.delta[index] * len(y),  # the loss is a mean over the batch
         "weight_gradient": layer.dweight,
         "bias_gradient": layer.dbias,
@@ -158,17 +158,6 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     }
     noted = {name: _host(stack, array) for name, array in numbers.items()}
     return {"activation": layer.activation.name, **noted}
-
-
-def _slope(stack: LayerStack, index: int, z: Array, y: Array) -> Array:
-    layer = stack.layers[index]
-    if layer.activation.name == "softmax":
-        return y * (1 - y)
-    ones = stack.backend.xp.ones_like(y)
-    unused = stack.backend.xp.empty_like(layer.bias)
-    kept = z if layer.activation.keeps == "x" else y
-    stack.backend.activate_backward(layer.activation.name, kept, ones, ones, unused, stack.scratch)
-    return ones
 
 
 def _one_hot(stack: LayerStack, expected: Array) -> NDArray[Any]:
