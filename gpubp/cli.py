@@ -93,6 +93,12 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A folder for a checkpoint after each epoch.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a network on a table and save it."""
@@ -117,7 +123,7 @@ def train(
     start, stopped = time.perf_counter(), None
     try:
         shown = sys.stderr.isatty() and not as_json
-        model.train(prepared, chosen, epochs, batch_size, patience, shown)
+        model.train(prepared, chosen, epochs, batch_size, patience, shown, checkpoint, resume)
     except (KeyboardInterrupt, DivergenceError) as error:
         stopped = error
     seconds = time.perf_counter() - start

@@ -94,8 +94,13 @@ class TabularModel:
         batch_size: int | None,
         patience: int,
         progress: bool,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
     ) -> History:
-        """Train on the training part; with a validation part, stop early on its loss."""
+        """Train on the training part; with a validation part, stop early on its loss.
+
+        See `Network.fit` for `checkpoint` and `resume`.
+        """
         train, validation, _ = prepared.split
         x, y = prepared.x, prepared.y
         return self.net.fit(
@@ -107,6 +112,8 @@ class TabularModel:
             validation=(x[validation], y[validation]) if len(validation) else None,
             callbacks=[EarlyStopping(patience)] if len(validation) else [],
             progress=progress,
+            checkpoint=checkpoint,
+            resume=resume,
         )
 
     def predict(self, table: Table, strict: bool = False) -> Predictions:

@@ -59,6 +59,21 @@ def read_rows(path):
         return list(csv.DictReader(file))
 
 
+def test_a_training_goes_on_from_its_checkpoints(tmp_path):
+    """Cut short and gone on with: the same model as trained in one go; another run is refused."""
+    options = ("train", "iris", "--checkpoint", "run", "--validation", "0")
+    good(*options, "--epochs", "3", "--out", "short", cwd=tmp_path)
+    good(*options, "--epochs", "6", "--resume", "--out", "long", cwd=tmp_path)
+    good(*options[:2], *options[4:], "--epochs", "6", "--out", "whole", cwd=tmp_path)
+    load_file = pytest.importorskip("safetensors.numpy").load_file
+    models = [load_file(tmp_path / name)["parameters"] for name in ("long", "whole")]
+    np.testing.assert_array_equal(*models)
+    done = gpubp(*options, "--resume", "--seed", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is of another run: seed is 1 here and 0 there" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
 def test_the_main_job_and_what_it_says_to_try_next(tmp_path):
     output = good("train", "digits", cwd=tmp_path)
     line = next(line for line in output.splitlines() if line.startswith("test accuracy"))
