@@ -88,6 +88,26 @@ def test_every_way_to_do_a_layer_gives_the_same(library, monkeypatch, name, way)
 
 
 @needs_compiler
+@pytest.mark.parametrize(("offset", "fused"), [(0, True), (2, False), (4, True)])
+def test_a_bias_in_an_odd_place_is_left_to_the_kernels(library, monkeypatch, offset, fused):
+    backend = get_backend("gpu")
+    offered = []
+    monkeypatch.setattr(
+        backend._tuner, "choose", lambda key, ways: (offered.extend(ways), next(iter(ways)))[1]
+    )
+    buffer = backend.xp.zeros(20, np.float32)
+    bias, dbias = buffer[offset : offset + 4], buffer[10 + offset : 14 + offset][:4]
+    x, weight = backend.xp.ones((6, 5), np.float32), backend.xp.ones((5, 4), np.float32)
+    y = backend.empty((6, 4), np.dtype(np.float32))
+    scratch = Scratch(backend.xp)
+    backend.dense_forward(x, weight, (bias, bias), "relu", y, y, scratch)
+    assert any(way.startswith("RELU_BIAS") for way in offered) == fused
+    offered.clear()
+    backend.dense_backward("relu", y, y.copy(), x, weight.copy(), dbias, scratch)
+    assert any(way.startswith("BGRADA") for way in offered) == (dbias.data.ptr % 16 == 0)
+
+
+@needs_compiler
 def test_without_cublaslt_products_are_left_to_cupy(monkeypatch):
     simulated_cupy.install(monkeypatch, cublaslt=False)
     backend = get_backend("gpu")

@@ -66,6 +66,17 @@ def test_the_first_call_only_warms_up(path):
     ) == ("compiled")
 
 
+def test_a_way_that_fails_is_left_out(path):
+    clock = Clock()
+
+    def failing():
+        raise RuntimeError("cublasLtMatmul failed (15)")
+
+    ways = {"failing": failing, "works": clock.way(5.0)}
+    assert Tuner(clock, "device").choose("key", ways) == "works"
+    assert Tuner(clock, "device").choose("other", {"a": failing, "b": failing}) == "a"
+
+
 def test_a_choice_that_is_no_longer_offered_is_made_anew(path):
     clock = Clock()
     Tuner(clock, "device").choose("key", {"old": clock.way(1.0), "other": clock.way(2.0)})

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from gpubp.backends._products import Products, kinds
+from gpubp.backends._products import Products, alignment, kinds
 from gpubp.backends._tuning import Tuner
 from gpubp.backends.protocol import Array, Scratch
 
 Way = Callable[..., None]
 Ways = dict[str, Way]
 
+# Bytes that a bias has to be aligned to for a product to read or write it: what is said of operands
+# alone is checked by the library.
+BIAS_ALIGNMENT = 16
 EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}  # activations that a product can do itself
 
 
@@ -59,7 +62,7 @@ class DenseLayers:
     ) -> None:
         """Do a layer: see `Backend.dense_forward`."""
         arguments = (x, weight, bias, z, y, scratch)
-        key = f"forward {name} {z is y} {kinds(x, weight, z)}"
+        key = f"forward {name} {z is y} {kinds(x, weight, *bias, z)}"
         self._way(key, partial(self._forward_ways, name), arguments)(*arguments)
 
     def backward(
@@ -74,7 +77,7 @@ class DenseLayers:
     ) -> None:
         """Do a layer backward: see `Backend.dense_backward`."""
         arguments = (kept, delta, x, dweight, dbias, scratch)
-        key = f"backward {name} {kept.dtype.name} {kinds(x, delta, dweight)}"
+        key = f"backward {name} {kept.dtype.name} {kinds(x, delta, dweight, dbias)}"
         # timing multiplies delta by the derivative again and again: a copy of it
         self._way(
             key,
@@ -117,12 +120,12 @@ class DenseLayers:
         }
 
     def _forward_ways(self, name: str, *arguments: Any) -> Ways:
-        x, weight, _, z, y, _ = arguments
+        x, weight, bias, z, y, _ = arguments
         ways: Ways = {
             way: partial(self._forward_apart, name, product)
             for way, product in self._product_ways(x, weight, z).items()
         }
-        if name in EPILOGUES and z is y:
+        if name in EPILOGUES and z is y and alignment(_of_dtype(bias, z)) >= BIAS_ALIGNMENT:
             for way, product in self._planned(x, weight, z, EPILOGUES[name]).items():
                 ways[way] = partial(_forward_fused, product)
         return ways
@@ -133,12 +136,12 @@ class DenseLayers:
         self._kernels.activate(name, z, bias[0], y, scratch)
 
     def _backward_ways(self, name: str, *arguments: Any) -> Ways:
-        _, delta, x, dweight, _, _ = arguments
+        _, delta, x, dweight, dbias, _ = arguments
         ways: Ways = {
             way: partial(self._backward_apart, name, product)
             for way, product in self._product_ways(x.T, delta, dweight).items()
         }
-        if delta.dtype == dweight.dtype:
+        if delta.dtype == dweight.dtype and alignment(dbias) >= BIAS_ALIGNMENT:
             for way, product in self._planned(x.T, delta, dweight, "BGRADA").items():
                 ways[way] = partial(self._backward_fused, name, product)
         return ways
@@ -155,5 +158,11 @@ class DenseLayers:
 
 
 def _forward_fused(product: Way, *arguments: Any) -> None:
-    x, weight, (bias, stored_bias), z, _, _ = arguments
-    product(x, weight, z, bias if z.dtype == bias.dtype else stored_bias)
+    x, weight, bias, z, _, _ = arguments
+    product(x, weight, z, _of_dtype(bias, z))
+
+
+def _of_dtype(bias: tuple[Array, Array], z: Array) -> Array:
+    """Return the bias as computed or as stored, whichever has the dtype of z."""
+    computed, stored = bias
+    return computed if z.dtype == computed.dtype else stored

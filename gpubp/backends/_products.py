@@ -99,7 +99,7 @@ class Products:
             library.describe(operation, "BIAS_POINTER", anything)
         layouts = (self._layout(b), self._layout(a), self._layout(out))
         number = ctypes.c_double if wide else ctypes.c_float
-        alignments = [_alignment(array) for array in (b, a, out)]
+        alignments = [alignment(array) for array in (b, a, out)]
         preference = library.preference(self._workspace.nbytes, alignments)
         algorithms = library.heuristics(operation, layouts, preference, ALGORITHMS)
         return Plan(operation, layouts, number(1), number(0), algorithms)
@@ -118,12 +118,12 @@ def kinds(*arrays: Array) -> str:
     """Name what a way to multiply depends on: dtypes, shapes, order and alignment."""
     return " ".join(
         f"{array.dtype.name}{tuple(array.shape)}{'T' if _transposed(array) else ''}"
-        f"@{_alignment(array)}"
+        f"@{alignment(array)}"
         for array in arrays
     )
 
 
-def _alignment(array: Array) -> int:
+def alignment(array: Array) -> int:
     """Return how many bytes an array is aligned to; 256 is all that cuBLASLt asks about."""
     address = int(array.data.ptr)
     return min(256, address & -address)

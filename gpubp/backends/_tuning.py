@@ -7,6 +7,7 @@ in a file, and taken from there by every later run on the same device and librar
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -38,7 +39,10 @@ class Tuner:
         self._known = _read(self._path).get(machine, {})
 
     def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
-        """Return the name of the fastest way; each may be called any number of times."""
+        """Return the name of the fastest way; each may be called any number of times.
+
+        A way that fails is left out; when all do, the first is chosen, to fail where it is used.
+        """
         known = self._known.get(key)
         if known in ways:
             return str(known)
@@ -56,11 +60,15 @@ class Tuner:
         return min(times, key=lambda name: min(times[name][1:]))
 
     def _milliseconds(self, way: Callable[[], None]) -> float:
+        """Return the time of a call; that of one that fails is infinite."""
         cuda = self._cupy.cuda
         start, end, stream = cuda.Event(), cuda.Event(), cuda.get_current_stream()
         start.record(stream)
-        for _ in range(CALLS):
-            way()
+        try:
+            for _ in range(CALLS):
+                way()
+        except RuntimeError:
+            return math.inf
         end.record(stream)
         end.synchronize()
         return float(cuda.get_elapsed_time(start, end)) / CALLS
