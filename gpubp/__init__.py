@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpubp.gradient_checking import gradient_check
     from gpubp.network import Network
     from gpubp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+    from gpubp.regularization import Regularization
     from gpubp.schedules import (
         Chain,
         Constant,
@@ -47,6 +48,7 @@ __all__ = [
     "Network",
     "OneCycle",
     "RMSProp",
+    "Regularization",
     "StepDecay",
     "WarmUp",
     "__version__",
@@ -62,6 +64,7 @@ _MODULES = {
     "gradient_checking": ("gradient_check",),
     "network": ("Network",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
+    "regularization": ("Regularization",),
     "schedules": (
         "Chain",
         "Constant",

@@ -14,6 +14,7 @@ from gpubp.data import Batches, Data
 from gpubp.losses import Loss
 from gpubp.optimizers import Optimizer
 from gpubp.random import SHUFFLE, permutation
+from gpubp.regularization import Regularization
 from gpubp.stack import LayerStack
 from gpubp.step_work import StepWork, step_works
 from gpubp.training_state import Snapshot, TrainingState
@@ -40,6 +41,7 @@ class DeviceSteps:
         optimizer: Optimizer,
         loss: Loss,
         losses: Array,
+        regularization: Regularization,
     ) -> None:
         self._stack, self._state, self._batches = stack, state, batches
         self._optimizer, self._losses = optimizer, losses
@@ -48,7 +50,7 @@ class DeviceSteps:
         self._clock = backend.empty((3,), np.dtype(np.int64))
         self._settings: Array = None
         self._source = _source(backend, batches)
-        self._works = step_works(stack, state, optimizer, loss, self._clock, losses)
+        self._works = step_works(stack, state, optimizer, loss, self._clock, losses, regularization)
         self._key = " ".join(map(str, (stack.precision.name, *stack.layers, optimizer.kernel)))
         self._recordings: dict[tuple[int, int, int], Callable[[], None]] = {}
         self._epoch = -1
@@ -143,7 +145,13 @@ class SingleStep:
     """
 
     def __init__(
-        self, stack: LayerStack, state: TrainingState, optimizer: Optimizer, loss: Loss, batch: Data
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        optimizer: Optimizer,
+        loss: Loss,
+        batch: Data,
+        regularization: Regularization,
     ) -> None:
         backend: ReplayBackend = stack.backend  # type: ignore[assignment]
         self._backend = backend
@@ -153,7 +161,9 @@ class SingleStep:
         )
         clock = self._clock = backend.xp.zeros(3, np.int64)
         self._losses = backend.empty((1,), stack.dtype)
-        step = StepWork(stack, state, optimizer, loss, clock, self._losses, guarded=True)
+        step = StepWork(
+            stack, state, optimizer, loss, clock, self._losses, regularization, guarded=True
+        )
         self._settings = step.settings = backend.xp.zeros(len(optimizer.scalars(1)), np.float64)
         self._recording = backend.record(lambda: step.run(self._batch))
 

@@ -20,6 +20,7 @@ from gpubp.losses import get_loss
 from gpubp.memory import MemoryPlan, on_device
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.progress import progress_display
+from gpubp.regularization import NONE, Regularization
 from gpubp.resuming import checkpointer
 from gpubp.stack import Buffers, LayerStack
 from gpubp.trace import Trace, trace
@@ -149,7 +150,12 @@ class Network(LayerStack):
 
     @on_device
     def train_step(
-        self, x: Any, y: Any, optimizer: str | Optimizer = "sgd", loss: str = "auto"
+        self,
+        x: Any,
+        y: Any,
+        optimizer: str | Optimizer = "sgd",
+        loss: str = "auto",
+        regularization: Regularization | None = None,
     ) -> float:
         """Do one step of gradient descent on a batch and return its mean loss before the step.
 
@@ -169,7 +175,8 @@ class Network(LayerStack):
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
             batch = Data(self.read_rows(data.x), data.expected)
             settings = get_optimizer(optimizer)
-            value = float(do_step(self, self._state, batch, chosen, settings, guarded=True))
+            held = regularization or NONE
+            value = float(do_step(self, self._state, batch, chosen, settings, True, held))
             if not math.isfinite(value):
                 buffers = self.run_forward(batch.x, dropout_step=self._state.step)
                 where = first_non_finite(self, buffers)
@@ -197,6 +204,7 @@ class Network(LayerStack):
         checkpoint: str | os.PathLike[str] | None = None,
         every: int | None = None,
         resume: bool = False,
+        regularization: Regularization | None = None,
     ) -> History:
         """Train for some epochs.
 
@@ -227,6 +235,8 @@ class Network(LayerStack):
         resume : bool
             Go on from the newest checkpoint in the folder, up to `epochs` in all; where there is
             none, begin.
+        regularization : Regularization or None
+            L1 and L2 penalties, clipping of gradients, a largest norm of weights.
 
         Returns
         -------
@@ -260,9 +270,11 @@ class Network(LayerStack):
         keeper = None
         if checkpoint is not None:
             same = self._settings() | {"optimizer": repr(settings), "loss": chosen.name}
+            same["regularization"] = repr(regularization or NONE)
             same["callbacks"] = [type(one).__name__ for one in callbacks]
             keeper = checkpointer(checkpoint, every, same, batches)
-        run = Fit(self, self._state, batches, settings, chosen, self.history, keeper)
+        held = regularization or NONE
+        run = Fit(self, self._state, batches, settings, chosen, self.history, keeper, held)
         shown = [progress_display()] if progress else []
         run.run(epochs, held_out, [*callbacks, *shown], resume)
         return self.history

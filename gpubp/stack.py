@@ -64,7 +64,7 @@ class Buffers:
         self.loss = backend.xp.zeros((), dtype)
         self.inputs: list[Array] = [None] * len(layers)
         self.dropout_step: Any = None
-        self.plans: dict[tuple[str, str], Any] = {}  # see gpubp.training.whole_step
+        self.plans: dict[tuple[Any, ...], Any] = {}  # see gpubp.training.whole_step
 
     def kept(self, index: int, layer: Dense) -> Array:
         """Return what a layer's derivative is computed from: its weighted sum or its output."""

@@ -11,6 +11,7 @@ from gpubp.data import Data
 from gpubp.losses import Loss, kernel_name
 from gpubp.optimizers import Optimizer
 from gpubp.random import DROPOUT
+from gpubp.regularization import Regularization
 from gpubp.stack import LayerStack
 from gpubp.training_state import TrainingState
 
@@ -29,11 +30,12 @@ class StepWork:
         loss: Loss,
         clock: Array,
         losses: Array,
+        regularization: Regularization,
         guarded: bool = False,
     ) -> None:
         self._stack, self._state, self._loss = stack, state, loss
         self._update_kernel, self._clock, self._losses = optimizer.kernel, clock, losses
-        self._guarded = guarded
+        self._regularization, self._guarded = regularization, guarded
         self._backend: ReplayBackend = stack.backend  # type: ignore[assignment]
         self.settings: Array = None
 
@@ -45,11 +47,13 @@ class StepWork:
         """Do the step on a batch; with `guarded`, a loss that is not finite changes nothing."""
         stack, backend, scaling = self._stack, self._backend, self._state.scaling
         mean = self._pass(batch)
+        self._regularization.before_update(stack, scaling)
         if stack.precision.scaled:
             backend.find_overflow(stack.gradients, scaling)
         if self._guarded:
             backend.find_overflow(mean, scaling)
         self._update(batch)
+        self._regularization.after_update(stack)
         growth = GROWTH if stack.precision.scaled else 0
         backend.finish_step(mean, self._losses, self._clock, scaling, growth)
 
@@ -134,10 +138,11 @@ def step_works(
     loss: Loss,
     clock: Array,
     losses: Array,
+    regularization: Regularization,
 ) -> dict[str, StepWork]:
     """Return the ways to do a step, by name."""
-    settings = (stack, state, optimizer, loss, clock, losses)
+    settings = (stack, state, optimizer, loss, clock, losses, regularization)
     works: dict[str, StepWork] = {"layers": StepWork(*settings)}
-    if stack.stored == stack.dtype and not stack.precision.tf32:
+    if stack.stored == stack.dtype and not stack.precision.tf32 and not regularization:
         works["rows"] = SmallStepWork(*settings)
     return works

@@ -17,6 +17,7 @@ from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate
 from gpubp.losses import Loss, kernel_name
 from gpubp.optimizers import Optimizer
+from gpubp.regularization import NONE, Regularization
 from gpubp.resuming import Checkpointer
 from gpubp.schedules import as_schedule
 from gpubp.stack import Buffers, LayerStack
@@ -57,6 +58,7 @@ def do_step(
     loss: Loss,
     optimizer: Optimizer,
     guarded: bool = False,
+    regularization: Regularization = NONE,
 ) -> Array:
     """Do one step on a loaded batch and return its loss, shape ().
 
@@ -65,14 +67,17 @@ def do_step(
     """
     state.use(optimizer, stack)
     if stack.backend.replays:
-        return _replay_step(stack, state, batch, loss, optimizer)
-    buffers = stack.buffers(len(batch))
-    step = whole_step(stack, state, buffers, kernel_name(loss, batch.expected), loss)
+        return _replay_step(stack, state, batch, loss, optimizer, regularization)
+    buffers, step = stack.buffers(len(batch)), None
+    if not regularization:
+        step = whole_step(stack, state, buffers, kernel_name(loss, batch.expected), loss)
     if step is None:
         with stack.threads_for(len(batch)):
             compute_gradients(stack, state, batch, loss)
         if not guarded or math.isfinite(buffers.loss):
+            regularization.before_update(stack)
             apply_update(stack, state, optimizer)
+            regularization.after_update(stack)
         return buffers.loss
     buffers.inputs[0] = batch.x
     state.step += 1
@@ -85,12 +90,18 @@ def do_step(
 
 
 def _replay_step(
-    stack: LayerStack, state: TrainingState, batch: Data, loss: Loss, optimizer: Optimizer
+    stack: LayerStack,
+    state: TrainingState,
+    batch: Data,
+    loss: Loss,
+    optimizer: Optimizer,
+    regularization: Regularization,
 ) -> Array:
-    plans, key = stack.buffers(len(batch)).plans, (kernel_name(loss, batch.expected), state.kernel)
+    plans = stack.buffers(len(batch)).plans
+    key = (kernel_name(loss, batch.expected), state.kernel, regularization)
     moments, step = plans.get(key, (None, None))
     if moments is not state.moments:
-        step = SingleStep(stack, state, optimizer, loss, batch)
+        step = SingleStep(stack, state, optimizer, loss, batch, regularization)
         plans[key] = state.moments, step
     stack.refresh()
     value = step(batch, state.step, optimizer.scalars(state.updates + 1))
@@ -143,6 +154,7 @@ class Fit:
         loss: Loss,
         history: History,
         checkpoints: Checkpointer | None = None,
+        regularization: Regularization = NONE,
     ) -> None:
         self.stack, self.state, self.batches = stack, state, batches
         self.optimizer, self.loss, self.history = optimizer, loss, history
@@ -153,7 +165,7 @@ class Fit:
         self._losses = stack.backend.xp.empty(batches.steps, stack.dtype)
         kind = DeviceSteps if stack.backend.replays else HostSteps
         self._steps: DeviceSteps | HostSteps = kind(
-            stack, state, batches, optimizer, loss, self._losses
+            stack, state, batches, optimizer, loss, self._losses, regularization
         )
         self._good = Snapshot(stack, state)
         self._pending = Snapshot(stack, state)
@@ -315,16 +327,23 @@ class HostSteps:
         optimizer: Optimizer,
         loss: Loss,
         losses: Array,
+        regularization: Regularization,
     ) -> None:
         self._stack, self._state, self._batches = stack, state, batches
         self._optimizer, self._loss, self._losses = optimizer, loss, losses
+        self._regularization = regularization
 
     def run(self, epoch: int, start: int, stop: int) -> None:
         """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
         for index in range(start, stop):
             batch = self._batches.batch(epoch, index)
             self._losses[index] = do_step(
-                self._stack, self._state, batch, self._loss, self._optimizer
+                self._stack,
+                self._state,
+                batch,
+                self._loss,
+                self._optimizer,
+                regularization=self._regularization,
             )
 
 

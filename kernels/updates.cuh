@@ -35,11 +35,16 @@ GPUBP_HD void adagrad(T g, T& p, T& square, T rate, T epsilon) {
   p -= rate * g / (math::sqrt(square) + epsilon);
 }
 
+// -1, 0 or 1; NaN stays NaN.
+template <typename T>
+GPUBP_HD T sign(T x) {
+  return x > T(0) ? T(1) : (x < T(0) ? T(-1) : x);
+}
+
 template <typename T>
 GPUBP_HD void lion(T g, T& p, T& moment, T rate, double beta1, double beta2, T shrink) {
   const T direction = T(beta1) * moment + T(1 - beta1) * g;
-  const T sign = direction > T(0) ? T(1) : (direction < T(0) ? T(-1) : direction);
-  p = shrink * p - rate * sign;
+  p = shrink * p - rate * sign(direction);
   moment = T(beta2) * moment + T(1 - beta2) * g;
 }
 

@@ -222,6 +222,41 @@ class CupyBackend:
             x, np.uint64(seed), np.uint64(stream), clock, np.float32(rate), y
         )
 
+    def penalize(
+        self,
+        weight: Array,
+        dweight: Array,
+        l1: float,
+        l2: float,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        self._kernels[table.PENALIZE.name](weight, l1, l2, scaling, dweight)
+
+    def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        self._kernels[table.CLIP.name](limit, scaling, gradients)
+
+    def clip_norm(
+        self, gradients: Array, limit: float, scratch: Scratch, scaling: Array | None = None
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        count, dtype = gradients.size, gradients.dtype
+        groups = -(-count // GROUP)
+        squares, total = scratch("squares", (groups,), dtype), scratch("square", (1,), dtype)
+        self._kernels[table.SUM_SQUARES.name](
+            gradients, count, GROUP, scaling, squares, size=groups * table.LANES
+        )
+        self.add_up(squares, total, scratch)
+        self._kernels[table.CLIP_NORM.name](total, limit, gradients)
+
+    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
+        rows, columns = weight.shape
+        self._kernels[table.LIMIT_NORMS.name](
+            rows, columns, limit, weight, size=columns * table.LANES
+        )
+
     def update(
         self,
         name: str,

@@ -152,6 +152,44 @@ class NumpyBackend:
         np.divide(x, kept_share, out=y)
         np.copyto(y, 0, where=dropped)
 
+    def penalize(
+        self,
+        weight: Array,
+        dweight: Array,
+        l1: float,
+        l2: float,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        part = scratch("penalty", weight.shape, weight.dtype)
+        for factor, gradient in ((l2, np.positive), (l1, np.sign)):
+            if factor:
+                gradient(weight, out=part)
+                part *= factor
+                dweight += part
+
+    def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
+        np.clip(gradients, -limit, limit, out=gradients)
+
+    def clip_norm(
+        self, gradients: Array, limit: float, scratch: Scratch, scaling: Array | None = None
+    ) -> None:
+        squares = scratch("squares", gradients.shape, gradients.dtype)
+        np.multiply(gradients, gradients, out=squares)
+        norm = float(squares.sum(dtype=np.float64)) ** 0.5
+        if norm > limit:
+            gradients *= limit / norm
+
+    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
+        squares = scratch("penalty", weight.shape, weight.dtype)
+        norms = scratch("norms", weight.shape[1:], weight.dtype)
+        np.multiply(weight, weight, out=squares)
+        np.sum(squares, axis=0, out=norms)
+        np.sqrt(norms, out=norms)
+        np.maximum(norms, limit, out=norms)
+        np.divide(limit, norms, out=norms)
+        weight *= norms
+
     def update(
         self,
         name: str,

@@ -204,6 +204,46 @@ FINISH_STEP = Elementwise(
     "raw T losses, raw int64 clock, raw float32 scaling",
     "gpubp::finish_step(mean[0], &losses[0], &clock[0], &scaling[0], growth)",
 )
+PENALIZE = Elementwise(
+    "gpubp_penalize",
+    "T w, T l1, T l2, raw float32 scaling",
+    "T g",
+    "g += T(scaling[gpubp::SCALE]) * (l1 * gpubp::sign(w) + l2 * w)",
+)
+CLIP = Elementwise(
+    "gpubp_clip",
+    "T limit, raw float32 scaling",
+    "T g",
+    "const T most = limit * T(scaling[gpubp::SCALE]);"
+    " g = g > most ? most : (g < -most ? -most : g)",
+)
+SUM_SQUARES = Elementwise(
+    "gpubp_sum_squares",
+    "raw T x, int64 count, int64 group, raw float32 scaling",
+    "raw T sums",
+    f"const gpubp::Warp lanes(i); const gpubp::int64 number = i / {LANES}, at = number * group;"
+    " const gpubp::int64 end = at + group < count ? at + group : count; T sum = T(0);"
+    " for (gpubp::int64 j = at + lanes.first(); j < end; j += lanes.step())"
+    " { const T g = x[j] / T(scaling[gpubp::SCALE]); sum += g * g; }"
+    " sum = lanes.sum(sum); if (lanes.leads()) sums[number] = sum",
+)
+CLIP_NORM = Elementwise(
+    "gpubp_clip_norm",
+    "raw T squares, T limit",
+    "T g",
+    "const T norm = gpubp::math::sqrt(squares[0]); if (norm > limit) g *= limit / norm",
+)
+LIMIT_NORMS = Elementwise(
+    "gpubp_limit_norms",
+    "int64 rows, int64 columns, T limit",
+    "raw T w",
+    f"const gpubp::Warp lanes(i); const gpubp::int64 column = i / {LANES}; T sum = T(0);"
+    " for (gpubp::int64 j = lanes.first(); j < rows; j += lanes.step())"
+    " sum += w[j * columns + column] * w[j * columns + column];"
+    " const T norm = gpubp::math::sqrt(lanes.sum(sum)); if (norm > limit)"
+    " for (gpubp::int64 j = lanes.first(); j < rows; j += lanes.step())"
+    " w[j * columns + column] *= limit / norm",
+)
 # CuPy's own reductions may take memory from its pool, which a recorded step must not.
 SUM_COLUMNS = Elementwise(
     "gpubp_sum_columns",
@@ -241,4 +281,9 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     FINISH_STEP,
     SUM_COLUMNS,
     SUM_GROUPS,
+    PENALIZE,
+    CLIP,
+    SUM_SQUARES,
+    CLIP_NORM,
+    LIMIT_NORMS,
 )

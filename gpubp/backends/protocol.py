@@ -168,6 +168,28 @@ class Backend(Protocol):
         A ReplayBackend may be given its clock for the step.
         """
 
+    def penalize(
+        self,
+        weight: Array,
+        dweight: Array,
+        l1: float,
+        l2: float,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        """Add l1 sign(weight) + l2 weight to a weight's gradient; `scaling` as in `loss`."""
+
+    def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
+        """Hold each gradient to -limit..limit."""
+
+    def clip_norm(
+        self, gradients: Array, limit: float, scratch: Scratch, scaling: Array | None = None
+    ) -> None:
+        """Shorten the vector of all gradients to this norm."""
+
+    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
+        """Shorten each column of a weight, what leads into a unit, to this norm."""
+
     def update(
         self,
         name: str,
