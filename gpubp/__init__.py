@@ -13,7 +13,7 @@ from gpubp import errors
 
 if TYPE_CHECKING:
     from gpubp.backends import available_backends, get_backend
-    from gpubp.callbacks import Callback, EarlyStopping, HealthWatch, History
+    from gpubp.callbacks import Callback, CSVLog, EarlyStopping, HealthWatch, History
     from gpubp.gradient_checking import gradient_check
     from gpubp.network import Network
     from gpubp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
@@ -35,6 +35,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "CSVLog",
     "Callback",
     "Chain",
     "Constant",
@@ -60,7 +61,7 @@ __all__ = [
 
 _MODULES = {
     "backends": ("available_backends", "get_backend"),
-    "callbacks": ("Callback", "EarlyStopping", "HealthWatch", "History"),
+    "callbacks": ("CSVLog", "Callback", "EarlyStopping", "HealthWatch", "History"),
     "gradient_checking": ("gradient_check",),
     "network": ("Network",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),

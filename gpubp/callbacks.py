@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
 import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from gpubp.backends import Array
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, import_extra
+from gpubp.files import check_writable, write_atomically
 from gpubp.stack import LayerStack
 
 
@@ -42,6 +46,59 @@ class History:
         """Return the history as a dictionary of lists and one string."""
         return asdict(self)
 
+    def columns(self) -> dict[str, list[Any]]:
+        """Return what there is of every epoch, by name: epoch, loss, validation_loss, seconds."""
+        columns: dict[str, list[Any]] = {"epoch": list(range(1, self.epochs + 1))}
+        columns["loss"] = self.loss
+        if self.validation_loss:
+            columns["validation_loss"] = self.validation_loss
+        columns["seconds"] = self.seconds
+        return columns
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, a row an epoch.
+
+        Raises
+        ------
+        MissingExtraError
+            When pandas is not installed.
+        """
+        frame = import_extra("pandas", "pandas").DataFrame(self.columns())
+        return frame.set_index("epoch")
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the losses and return matplotlib's axes.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes or None
+            Where to draw; None makes a new figure.
+
+        Raises
+        ------
+        MissingExtraError
+            When matplotlib is not installed.
+        """
+        if axes is None:
+            _, axes = import_extra("matplotlib.pyplot", "plot").subplots()
+        epochs = range(1, self.epochs + 1)
+        axes.plot(epochs, self.loss, label="training")
+        if self.validation_loss:
+            best = min(range(self.epochs), key=self.validation_loss.__getitem__)
+            (line,) = axes.plot(epochs, self.validation_loss, label="validation")
+            axes.plot(best + 1, self.validation_loss[best], "o", color=line.get_color())
+            axes.annotate(
+                f"{self.validation_loss[best]:.4g} after epoch {best + 1}",
+                (best + 1, self.validation_loss[best]),
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="center",
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss")
+        axes.legend()
+        return axes
+
 
 class Callback(Protocol):
     """Called by `fit`; the network may be read and its parameters changed in place."""
@@ -68,6 +125,41 @@ class Resumable(Protocol):
 
     def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
         """Take a memory back, after `begin`."""
+
+
+class CSVLog:
+    """Write the history to a CSV file after every epoch: epoch, loss, validation_loss, seconds.
+
+    The file is replaced as a whole, so it can be read at any moment.
+
+    Raises
+    ------
+    OutputPathError
+        From `fit`, before training, when it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Find out whether the file can be written."""
+        check_writable(self.path)
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: LayerStack, history: History) -> bool:
+        """Write the file; training goes on."""
+        columns = history.columns()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        write_atomically(self.path, text.getvalue().encode())
+        return False
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Do nothing."""
 
 
 class HealthWatch:

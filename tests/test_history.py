@@ -1,0 +1,85 @@
+"""The history as a table, as a picture and as a file."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp import errors
+
+HISTORY = gpubp.History([3.0, 2.0, 1.0], [2.5, 1.5, 1.75], [0.1, 0.2, 0.3])
+
+
+def test_columns_leave_out_what_there_is_not():
+    assert list(HISTORY.columns()) == ["epoch", "loss", "validation_loss", "seconds"]
+    assert list(gpubp.History([1.0], [], [0.1]).columns()) == ["epoch", "loss", "seconds"]
+
+
+def test_to_pandas():
+    pytest.importorskip("pandas")
+    frame = HISTORY.to_pandas()
+    assert frame.index.tolist() == [1, 2, 3]
+    assert frame.loc[2].to_dict() == {"loss": 2.0, "validation_loss": 1.5, "seconds": 0.2}
+
+
+def test_plot_shows_both_losses_and_the_best_epoch():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    axes = HISTORY.plot()
+    training, validation, best = axes.get_lines()
+    assert training.get_ydata().tolist() == HISTORY.loss
+    assert validation.get_ydata().tolist() == HISTORY.validation_loss
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 1.5)
+    assert axes.texts[0].get_text() == "1.5 after epoch 2"
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
+    _, own = pyplot.subplots()
+    assert gpubp.History([1.0], [], [0.1]).plot(own) is own
+    assert len(own.get_lines()) == 1
+    pyplot.close("all")
+
+
+@pytest.mark.parametrize(("method", "module"), [("to_pandas", "pandas"), ("plot", "matplotlib")])
+def test_a_missing_library_is_named_with_its_extra(monkeypatch, method, module):
+    import sys
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == module]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    extra = {"pandas": "pandas", "matplotlib": "plot"}[module]
+    with pytest.raises(errors.MissingExtraError, match=rf"pip install 'gpubp\[{extra}\]'"):
+        getattr(HISTORY, method)()
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_a_log_is_whole_after_every_epoch(tmp_path, validation):
+    path, seen = tmp_path / "log.csv", []
+
+    class Look(gpubp.CSVLog):
+        def epoch_end(self, net, history):
+            wish = super().epoch_end(net, history)
+            seen.append(path.read_text().count("\n"))
+            return wish
+
+    x, y = np.ones((20, 3)), np.zeros(20, int)
+    net = gpubp.Network([3, 2], output="softmax", backend="cpu")
+    settings = {"validation": (x, y)} if validation else {}
+    history = net.fit(x, y, epochs=3, callbacks=[Look(path)], **settings)
+    assert seen == [2, 3, 4]
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["loss"]) for row in rows] == history.loss
+    assert [float(row["seconds"]) for row in rows] == history.seconds
+    assert ("validation_loss" in rows[0]) == validation
+
+
+def test_a_log_that_cannot_be_written_is_found_before_training(tmp_path):
+    net = gpubp.Network([3, 2], output="softmax", backend="cpu")
+    before = net.parameters.copy()
+    with pytest.raises(errors.OutputPathError, match="cannot write"):
+        net.fit(np.ones((4, 3)), np.zeros(4, int), callbacks=[gpubp.CSVLog(tmp_path)])
+    np.testing.assert_array_equal(net.parameters, before)
