@@ -92,7 +92,7 @@ class History:
                 (best + 1, self.validation_loss[best]),
                 xytext=(0, 8),
                 textcoords="offset points",
-                ha="center",
+                ha="right" if 2 * best > self.epochs else "left",  # within the picture
             )
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
