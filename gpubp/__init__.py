@@ -13,7 +13,14 @@ from gpubp import errors
 
 if TYPE_CHECKING:
     from gpubp.backends import available_backends, get_backend
-    from gpubp.callbacks import Callback, CSVLog, EarlyStopping, HealthWatch, History
+    from gpubp.callbacks import (
+        Callback,
+        CSVLog,
+        EarlyStopping,
+        HealthWatch,
+        History,
+        ReduceOnPlateau,
+    )
     from gpubp.gradient_checking import gradient_check
     from gpubp.network import Network
     from gpubp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
@@ -49,6 +56,7 @@ __all__ = [
     "Network",
     "OneCycle",
     "RMSProp",
+    "ReduceOnPlateau",
     "Regularization",
     "StepDecay",
     "WarmUp",
@@ -61,7 +69,14 @@ __all__ = [
 
 _MODULES = {
     "backends": ("available_backends", "get_backend"),
-    "callbacks": ("CSVLog", "Callback", "EarlyStopping", "HealthWatch", "History"),
+    "callbacks": (
+        "CSVLog",
+        "Callback",
+        "EarlyStopping",
+        "HealthWatch",
+        "History",
+        "ReduceOnPlateau",
+    ),
     "gradient_checking": ("gradient_check",),
     "network": ("Network",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),

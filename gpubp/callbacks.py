@@ -127,6 +127,69 @@ class Resumable(Protocol):
         """Take a memory back, after `begin`."""
 
 
+class ReduceOnPlateau:
+    """Multiply the learning rate by `factor` when the validation loss no longer falls.
+
+    Without validation data the training loss is watched. It multiplies what the optimizer's
+    schedule gives, if it has one.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a better loss after which the rate falls; at least 1.
+    factor : float
+        Between 0 and 1.
+    least : float
+        The rate falls to no less than this share of what it was.
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    def __init__(self, patience: int = 5, factor: float = 0.1, least: float = 1e-4) -> None:
+        if patience < 1:
+            raise ConfigurationError(f"patience is {patience!r}; at least 1 is needed")
+        for name, value in (("factor", factor), ("least", least)):
+            if not 0 < value < 1:
+                raise ConfigurationError(f"{name} is {value!r}; a number between 0 and 1 is needed")
+        self.patience, self.factor, self.least = patience, factor, least
+        self._best, self._waited, self._share = float("inf"), 0, 1.0
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Forget an earlier training."""
+        self._best, self._waited, self._share = float("inf"), 0, 1.0
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: Any, history: History) -> bool:
+        """Lower the rate when patience is over; training goes on."""
+        loss = (history.validation_loss or history.loss)[-1]
+        if loss < self._best:
+            self._best, self._waited = loss, 0
+            return False
+        self._waited += 1
+        factor = max(self.factor, self.least / self._share)
+        if self._waited >= self.patience and factor < 1:
+            net.scale_learning_rate(factor)
+            self._share *= factor
+            self._waited = 0
+        return False
+
+    def get_state(self, net: LayerStack) -> dict[str, Any]:
+        """Return the best loss and how long it has been."""
+        return {"best": self._best, "waited": self._waited, "share": self._share}
+
+    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+        """Go on with what was best."""
+        self._best, self._waited, self._share = state["best"], state["waited"], state["share"]
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Do nothing: the rate stays as it is."""
+
+
 class CSVLog:
     """Write the history to a CSV file after every epoch: epoch, loss, validation_loss, seconds.
 

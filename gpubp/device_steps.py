@@ -127,7 +127,10 @@ class DeviceSteps:
             self._source.begin_epoch(stack.seed, epoch)
             self._epoch = epoch
         stack.refresh()
-        rows = [self._optimizer.scalars(state.updates + 1 + step) for step in range(SETTINGS_ROWS)]
+        rows = [
+            self._optimizer.scalars(state.updates + 1 + step, state.rate_factor)
+            for step in range(SETTINGS_ROWS)
+        ]
         table = np.array(rows, np.float64)
         if self._settings is None:
             self._settings = self._backend.empty(table.shape, table.dtype)

@@ -168,7 +168,7 @@ def _update(twin: LayerStack, state: TrainingState, optimizer: Optimizer) -> Non
         twin.gradients,
         twin.parameters,
         fresh.moments,
-        optimizer.scalars(updates + 1),
+        optimizer.scalars(updates + 1, state.rate_factor),
         twin.scratch,
     )
 

@@ -279,6 +279,18 @@ class Network(LayerStack):
         run.run(epochs, held_out, [*callbacks, *shown], resume)
         return self.history
 
+    def scale_learning_rate(self, factor: float) -> None:
+        """Multiply the learning rate of every step from now on; `ReduceOnPlateau` does.
+
+        Raises
+        ------
+        ConfigurationError
+            When the factor is no finite number above 0.
+        """
+        if not 0 < factor < math.inf:
+            raise ConfigurationError(f"factor is {factor!r}; a finite number above 0 is needed")
+        self._state.rate_factor *= factor
+
     def reset_optimizer(self) -> None:
         """Forget the optimizer's moments, so that the next step starts them at zero."""
         self._state.kernel = ""

@@ -23,6 +23,8 @@ from gpubp.data import Batches
 from gpubp.stack import LayerStack
 from gpubp.training_state import TrainingState
 
+_COUNTERS = ("step", "epoch", "updates", "rate_factor")  # of a TrainingState
+
 
 class Checkpointer:
     """Writes the state of a run into its folder, and brings it back.
@@ -65,7 +67,7 @@ class Checkpointer:
                 if isinstance(value, np.ndarray):
                     arrays[f"callback {index} {name}"] = memory.pop(name)
             memories.append(memory)
-        counters = {name: getattr(state, name) for name in ("step", "epoch", "kernel", "updates")}
+        counters = {name: getattr(state, name) for name in _COUNTERS}
         described = counters | run_state | {"history": asdict(history), "callbacks": memories}
         self.folder.save(state.step, Checkpoint(self.run, described, arrays))
 
@@ -97,9 +99,8 @@ class Checkpointer:
         if len(arrays["losses"]):
             losses[: len(arrays["losses"])] = there(arrays["losses"])
         found = checkpoint.state
-        state.step, state.epoch, state.updates = (
-            found[name] for name in ("step", "epoch", "updates")
-        )
+        for name in _COUNTERS:
+            setattr(state, name, found[name])
         for name, value in found["history"].items():
             setattr(history, name, value)
         memories = zip(_resumable(callbacks), found["callbacks"], strict=True)

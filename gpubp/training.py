@@ -46,7 +46,7 @@ def apply_update(stack: LayerStack, state: TrainingState, optimizer: Optimizer) 
         stack.gradients,
         stack.parameters,
         state.moments,
-        optimizer.scalars(state.updates),
+        optimizer.scalars(state.updates, state.rate_factor),
         stack.scratch,
     )
 
@@ -82,7 +82,7 @@ def do_step(
     buffers.inputs[0] = batch.x
     state.step += 1
     state.updates += 1
-    step(batch.x, batch.expected, optimizer.scalars(state.updates))
+    step(batch.x, batch.expected, optimizer.scalars(state.updates, state.rate_factor))
     if guarded and not math.isfinite(buffers.loss):
         state.step -= 1
         state.updates -= 1
@@ -104,7 +104,8 @@ def _replay_step(
         step = SingleStep(stack, state, optimizer, loss, batch, regularization)
         plans[key] = state.moments, step
     stack.refresh()
-    value = step(batch, state.step, optimizer.scalars(state.updates + 1))
+    scalars = optimizer.scalars(state.updates + 1, state.rate_factor)
+    value = step(batch, state.step, scalars)
     if math.isfinite(value):
         state.step += 1
         state.updates += 1

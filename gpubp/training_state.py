@@ -27,6 +27,8 @@ class TrainingState:
         Steps done by this optimizer.
     moments : tuple of array
         Its state, each as long as the parameters.
+    rate_factor : float
+        What the optimizer's learning rate is multiplied by.
     scaling : array, (3,), or None
         The loss scale of a GPU, see `gpubp.backends.protocol.ReplayBackend`.
     """
@@ -36,6 +38,7 @@ class TrainingState:
     kernel: str = ""
     updates: int = 0
     moments: tuple[Array, ...] = ()
+    rate_factor: float = 1.0
     scaling: Array | None = None
 
     @property

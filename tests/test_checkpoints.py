@@ -123,6 +123,27 @@ def test_early_stopping_goes_on_with_what_was_best(tmp_path):
         assert parameters(net) == parameters(whole)
 
 
+def test_a_rate_that_fell_stays_down(tmp_path):
+    x, y = data()
+    settings = {"epochs": 30, "batch_size": 8, "optimizer": gpubp.SGD(3.0)}
+    whole = network()
+    whole.fit(x, y, callbacks=[gpubp.ReduceOnPlateau(1, 0.5)], **settings)
+    assert whole._state.rate_factor < 0.1
+    cut = network()
+    with pytest.raises(CutOffError):
+        cut.fit(
+            x, y, checkpoint=tmp_path, every=5,
+            callbacks=[gpubp.ReduceOnPlateau(1, 0.5), StopAt(0.5, 20)], **settings,
+        )  # fmt: skip
+    net = network()
+    net.fit(
+        x, y, checkpoint=tmp_path, every=5, resume=True,
+        callbacks=[gpubp.ReduceOnPlateau(1, 0.5), StopAt(2, 99)], **settings,
+    )  # fmt: skip
+    assert net._state.rate_factor == whole._state.rate_factor
+    assert parameters(net) == parameters(whole)
+
+
 def test_divergence_after_going_on_names_the_same_step(tmp_path):
     x, y = data()
     settings = {"optimizer": gpubp.SGD(1e9), "epochs": 50, "batch_size": 10}

@@ -100,6 +100,36 @@ def test_descent_follows_the_schedule(backend):
     assert float(net.layers[0].bias[0]) == pytest.approx(expected, rel=1e-12)
 
 
+def test_the_rate_falls_on_a_plateau(backend):
+    """With the loss rising from the second epoch on, the rate falls every second epoch."""
+    net = gpubp.Network([1, 1], backend=backend, dtype="float64")
+    net.layers[0].weight[...] = 0
+    x, y = np.zeros((4, 1)), np.full((4, 1), 1e9)
+    rates, before = [], [0.0]
+
+    class Rates(gpubp.ReduceOnPlateau):
+        def epoch_end(self, net, history):
+            bias = float(net.layers[0].bias[0])
+            rates.append((bias - before[0]) / 4)
+            before[0] = bias
+            history.loss[-1] = float(len(history.loss))
+            return super().epoch_end(net, history)
+
+    watch = Rates(patience=2, factor=0.5, least=0.2)
+    net.fit(
+        x, y, optimizer=gpubp.SGD(1.0), loss="absolute_error", epochs=11, batch_size=1,
+        callbacks=[watch],
+    )  # fmt: skip
+    expected = [1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2, 0.2, 0.2]
+    assert rates == pytest.approx(expected, rel=1e-9)
+    assert net._state.rate_factor == pytest.approx(0.2)
+    with pytest.raises(errors.ConfigurationError, match="factor is 0; a finite number above 0"):
+        net.scale_learning_rate(0)
+    for settings in ({"patience": 0}, {"factor": 1.0}, {"least": 0}):
+        with pytest.raises(errors.ConfigurationError, match=next(iter(settings))):
+            gpubp.ReduceOnPlateau(**settings)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_takes_a_schedule(name):
     constant, scheduled = (OPTIMIZERS[name](rate) for rate in (1e-3, Constant(1e-3)))
