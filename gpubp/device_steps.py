@@ -55,7 +55,8 @@ class DeviceSteps:
         self._recordings: dict[tuple[int, int, int], Callable[[], None]] = {}
         self._epoch = -1
         self._next = (-1, -1)
-        self._settings_left = 0
+        # updates done before the first row of the settings, and the factor they were made with
+        self._settings_from, self._settings_factor = -1, 0.0
         work = batches.size * sum(layer.weight.size for layer in stack.layers)
         self._at_once = STEPS_AT_ONCE if work <= SMALL_STEP and self._source.slots == 1 else 1
 
@@ -63,16 +64,15 @@ class DeviceSteps:
         """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
         index = start
         while index < stop:
-            if (epoch, index) != self._next or not self._settings_left:
+            if (epoch, index) != self._next or not self._settings_left():
                 self._seek(epoch, index)
             count = self._at_once
             whole = (index + count) * self._batches.size <= len(self._batches.data)
-            if index + count > stop or count > self._settings_left or not whole:
+            if index + count > stop or count > self._settings_left() or not whole:
                 count = 1
             self._replay(index, count)
             self._state.step += count
             self._state.updates += count
-            self._settings_left -= count
             index += count
             self._next = (epoch, index)
 
@@ -117,28 +117,36 @@ class DeviceSteps:
 
     def _set_clock(self, index: int) -> None:
         """Tell the device which step is next; its settings are the next in the table."""
-        row = SETTINGS_ROWS - self._settings_left
+        row = self._state.updates - self._settings_from
         self._clock.set(np.array([self._state.step, index, row], np.int64))
 
+    def _settings_left(self) -> int:
+        """Return for how many more steps the device has settings."""
+        row = self._state.updates - self._settings_from
+        same = self._settings_factor == self._state.rate_factor
+        return SETTINGS_ROWS - row if same and 0 <= row < SETTINGS_ROWS else 0
+
     def _seek(self, epoch: int, index: int) -> None:
-        """Tell the device where the next step is, and send the settings of the next steps."""
-        state, stack = self._state, self._stack
+        """Tell the device where the next step is, and send settings where it has none left."""
         if epoch != self._epoch:
-            self._source.begin_epoch(stack.seed, epoch)
+            self._source.begin_epoch(self._stack.seed, epoch)
             self._epoch = epoch
-        stack.refresh()
-        rows = [
-            self._optimizer.scalars(state.updates + 1 + step, state.rate_factor)
-            for step in range(SETTINGS_ROWS)
-        ]
+        self._stack.refresh()
+        if not self._settings_left():
+            self._send_settings()
+        self._set_clock(index)
+
+    def _send_settings(self) -> None:
+        """Send the optimizer's settings of the next steps."""
+        done, factor = self._state.updates, self._state.rate_factor
+        rows = [self._optimizer.scalars(done + 1 + row, factor) for row in range(SETTINGS_ROWS)]
         table = np.array(rows, np.float64)
         if self._settings is None:
             self._settings = self._backend.empty(table.shape, table.dtype)
             for work in self._works.values():
                 work.settings = self._settings
         self._settings.set(table)
-        self._settings_left = SETTINGS_ROWS
-        self._set_clock(index)
+        self._settings_from, self._settings_factor = done, factor
 
 
 class SingleStep:

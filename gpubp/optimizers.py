@@ -283,7 +283,9 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 def rate_at(optimizer: Optimizer, step: int, factor: float = 1.0) -> float:
     """Return the learning rate at a step, counted from 1, times a factor."""
-    return factor * as_schedule(optimizer.learning_rate)(step - 1)
+    rate = optimizer.learning_rate
+    # asked for at every step, so a number takes the short way; it was checked when it was given
+    return factor * (rate if isinstance(rate, int | float) else rate(step - 1))
 
 
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
