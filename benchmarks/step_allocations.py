@@ -21,7 +21,8 @@ import numpy as np
 import gpubp
 from gpubp.data import Batches, take_data
 from gpubp.losses import get_loss
-from gpubp.training import TrainingState, do_step
+from gpubp.training import do_step
+from gpubp.training_state import TrainingState
 
 NETWORKS = (  # without dropout a step of these is one call, with dropout it goes pass by pass
     ([784, 128, 10], "relu", "softmax", "cross_entropy", 0.0),
