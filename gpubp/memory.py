@@ -111,7 +111,11 @@ def on_device(method: Callable[Concatenate[Stack, P], R]) -> Callable[Concatenat
         with self.backend.on_device():
             try:
                 return method(self, *arguments, **options)
+            except DeviceMemoryError:
+                raise  # said already, by a method that this one called
             except MemoryError as error:
+                if not self.backend.replays:
+                    raise  # how much of the host's memory is free is not known
                 rows: Any = options.get("batch_size") or self.largest_rows or 1
                 raise out_of_memory(self, int(rows), error) from error
 

@@ -267,13 +267,13 @@ class Network(LayerStack):
         self.history = History()
         self._last = None
         settings = Adam() if optimizer is None else get_optimizer(optimizer)
+        held = regularization or NONE
         keeper = None
         if checkpoint is not None:
             same = self._settings() | {"optimizer": repr(settings), "loss": chosen.name}
-            same["regularization"] = repr(regularization or NONE)
+            same["regularization"] = repr(held)
             same["callbacks"] = [type(one).__name__ for one in callbacks]
             keeper = checkpointer(checkpoint, every, same, batches)
-        held = regularization or NONE
         run = Fit(self, self._state, batches, settings, chosen, self.history, keeper, held)
         shown = [progress_display()] if progress else []
         run.run(epochs, held_out, [*callbacks, *shown], resume)

@@ -200,7 +200,7 @@ class Adagrad:
 
 
 @dataclass(frozen=True)
-class Nadam:
+class Nadam(Adam):
     """Adam with Nesterov's momentum (Dozat 2016), in the form of PyTorch.
 
     The momentum rises with the step: ``mu(t) = beta1 * (1 - 0.96 ** (0.004 * t) / 2)``.
@@ -212,17 +212,8 @@ class Nadam:
     """
 
     learning_rate: LearningRate = 0.002
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
 
     kernel = "nadam"
-    state = ("moment1", "moment2")
-
-    def __post_init__(self) -> None:
-        as_schedule(self.learning_rate)
-        _check_positive(epsilon=self.epsilon)
-        _check_fraction(beta1=self.beta1, beta2=self.beta2)
 
     def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
         """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""

@@ -126,7 +126,7 @@ def described_data(batches: Batches) -> dict[str, Any]:
 
     def sample(array: Array) -> Any:
         if isinstance(array, np.ndarray):
-            return array
+            return array[rows]
         return backend.to_numpy(array[backend.asarray(rows)])
 
     return {

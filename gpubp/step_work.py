@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpubp.backends import Array
+from gpubp.backends.kernel_table import LANES
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.backends.small_kernels import SmallLayer, is_small, rows_kernel, weights_kernel
 from gpubp.data import Data
@@ -16,7 +17,6 @@ from gpubp.stack import LayerStack
 from gpubp.training_state import TrainingState
 
 GROWTH = 2000  # steps without overflow after which the scale of a float16 loss doubles
-LANES = 32  # threads that a row gets
 
 
 class StepWork:

@@ -378,6 +378,20 @@ def test_a_quota_ends_the_training_with_one_line_and_no_part_of_a_file(tmp_path)
     assert finished(child(folder, 7, epochs=4)) == finished(child(tmp_path / "alone", 7, epochs=4))
 
 
+def test_large_data_have_the_same_fingerprint_on_every_backend(backend, monkeypatch):
+    from gpubp import resuming
+    from gpubp.data import Batches, take_data
+    from gpubp.losses import get_loss
+
+    monkeypatch.setattr(checkpoints, "SAMPLED_ROWS", 20)
+    x, y = data()
+    found = []
+    for net in (network(backend), network("cpu")):
+        batches = Batches(take_data(net, x, y, get_loss("auto", net.output)), 5, True, net)
+        found.append(resuming.described_data(batches))
+    assert found[0] == found[1]
+
+
 def test_a_fingerprint_sees_every_part_of_small_data():
     x = np.zeros((1000, 3), np.float32)
     first = checkpoints.fingerprint([x])

@@ -64,6 +64,19 @@ def test_buffers_are_as_large_as_planned(monkeypatch, precision):
         assert address + size <= following, "they overlap"
 
 
+def test_on_the_cpu_the_error_is_numpys_own(monkeypatch):
+    """How much memory is free is not known there, so no batch is said to fit."""
+    net = gpubp.Network([3, 2], output="softmax", backend="cpu")
+
+    def exhausted(kinds):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(net.backend, "empty_all", exhausted)
+    with pytest.raises(MemoryError, match=r"^Unable to allocate 9 TiB$") as caught:
+        net.fit(np.ones((4, 3)), np.zeros(4, int))
+    assert type(caught.value) is MemoryError
+
+
 @needs_compiler
 def test_running_out_names_the_plan_and_the_batch_that_fits(monkeypatch):
     cupy = simulated_cupy.install(monkeypatch, free=40 << 20)

@@ -101,6 +101,30 @@ def lion(
     moment += part
 
 
+def _moments(
+    g: Floats,
+    moment1: Floats,
+    moment2: Floats,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    root: float,
+    size: Floats,
+    step: Floats,
+) -> None:
+    """M = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; size = root sqrt(v) + epsilon."""
+    np.multiply(g, 1 - beta1, out=step)
+    moment1 *= beta1
+    moment1 += step
+    np.multiply(g, g, out=size)
+    size *= 1 - beta2
+    moment2 *= beta2
+    moment2 += size
+    np.sqrt(moment2, out=size)
+    size *= root
+    size += epsilon
+
+
 def nadam(
     g: Floats,
     p: Floats,
@@ -116,16 +140,7 @@ def nadam(
 ) -> None:
     """P -= (rate_g g + rate_m m) / (root sqrt(v) + epsilon)."""
     size, step, ahead = scratch(0), scratch(1), scratch(2)
-    np.multiply(g, 1 - beta1, out=step)
-    moment1 *= beta1
-    moment1 += step
-    np.multiply(g, g, out=size)
-    size *= 1 - beta2
-    moment2 *= beta2
-    moment2 += size
-    np.sqrt(moment2, out=size)
-    size *= root
-    size += epsilon
+    _moments(g, moment1, moment2, beta1, beta2, epsilon, root, size, step)
     np.multiply(g, rate_g, out=step)
     np.multiply(moment1, rate_m, out=ahead)
     step += ahead
@@ -148,16 +163,7 @@ def adam(
 ) -> None:
     """P = shrink p - rate m / (root sqrt(v) + epsilon)."""
     size, step = scratch(0), scratch(1)
-    np.multiply(g, 1 - beta1, out=step)
-    moment1 *= beta1
-    moment1 += step
-    np.multiply(g, g, out=size)
-    size *= 1 - beta2
-    moment2 *= beta2
-    moment2 += size
-    np.sqrt(moment2, out=size)
-    size *= root
-    size += epsilon
+    _moments(g, moment1, moment2, beta1, beta2, epsilon, root, size, step)
     np.multiply(moment1, rate, out=step)
     step /= size
     p *= shrink
