@@ -22,6 +22,7 @@ import gpubp
 from gpubp.data import Batches, take_data
 from gpubp.losses import get_loss
 from gpubp.training import do_step
+from gpubp.training_settings import TrainingSettings
 from gpubp.training_state import TrainingState
 
 NETWORKS = (  # without dropout a step of these is one call, with dropout it goes pass by pass
@@ -44,10 +45,10 @@ def peak_growth(sizes, activation, output, loss_name, dropout, rows) -> tuple[in
     y = random.integers(0, max(sizes[-1], 2), 3 * rows)
     loss = get_loss(loss_name, net.output)
     batches = Batches(take_data(net, x, y, loss), rows, True, net)
-    state, optimizer = TrainingState(), gpubp.Adam()
+    state, settings = TrainingState(), TrainingSettings(gpubp.Adam(), loss)
 
     def step(number: int) -> None:
-        do_step(net, state, batches.batch(0, number % 3), loss, optimizer)
+        do_step(net, state, batches.batch(0, number % 3), settings)
 
     tracemalloc.start()
     step(0)

@@ -34,6 +34,7 @@ _TABLE = (
     Activation("identity", "y", "glorot_uniform"),
     Activation("sigmoid", "y", "glorot_uniform"),
     Activation("tanh", "y", "glorot_uniform"),
+    Activation("exp", "y", "glorot_uniform"),
     Activation("relu", "y", "he_uniform", (0.0,)),
     Activation("leaky_relu", "y", "he_uniform", (0.0,)),
     Activation("elu", "y", "he_uniform"),

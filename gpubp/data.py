@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array, get_backend
 from gpubp.backends.interchange import take_in
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from gpubp.losses import Loss, prepare
 from gpubp.random import permutation
+from gpubp.row_weights import ClassWeight, take_weights
 from gpubp.stack import LayerStack
 
 DEFAULT_BATCH = 128
+# Whether to shuffle, or what returns the order of the rows for an epoch's number.
+Shuffle = bool | Callable[[int], Any]
 
 
 def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
@@ -47,8 +52,16 @@ def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
     return values
 
 
-def take_data(stack: LayerStack, x: Any, y: Any, loss: Loss, name: str = "") -> Data:
-    """Return inputs and expected values, checked against each other and the network.
+def take_data(
+    stack: LayerStack,
+    x: Any,
+    y: Any,
+    loss: Loss,
+    name: str = "",
+    sample_weight: Any = None,
+    class_weight: ClassWeight = None,
+) -> Data:
+    """Return inputs, expected values and weights, checked against each other and the network.
 
     Raises
     ------
@@ -66,7 +79,9 @@ def take_data(stack: LayerStack, x: Any, y: Any, loss: Loss, name: str = "") -> 
         raise DataError(f"{name}x has no rows; at least one is needed")
     outputs = stack.sizes[-1]
     values = prepare(expected, outputs, loss, stack.backend, stack.dtype)
-    return Data(inputs, values, one_class=outputs > 1 and expected.size == len(expected))
+    one_class = outputs > 1 and expected.size == len(expected)
+    weights = take_weights(stack, sample_weight, class_weight, expected, name)
+    return Data(inputs, values, one_class, weights)
 
 
 def check_finite(values: Array, stack: LayerStack, name: str) -> None:
@@ -97,12 +112,14 @@ def check_finite(values: Array, stack: LayerStack, name: str) -> None:
 class Data:
     """Inputs (rows, inputs) as stored and expected values (rows, outputs) or class indices (rows,).
 
-    `one_class` tells that class indices were given, one of several classes for each row.
+    `one_class` tells that class indices were given, one of several classes for each row. `weights`
+    (rows,) are those of the rows in the loss; None where all are 1.
     """
 
     x: Array
     expected: Array
     one_class: bool = False
+    weights: Array | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -114,6 +131,7 @@ class Data:
                 self,
                 x=self.x[start : start + rows],
                 expected=self.expected[start : start + rows],
+                weights=None if self.weights is None else self.weights[start : start + rows],
             )
             for start in range(0, len(self), rows)
         ]
@@ -131,13 +149,14 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, batch_size: int | None, shuffle: bool, stack: LayerStack
+        self, data: Data, batch_size: int | None, shuffle: Shuffle, stack: LayerStack
     ) -> None:
         self.size = checked_batch_size(batch_size, len(data))
         self.steps = -(-len(data) // self.size)
         self.data = data
+        self.sizes = [min(self.size, len(data) - step * self.size) for step in range(self.steps)]
         self._stack = stack
-        self.backend = stack.backend
+        self.backend, self.seed = stack.backend, stack.seed
         self.shuffle = shuffle
         self._epoch = -1
         self._order: Array = None
@@ -146,19 +165,41 @@ class Batches:
         """Return one batch; a shuffled one lies in buffers that the next call writes over."""
         start = index * self.size
         stop = min(start + self.size, len(self.data))
+        data, stack = self.data, self._stack
         if not self.shuffle:
-            x = self._stack.read_rows(self.data.x, start, stop)
-            return Data(x, self.data.expected[start:stop])
+            weights = None if data.weights is None else data.weights[start:stop]
+            x = stack.read_rows(data.x, start, stop)
+            return Data(x, data.expected[start:stop], weights=weights)
         if epoch != self._epoch:
-            order = permutation(self._stack.seed, epoch, len(self.data))
-            self._order = self._stack.backend.asarray(order)
+            self._order = stack.backend.asarray(self.order(epoch))
             self._epoch = epoch
         rows = self._order[start:stop]
-        stack, expected = self._stack, self.data.expected
-        shape = (len(rows), *expected.shape[1:])
-        out = stack.scratch("batch expected", shape, expected.dtype)
-        stack.backend.gather(expected, rows, out, 1.0, stack.scratch)
-        return Data(stack.gather_rows(self.data.x, rows), out)
+        weights = None if data.weights is None else self._gather("weights", data.weights, rows)
+        expected = self._gather("expected", data.expected, rows)
+        return Data(stack.gather_rows(data.x, rows), expected, weights=weights)
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the order of the rows in an epoch, shape (rows,)."""
+        if not callable(self.shuffle):
+            return permutation(self._stack.seed, epoch, len(self.data))
+        order = np.asarray(self.shuffle(epoch))
+        if order.shape != (len(self.data),) or order.dtype.kind not in "iu":
+            raise ShapeError(
+                f"shuffle returned {order.dtype} of shape {order.shape}; the numbers of"
+                f" {len(self.data)} rows are needed"
+            )
+        if not 0 <= int(order.min()) <= int(order.max()) < len(self.data):
+            raise DataError(
+                f"shuffle returned rows {order.min()} to {order.max()}; rows from 0 to"
+                f" {len(self.data) - 1} are needed"
+            )
+        return order.astype(np.int64)
+
+    def _gather(self, name: str, array: Array, rows: Array) -> Array:
+        stack = self._stack
+        out = stack.scratch(f"batch {name}", (len(rows), *array.shape[1:]), array.dtype)
+        stack.backend.gather(array, rows, out, 1.0, stack.scratch)
+        return out
 
 
 def checked_batch_size(batch_size: int | None, rows: int) -> int:

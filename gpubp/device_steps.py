@@ -11,12 +11,10 @@ import numpy as np
 from gpubp.backends import Array
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.data import Batches, Data
-from gpubp.losses import Loss
-from gpubp.optimizers import Optimizer
-from gpubp.random import SHUFFLE, permutation
-from gpubp.regularization import Regularization
+from gpubp.random import SHUFFLE
 from gpubp.stack import LayerStack
 from gpubp.step_work import StepWork, step_works
+from gpubp.training_settings import Part, TrainingSettings, part_of
 from gpubp.training_state import Snapshot, TrainingState
 
 SETTINGS_ROWS = 256  # steps whose optimizer settings are sent to the device at once
@@ -38,27 +36,28 @@ class DeviceSteps:
         stack: LayerStack,
         state: TrainingState,
         batches: Batches,
-        optimizer: Optimizer,
-        loss: Loss,
+        settings: TrainingSettings,
         losses: Array,
-        regularization: Regularization,
     ) -> None:
         self._stack, self._state, self._batches = stack, state, batches
-        self._optimizer, self._losses = optimizer, losses
+        self._how, self._losses = settings, losses
         backend: ReplayBackend = stack.backend  # type: ignore[assignment]
         self._backend = backend
         self._clock = backend.empty((3,), np.dtype(np.int64))
         self._settings: Array = None
         self._source = _source(backend, batches)
-        self._works = step_works(stack, state, optimizer, loss, self._clock, losses, regularization)
-        self._key = " ".join(map(str, (stack.precision.name, *stack.layers, optimizer.kernel)))
-        self._recordings: dict[tuple[int, int, int], Callable[[], None]] = {}
+        weighted = batches.data.weights is not None
+        self._works = step_works(stack, state, settings, self._clock, losses, weighted)
+        kernel = settings.optimizer.kernel
+        self._key = " ".join(map(str, (stack.precision.name, *stack.layers, kernel)))
+        self._recordings: dict[tuple[int, int, int, Part], Callable[[], None]] = {}
         self._epoch = -1
         self._next = (-1, -1)
         # updates done before the first row of the settings, and the factor they were made with
         self._settings_from, self._settings_factor = -1, 0.0
         work = batches.size * sum(layer.weight.size for layer in stack.layers)
-        self._at_once = STEPS_AT_ONCE if work <= SMALL_STEP and self._source.slots == 1 else 1
+        several = work <= SMALL_STEP and self._source.slots == 1 and settings.accumulate == 1
+        self._at_once = STEPS_AT_ONCE if several else 1
 
     def run(self, epoch: int, start: int, stop: int) -> None:
         """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
@@ -70,27 +69,28 @@ class DeviceSteps:
             whole = (index + count) * self._batches.size <= len(self._batches.data)
             if index + count > stop or count > self._settings_left() or not whole:
                 count = 1
-            self._replay(index, count)
+            part = part_of(index, self._batches.sizes, self._how.accumulate)
+            self._replay(index, count, part)
             self._state.step += count
-            self._state.updates += count
+            self._state.updates += count if part.last else 0
             index += count
             self._next = (epoch, index)
 
-    def _replay(self, index: int, count: int) -> None:
-        size, total = self._batches.size, len(self._batches.data)
-        rows = min(size, total - index * size)
+    def _replay(self, index: int, count: int, part: Part) -> None:
         slot = self._source.prepare(index)
-        key = (rows, count, slot)
+        key = (self._batches.sizes[index], count, slot, part)
         recording = self._recordings.get(key)
         if recording is None:
             recording = self._recordings[key] = self._fastest(index, *key)
         recording()
         self._source.done(index)
 
-    def _fastest(self, index: int, rows: int, count: int, slot: int) -> Callable[[], None]:
+    def _fastest(
+        self, index: int, rows: int, count: int, slot: int, part: Part
+    ) -> Callable[[], None]:
         """Return a recording of the steps, the fastest where there are several ways to do them."""
         ways: dict[str, Callable[[], None]] = {
-            name: self._backend.record(partial(self._do, work, rows, count, slot))
+            name: self._backend.record(partial(self._do, work, rows, count, slot, part))
             for name, work in self._works.items()
             if work.serves(rows)
         }
@@ -111,9 +111,9 @@ class DeviceSteps:
             self._set_clock(index)
         return ways[name]
 
-    def _do(self, work: StepWork, rows: int, count: int, slot: int) -> None:
+    def _do(self, work: StepWork, rows: int, count: int, slot: int, part: Part) -> None:
         for _ in range(count):
-            work.run(self._source.read(self._stack, rows, slot, self._clock))
+            work.run(self._source.read(self._stack, rows, slot, self._clock), part)
 
     def _set_clock(self, index: int) -> None:
         """Tell the device which step is next; its settings are the next in the table."""
@@ -129,7 +129,7 @@ class DeviceSteps:
     def _seek(self, epoch: int, index: int) -> None:
         """Tell the device where the next step is, and send settings where it has none left."""
         if epoch != self._epoch:
-            self._source.begin_epoch(self._stack.seed, epoch)
+            self._source.begin_epoch(epoch)
             self._epoch = epoch
         self._stack.refresh()
         if not self._settings_left():
@@ -139,7 +139,8 @@ class DeviceSteps:
     def _send_settings(self) -> None:
         """Send the optimizer's settings of the next steps."""
         done, factor = self._state.updates, self._state.rate_factor
-        rows = [self._optimizer.scalars(done + 1 + row, factor) for row in range(SETTINGS_ROWS)]
+        scalars = self._how.optimizer.scalars
+        rows = [scalars(done + 1 + row, factor) for row in range(SETTINGS_ROWS)]
         table = np.array(rows, np.float64)
         if self._settings is None:
             self._settings = self._backend.empty(table.shape, table.dtype)
@@ -159,29 +160,29 @@ class SingleStep:
         self,
         stack: LayerStack,
         state: TrainingState,
-        optimizer: Optimizer,
-        loss: Loss,
+        settings: TrainingSettings,
         batch: Data,
-        regularization: Regularization,
     ) -> None:
         backend: ReplayBackend = stack.backend  # type: ignore[assignment]
         self._backend = backend
         self._batch = Data(
             backend.empty(batch.x.shape, batch.x.dtype),
             backend.empty(batch.expected.shape, batch.expected.dtype),
+            weights=None if batch.weights is None else backend.xp.empty_like(batch.weights),
         )
         clock = self._clock = backend.xp.zeros(3, np.int64)
         self._losses = backend.empty((1,), stack.dtype)
-        step = StepWork(
-            stack, state, optimizer, loss, clock, self._losses, regularization, guarded=True
-        )
-        self._settings = step.settings = backend.xp.zeros(len(optimizer.scalars(1)), np.float64)
+        step = StepWork(stack, state, settings, clock, self._losses, guarded=True)
+        scalars = len(settings.optimizer.scalars(1))
+        self._settings = step.settings = backend.xp.zeros(scalars, np.float64)
         self._recording = backend.record(lambda: step.run(self._batch))
 
     def __call__(self, batch: Data, step: int, scalars: tuple[float, ...]) -> Array:
         """Do the step of this number on a batch and return its loss, shape ()."""
         self._batch.x[...] = batch.x
         self._batch.expected[...] = batch.expected
+        if self._batch.weights is not None:
+            self._batch.weights[...] = batch.weights
         self._settings.set(np.array(scalars, np.float64))
         self._clock.set(np.array([step, 0, 0], np.int64))
         self._recording()
@@ -197,10 +198,12 @@ class Resident:
         self._backend, self._batches = backend, batches
         self._order = backend.xp.arange(len(batches.data), dtype=np.int64)
 
-    def begin_epoch(self, seed: int, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Bring the rows into the order of an epoch."""
-        if self._batches.shuffle:
-            self._backend.shuffle(seed, SHUFFLE, epoch, self._order)
+        if callable(self._batches.shuffle):
+            self._order.set(self._batches.order(epoch))
+        elif self._batches.shuffle:
+            self._backend.shuffle(self._batches.seed, SHUFFLE, epoch, self._order)
 
     def prepare(self, index: int) -> int:
         """Make sure that a batch can be read; return from which slot."""
@@ -214,17 +217,22 @@ class Resident:
         data, size = self._batches.data, self._batches.size
         x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
         self._backend.gather_batch(data.x, self._order, clock, size, stack.input_scale, x)
-        return Data(x, read_expected(stack, data.expected, rows, self._order, clock, size))
+        return with_targets(stack, x, data, rows, self._order, clock, size)
 
 
-def read_expected(
-    stack: LayerStack, expected: Array, rows: int, order: Array, clock: Array, size: int
-) -> Array:
-    """Gather the expected values of the clock's batch into a buffer."""
+def with_targets(
+    stack: LayerStack, x: Array, data: Data, rows: int, order: Array, clock: Array, size: int
+) -> Data:
+    """Gather expected values and weights of the clock's batch into buffers, to go with x."""
     backend: ReplayBackend = stack.backend  # type: ignore[assignment]
-    out = stack.scratch("batch expected", (rows, *expected.shape[1:]), expected.dtype)
-    backend.gather_batch(expected, order, clock, size, 1.0, out)
-    return out
+
+    def gathered(name: str, array: Array) -> Array:
+        out = stack.scratch(f"batch {name}", (rows, *array.shape[1:]), array.dtype)
+        backend.gather_batch(array, order, clock, size, 1.0, out)
+        return out
+
+    weights = None if data.weights is None else gathered("weights", data.weights)
+    return Data(x, gathered("expected", data.expected), weights=weights)
 
 
 class Streamed:
@@ -251,11 +259,11 @@ class Streamed:
         self._emptied = [cuda.Event() for _ in range(self.slots)]
         self._holds: list[int | None] = [None] * self.slots
 
-    def begin_epoch(self, seed: int, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Bring the rows into the order of an epoch."""
         self._holds = [None] * self.slots
         if self._batches.shuffle:
-            self._rows = permutation(seed, epoch, len(self._rows))
+            self._rows = self._batches.order(epoch)
             self._order.set(self._rows)
 
     def prepare(self, index: int) -> int:
@@ -279,7 +287,7 @@ class Streamed:
         self._backend.gather_batch(
             self._device[slot], self._identity, self._start, size, stack.input_scale, x
         )
-        return Data(x, read_expected(stack, data.expected, rows, self._order, clock, size))
+        return with_targets(stack, x, data, rows, self._order, clock, size)
 
     def _fill(self, index: int) -> None:
         slot, size = index % self.slots, self._batches.size

@@ -157,7 +157,7 @@ def examine(
 def _update(twin: LayerStack, state: TrainingState, optimizer: Optimizer) -> None:
     """Do the optimizer's next step on the copy, with copies of the moments."""
     fresh = TrainingState()
-    fresh.use(optimizer, twin)
+    fresh.use_optimizer(optimizer, twin)
     updates = 0
     if state.kernel == optimizer.kernel:
         updates = state.updates

@@ -49,16 +49,18 @@ def evaluate(stack: LayerStack, data: Data, loss: Loss) -> dict[str, float]:
     is that of the expected class; with sigmoid otherwise, when output and expected value lie on
     the same side of 1/2.
     """
-    total, right = 0.0, 0
+    total, weight, right = 0.0, 0.0, 0
     count_right = _counter(stack, data)
     stack.refresh()
     for chunk in data.chunks(stack.backend.chunk_rows):
         buffers = stack.run_forward(stack.read_rows(chunk.x))
-        stack.run_loss(buffers, chunk.expected, loss)
-        total += float(buffers.loss) * len(chunk)
+        stack.run_loss(buffers, chunk.expected, loss, chunk.weights)
+        weighs = len(chunk) if chunk.weights is None else float(buffers.weight)
+        total += float(buffers.loss) * weighs
+        weight += weighs
         if count_right:
             right += count_right(buffers.y[-1], chunk.expected, stack.backend)
-    measures = {"loss": total / len(data)}
+    measures = {"loss": total / weight if weight else 0.0}
     if count_right:
         answers = len(data) * (stack.sizes[-1] if count_right is _same_side else 1)
         measures["accuracy"] = right / answers

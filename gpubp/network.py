@@ -13,18 +13,20 @@ from gpubp import inference, memory, model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.callbacks import Callback, History
-from gpubp.data import Batches, Data, take_data, take_inputs
+from gpubp.data import Batches, Data, Shuffle, take_data, take_inputs
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
 from gpubp.health import Health, examine
-from gpubp.losses import get_loss
+from gpubp.losses import Loss, get_loss
 from gpubp.memory import MemoryPlan, on_device
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.progress import progress_display
 from gpubp.regularization import NONE, Regularization
 from gpubp.resuming import checkpointer
+from gpubp.row_weights import ClassWeight
 from gpubp.stack import Buffers, LayerStack
 from gpubp.trace import Trace, trace
 from gpubp.training import Fit, do_step, first_non_finite
+from gpubp.training_settings import TrainingSettings
 from gpubp.training_state import TrainingState
 
 
@@ -154,8 +156,9 @@ class Network(LayerStack):
         x: Any,
         y: Any,
         optimizer: str | Optimizer = "sgd",
-        loss: str = "auto",
+        loss: str | Loss = "auto",
         regularization: Regularization | None = None,
+        sample_weight: Any = None,
     ) -> float:
         """Do one step of gradient descent on a batch and return its mean loss before the step.
 
@@ -170,13 +173,12 @@ class Network(LayerStack):
             When an argument cannot be used.
         """
         chosen = get_loss(loss, self.output)
-        data = take_data(self, x, y, chosen)
+        data = take_data(self, x, y, chosen, sample_weight=sample_weight)
+        settings = TrainingSettings(get_optimizer(optimizer), chosen, regularization or NONE)
         self._last = None
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
-            batch = Data(self.read_rows(data.x), data.expected)
-            settings = get_optimizer(optimizer)
-            held = regularization or NONE
-            value = float(do_step(self, self._state, batch, chosen, settings, True, held))
+            batch = Data(self.read_rows(data.x), data.expected, weights=data.weights)
+            value = float(do_step(self, self._state, batch, settings, guarded=True))
             if not math.isfinite(value):
                 buffers = self.run_forward(batch.x, dropout_step=self._state.step)
                 where = first_non_finite(self, buffers)
@@ -194,17 +196,21 @@ class Network(LayerStack):
         y: Any,
         *,
         optimizer: str | Optimizer | None = None,
-        loss: str = "auto",
+        loss: str | Loss = "auto",
         epochs: int = 10,
         batch_size: int | None = None,
-        validation: tuple[Any, Any] | None = None,
-        shuffle: bool = True,
+        validation: tuple[Any, ...] | None = None,
+        shuffle: Shuffle = True,
         progress: bool = False,
         callbacks: Sequence[Callback] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         every: int | None = None,
         resume: bool = False,
         regularization: Regularization | None = None,
+        sample_weight: Any = None,
+        class_weight: ClassWeight = None,
+        accumulate: int = 1,
+        average: float | None = None,
     ) -> History:
         """Train for some epochs.
 
@@ -217,12 +223,15 @@ class Network(LayerStack):
             Inputs, and expected class indices, probabilities or values.
         optimizer : str or Optimizer
             Adam with its default settings when None.
-        loss : str
+        loss : str or Loss
             See `gpubp.losses`; ``"auto"`` follows the output.
         batch_size : int or None
             Rows a step; None takes 128, or all where there are fewer.
-        validation : (x, y) or None
+        validation : (x, y), (x, y, sample_weight) or None
             Data to measure the loss on after each epoch.
+        shuffle : bool or callable
+            Whether each epoch has an order of rows of its own; or what returns that order, the
+            numbers of the rows, for the number of an epoch, and the same whenever it is asked.
         progress : bool
             Show a live bar on a terminal, a line an epoch elsewhere.
         callbacks : sequence of Callback
@@ -237,6 +246,16 @@ class Network(LayerStack):
             none, begin.
         regularization : Regularization or None
             L1 and L2 penalties, clipping of gradients, a largest norm of weights.
+        sample_weight : array, (rows,), or None
+            What each row weighs in the loss of its batch, which is their weighted mean.
+        class_weight : "balanced", dict, sequence or None
+            What the rows of each class weigh besides, by the class's index; ``"balanced"`` makes
+            all classes weigh the same.
+        accumulate : int
+            Batches whose gradients are gathered for one update, as if they were one batch.
+        average : float or None
+            Decay of a running mean of the parameters, such as 0.999; `averaged` returns the network
+            with it.
 
         Returns
         -------
@@ -259,25 +278,46 @@ class Network(LayerStack):
         if every is not None and (not isinstance(every, int) or every < 1):
             raise ConfigurationError(f"every is {every!r}; a whole number above 0 is needed")
         chosen = get_loss(loss, self.output)
-        data = take_data(self, x, y, chosen)
-        held_out = (
-            None if validation is None else take_data(self, *validation, chosen, "validation ")
-        )
+        data = take_data(self, x, y, chosen, sample_weight=sample_weight, class_weight=class_weight)
+        held_out = None if validation is None else self._take_validation(validation, chosen)
         batches = Batches(data, batch_size, shuffle, self)
         self.history = History()
         self._last = None
-        settings = Adam() if optimizer is None else get_optimizer(optimizer)
-        held = regularization or NONE
+        used = Adam() if optimizer is None else get_optimizer(optimizer)
+        settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
         keeper = None
         if checkpoint is not None:
-            same = self._settings() | {"optimizer": repr(settings), "loss": chosen.name}
-            same["regularization"] = repr(held)
+            same = self._settings() | settings.described()
             same["callbacks"] = [type(one).__name__ for one in callbacks]
             keeper = checkpointer(checkpoint, every, same, batches)
-        run = Fit(self, self._state, batches, settings, chosen, self.history, keeper, held)
+        run = Fit(self, self._state, batches, settings, self.history, keeper)
         shown = [progress_display()] if progress else []
         run.run(epochs, held_out, [*callbacks, *shown], resume)
         return self.history
+
+    def _take_validation(self, validation: tuple[Any, ...], loss: Loss) -> Data:
+        if not isinstance(validation, tuple) or len(validation) not in (2, 3):
+            raise ConfigurationError(
+                "validation is no tuple (x, y) or (x, y, sample_weight); one of them is needed"
+            )
+        x, y, *weights = validation
+        given = weights[0] if weights else None
+        return take_data(self, x, y, loss, "validation ", given)
+
+    @on_device
+    def averaged(self) -> Network:
+        """Return a network with the running mean of the parameters, kept by ``fit(average=...)``.
+
+        Raises
+        ------
+        ConfigurationError
+            When the last training kept none.
+        """
+        if self._state.average is None:
+            raise ConfigurationError("averaged without fit(average=...); a decay is needed there")
+        twin = self.copy()
+        twin.parameters[...] = self._state.average
+        return twin
 
     def scale_learning_rate(self, factor: float) -> None:
         """Multiply the learning rate of every step from now on; `ReduceOnPlateau` does.
@@ -309,7 +349,9 @@ class Network(LayerStack):
         return give_back(inference.predict(self, inputs), self.backend, x)
 
     @on_device
-    def evaluate(self, x: Any, y: Any, loss: str = "auto") -> dict[str, float]:
+    def evaluate(
+        self, x: Any, y: Any, loss: str | Loss = "auto", sample_weight: Any = None
+    ) -> dict[str, float]:
         """Return the mean loss and, for softmax, sigmoid or expected class indices, the accuracy.
 
         Raises
@@ -319,7 +361,8 @@ class Network(LayerStack):
         """
         chosen = get_loss(loss, self.output)
         self._last = None
-        return inference.evaluate(self, take_data(self, x, y, chosen), chosen)
+        data = take_data(self, x, y, chosen, sample_weight=sample_weight)
+        return inference.evaluate(self, data, chosen)
 
     @on_device
     def input_gradient(self, x: Any, output: int | None = None) -> Any:
@@ -358,7 +401,7 @@ class Network(LayerStack):
         x: Any,
         expected: Any,
         learning_rate: float = 0.5,
-        loss: str = "auto",
+        loss: str | Loss = "auto",
         apply: bool = False,
     ) -> Trace:
         """Show one step of plain gradient descent, number by number.
@@ -388,7 +431,7 @@ class Network(LayerStack):
 
     @on_device
     def health(
-        self, x: Any, y: Any, loss: str = "auto", optimizer: str | Optimizer = "adam"
+        self, x: Any, y: Any, loss: str | Loss = "auto", optimizer: str | Optimizer = "adam"
     ) -> Health:
         """Return what ails the network, with remedies; ``print`` shows it as a table.
 
@@ -427,13 +470,17 @@ class Network(LayerStack):
         """
         target = get_backend(backend)
         old, state = self.backend, self._state
-        moments = [old.to_numpy(moment) for moment in state.moments]
+        kept = state.moments if state.average is None else (*state.moments, state.average)
+        hosts = [old.to_numpy(array) for array in kept]
         self._place(target, old.to_numpy(self.parameters))
         with self.backend.on_device():
-            state.moments = tuple(target.empty(moment.shape, self.dtype) for moment in moments)
-            for there, moment in zip(state.moments, moments, strict=True):
-                there[...] = target.asarray(moment)
-        state.scaling = None
+            moved = [target.empty(host.shape, self.dtype) for host in hosts]
+            for there, host in zip(moved, hosts, strict=True):
+                there[...] = target.asarray(host)
+        if state.average is not None:
+            state.average = moved.pop()
+        state.moments = tuple(moved)
+        state.scaling = state.gathered = None
         self._last = None
         return self
 

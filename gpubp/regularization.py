@@ -19,6 +19,9 @@ class Regularization:
     l1, l2 : float
         Penalties ``l1 * sum(abs(weight)) + l2 / 2 * sum(weight**2)``, whose gradients are added to
         the weights'. The losses reported leave them out.
+    alpha : float
+        scikit-learn's penalty ``alpha / 2 * sum(weight**2)``, divided by the weight of the rows of
+        the batch and counted in the losses reported.
     clip_value : float or None
         Each gradient is held to -clip_value..clip_value.
     clip_norm : float or None
@@ -34,12 +37,13 @@ class Regularization:
 
     l1: float = 0.0
     l2: float = 0.0
+    alpha: float = 0.0
     clip_value: float | None = None
     clip_norm: float | None = None
     max_norm: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("l1", "l2"):
+        for name in ("l1", "l2", "alpha"):
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ConfigurationError(
@@ -53,9 +57,39 @@ class Regularization:
     def __bool__(self) -> bool:
         return self != NONE
 
-    def before_update(self, stack: LayerStack, scaling: Array | None = None) -> None:
-        """Change the gradients; all are multiplied by the first number of `scaling`."""
+    @property
+    def alpha_alone(self) -> bool:
+        """Whether nothing but alpha is used."""
+        return self == Regularization(alpha=self.alpha)
+
+    def before_update(
+        self,
+        stack: LayerStack,
+        mean: Array,
+        total: Array,
+        scaling: Array | None = None,
+        share: float = 1.0,
+    ) -> None:
+        """Change the gradients, and the mean loss of a batch.
+
+        Parameters
+        ----------
+        mean, total : array, ()
+            The mean loss and the weight of the batch's rows.
+        scaling : array or None
+            Gradients and loss are multiplied by its first number.
+        share : float
+            Of the batch among those whose gradients were gathered.
+        """
         backend = stack.backend
+        if self.alpha:
+            weights = [layer.weight for layer in stack.layers]
+            backend.add_squares(weights, self.alpha / 2, total, mean, stack.scratch, scaling)
+            for layer in stack.layers:
+                backend.penalize(
+                    *(layer.weight, layer.dweight, 0.0, self.alpha * share, stack.scratch),
+                    *(scaling, total),
+                )
         if self.l1 or self.l2:
             for layer in stack.layers:
                 backend.penalize(

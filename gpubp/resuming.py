@@ -129,11 +129,12 @@ def described_data(batches: Batches) -> dict[str, Any]:
             return array[rows]
         return backend.to_numpy(array[backend.asarray(rows)])
 
+    arrays = [data.x, data.expected, *([] if data.weights is None else [data.weights])]
     return {
         "rows": len(data),
-        "data": fingerprint([sample(data.x), sample(data.expected)]),
+        "data": fingerprint([sample(array) for array in arrays]),
         "batch_size": batches.size,
-        "shuffle": batches.shuffle,
+        "shuffle": "by a function" if callable(batches.shuffle) else batches.shuffle,
     }
 
 

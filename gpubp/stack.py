@@ -36,6 +36,8 @@ class Buffers:
         Gradient of the loss by the layer's output, then by its weighted sum.
     loss : array, ()
         Mean loss of the batch.
+    count, weight : array, ()
+        Number of rows, and what they weigh where they have weights.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class Buffers:
         self.dropped = [next(arrays) if drops else None for drops in dropping]
         self.delta = [next(arrays) for _ in layers]
         self.loss = backend.xp.zeros((), dtype)
+        self.count = backend.xp.full((), rows, dtype)
+        self.weight = backend.xp.zeros((), dtype)
         self.inputs: list[Array] = [None] * len(layers)
         self.dropout_step: Any = None
         self.plans: dict[tuple[Any, ...], Any] = {}  # see gpubp.training.whole_step
@@ -74,6 +78,9 @@ class Buffers:
         """Return views of the first rows of every array."""
         views = object.__new__(Buffers)
         views.rows = rows
+        views.count = self.count.copy()
+        views.count.fill(rows)
+        views.weight = self.weight
         views.y = [y[:rows] for y in self.y]
         views.z = [
             view if z is y else z[:rows] for z, y, view in zip(self.z, self.y, views.y, strict=True)
@@ -244,18 +251,25 @@ class LayerStack:
         return buffers
 
     def run_loss(
-        self, buffers: Buffers, expected: Array, loss: Loss, scaling: Array | None = None
+        self,
+        buffers: Buffers,
+        expected: Array,
+        loss: Loss,
+        weights: Array | None = None,
+        scaling: Array | None = None,
     ) -> bool:
         """Write the batch's loss and its gradient; return whether that is by the logits."""
         fused = bool(loss.logits_of)
         outputs = buffers.z[-1] if fused else buffers.y[-1]
         self.backend.loss(
             kernel_name(loss, expected),
+            loss.parameter,
             outputs,
             expected,
             buffers.delta[-1],
             buffers.loss,
             self.scratch,
+            None if weights is None else (weights, buffers.weight),
             scaling,
         )
         return fused

@@ -9,11 +9,10 @@ from gpubp.backends.kernel_table import LANES
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.backends.small_kernels import SmallLayer, is_small, rows_kernel, weights_kernel
 from gpubp.data import Data
-from gpubp.losses import Loss, kernel_name
-from gpubp.optimizers import Optimizer
+from gpubp.losses import kernel_name
 from gpubp.random import DROPOUT
-from gpubp.regularization import Regularization
-from gpubp.stack import LayerStack
+from gpubp.stack import Buffers, LayerStack
+from gpubp.training_settings import WHOLE, Part, TrainingSettings
 from gpubp.training_state import TrainingState
 
 GROWTH = 2000  # steps without overflow after which the scale of a float16 loss doubles
@@ -26,16 +25,14 @@ class StepWork:
         self,
         stack: LayerStack,
         state: TrainingState,
-        optimizer: Optimizer,
-        loss: Loss,
+        settings: TrainingSettings,
         clock: Array,
         losses: Array,
-        regularization: Regularization,
         guarded: bool = False,
     ) -> None:
-        self._stack, self._state, self._loss = stack, state, loss
-        self._update_kernel, self._clock, self._losses = optimizer.kernel, clock, losses
-        self._regularization, self._guarded = regularization, guarded
+        self._stack, self._state, self._how = stack, state, settings
+        self._loss, self._update_kernel = settings.loss, settings.optimizer.kernel
+        self._clock, self._losses, self._guarded = clock, losses, guarded
         self._backend: ReplayBackend = stack.backend  # type: ignore[assignment]
         self.settings: Array = None
 
@@ -43,27 +40,42 @@ class StepWork:
         """Tell whether it is made for batches of so many rows."""
         return True
 
-    def run(self, batch: Data) -> None:
+    def run(self, batch: Data, part: Part = WHOLE) -> None:
         """Do the step on a batch; with `guarded`, a loss that is not finite changes nothing."""
         stack, backend, scaling = self._stack, self._backend, self._state.scaling
-        mean = self._pass(batch)
-        self._regularization.before_update(stack, scaling)
+        buffers = self._pass(batch)
+        if part is not WHOLE:
+            backend.accumulate(stack.gradients, part.share, part.first, self._state.gathered)
         if stack.precision.scaled:
             backend.find_overflow(stack.gradients, scaling)
         if self._guarded:
-            backend.find_overflow(mean, scaling)
-        self._update(batch)
-        self._regularization.after_update(stack)
+            backend.find_overflow(buffers.loss, scaling)
+        if part.last:
+            if part is not WHOLE:
+                backend.convert(self._state.gathered, stack.gradients)
+            self._finish(batch, buffers, part)
         growth = GROWTH if stack.precision.scaled else 0
-        backend.finish_step(mean, self._losses, self._clock, scaling, growth)
+        backend.finish_step(buffers.loss, self._losses, self._clock, scaling, growth, part.last)
 
-    def _pass(self, batch: Data) -> Array:
-        """Go forward and back and return the mean loss, shape ()."""
+    def _finish(self, batch: Data, buffers: Buffers, part: Part) -> None:
+        """Update the parameters, with what goes before and after."""
+        held, stack, state = self._how.regularization, self._stack, self._state
+        total = buffers.count if batch.weights is None else buffers.weight
+        held.before_update(stack, buffers.loss, total, state.scaling, part.share)
+        self._update(batch)
+        held.after_update(stack)
+        if self._how.average is not None:
+            decay = self._how.average
+            self._backend.average(stack.parameters, decay, state.average, stack.scratch)
+
+    def _pass(self, batch: Data) -> Buffers:
+        """Go forward and back and return the buffers, which hold the mean loss."""
         stack, loss = self._stack, self._loss
         buffers = stack.run_forward(batch.x, self._clock, bool(loss.logits_of))
-        from_logits = stack.run_loss(buffers, batch.expected, loss, self._state.scaling)
+        scaling = self._state.scaling
+        from_logits = stack.run_loss(buffers, batch.expected, loss, batch.weights, scaling)
         stack.run_backward(buffers, from_logits)
-        return buffers.loss
+        return buffers
 
     def _update(self, batch: Data) -> None:
         stack, state = self._stack, self._state
@@ -86,7 +98,7 @@ class SmallStepWork(StepWork):
         """Tell whether the network and the batch are small."""
         return is_small(self._layers(), rows)
 
-    def _pass(self, batch: Data) -> Array:
+    def _pass(self, batch: Data) -> Buffers:
         stack, rows = self._stack, len(batch)
         buffers, layers = stack.buffers(rows), self._layers()
         kernel = rows_kernel(layers, kernel_name(self._loss, batch.expected), stack.seed, DROPOUT)
@@ -99,10 +111,11 @@ class SmallStepWork(StepWork):
             arrays += [buffers.dropped[index]] if layer.dropout else []
         row_loss = stack.scratch("row loss", (rows,), stack.dtype)
         clock = [self._clock] if any(layer.dropout for layer in layers) else []
-        inputs = (batch.x, batch.expected, stack.parameters, 1.0 / rows, self._state.scaling)
+        scalars = (1.0 / rows, self._loss.parameter)
+        inputs = (batch.x, batch.expected, stack.parameters, *scalars, self._state.scaling)
         self._backend.kernel(kernel)(*inputs, *clock, *arrays, row_loss, size=rows * LANES)
         self._backend.add_up(row_loss, buffers.loss, stack.scratch)
-        return buffers.loss
+        return buffers
 
     def _update(self, batch: Data) -> None:
         stack, rows = self._stack, len(batch)
@@ -134,15 +147,14 @@ class SmallStepWork(StepWork):
 def step_works(
     stack: LayerStack,
     state: TrainingState,
-    optimizer: Optimizer,
-    loss: Loss,
+    settings: TrainingSettings,
     clock: Array,
     losses: Array,
-    regularization: Regularization,
+    weighted: bool,
 ) -> dict[str, StepWork]:
     """Return the ways to do a step, by name."""
-    settings = (stack, state, optimizer, loss, clock, losses, regularization)
-    works: dict[str, StepWork] = {"layers": StepWork(*settings)}
-    if stack.stored == stack.dtype and not stack.precision.tf32 and not regularization:
-        works["rows"] = SmallStepWork(*settings)
+    works: dict[str, StepWork] = {"layers": StepWork(stack, state, settings, clock, losses)}
+    plain = not settings.regularization and settings.accumulate == 1 and not weighted
+    if plain and stack.stored == stack.dtype and not stack.precision.tf32:
+        works["rows"] = SmallStepWork(stack, state, settings, clock, losses)
     return works

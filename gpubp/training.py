@@ -16,30 +16,36 @@ from gpubp.device_steps import DeviceSteps, SingleStep
 from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate
 from gpubp.losses import Loss, kernel_name
-from gpubp.optimizers import Optimizer
-from gpubp.regularization import NONE, Regularization
 from gpubp.resuming import Checkpointer
 from gpubp.schedules import as_schedule
 from gpubp.stack import Buffers, LayerStack
+from gpubp.training_settings import WHOLE, Part, TrainingSettings, part_of
 from gpubp.training_state import Snapshot, TrainingState
 
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
 STEPS_BETWEEN_LOOKS = 200
 
 
-def compute_gradients(stack: LayerStack, state: TrainingState, batch: Data, loss: Loss) -> Buffers:
+def compute_gradients(stack: LayerStack, step: int, batch: Data, loss: Loss) -> Buffers:
     """Write the gradients of a loaded batch's mean loss, which is left in ``buffers.loss``."""
     logits_only = bool(loss.logits_of)
-    buffers = stack.run_forward(batch.x, state.step, logits_only)
-    from_logits = stack.run_loss(buffers, batch.expected, loss)
+    buffers = stack.run_forward(batch.x, step, logits_only)
+    from_logits = stack.run_loss(buffers, batch.expected, loss, batch.weights)
     stack.run_backward(buffers, from_logits)
     return buffers
 
 
-def apply_update(stack: LayerStack, state: TrainingState, optimizer: Optimizer) -> None:
-    """Do the optimizer's step with the gradients as they are."""
-    state.use(optimizer, stack)
-    state.step += 1
+def apply_update(
+    stack: LayerStack,
+    state: TrainingState,
+    settings: TrainingSettings,
+    buffers: Buffers,
+    weighted: bool,
+    share: float,
+) -> None:
+    """Do the optimizer's step with the gradients as they are, and what goes before and after."""
+    optimizer, total = settings.optimizer, buffers.weight if weighted else buffers.count
+    settings.regularization.before_update(stack, buffers.loss, total, share=share)
     state.updates += 1
     stack.backend.update(
         optimizer.kernel,
@@ -49,62 +55,77 @@ def apply_update(stack: LayerStack, state: TrainingState, optimizer: Optimizer) 
         optimizer.scalars(state.updates, state.rate_factor),
         stack.scratch,
     )
+    settings.regularization.after_update(stack)
 
 
 def do_step(
     stack: LayerStack,
     state: TrainingState,
     batch: Data,
-    loss: Loss,
-    optimizer: Optimizer,
+    settings: TrainingSettings,
     guarded: bool = False,
-    regularization: Regularization = NONE,
+    part: Part = WHOLE,
 ) -> Array:
     """Do one step on a loaded batch and return its loss, shape ().
 
     A `guarded` step waits for the loss and, when it is not finite, changes nothing. On a backend
     that replays, every step of this function is guarded.
     """
-    state.use(optimizer, stack)
+    state.use(settings, stack)
     if stack.backend.replays:
-        return _replay_step(stack, state, batch, loss, optimizer, regularization)
+        return _replay_step(stack, state, batch, settings)
     buffers, step = stack.buffers(len(batch)), None
-    if not regularization:
-        step = whole_step(stack, state, buffers, kernel_name(loss, batch.expected), loss)
-    if step is None:
-        with stack.threads_for(len(batch)):
-            compute_gradients(stack, state, batch, loss)
-        if not guarded or math.isfinite(buffers.loss):
-            regularization.before_update(stack)
-            apply_update(stack, state, optimizer)
-            regularization.after_update(stack)
-        return buffers.loss
-    buffers.inputs[0] = batch.x
+    if part is WHOLE and settings.regularization.alpha_alone:
+        step = whole_step(
+            stack, state, buffers, kernel_name(settings.loss, batch.expected), settings
+        )
     state.step += 1
-    state.updates += 1
-    step(batch.x, batch.expected, optimizer.scalars(state.updates, state.rate_factor))
+    if step is None:
+        _step_by_layers(stack, state, batch, settings, guarded, part)
+    else:
+        buffers.inputs[0] = batch.x
+        state.updates += 1
+        scalars = settings.optimizer.scalars(state.updates, state.rate_factor)
+        step(batch.x, batch.expected, batch.weights, scalars)
     if guarded and not math.isfinite(buffers.loss):
         state.step -= 1
-        state.updates -= 1
+        state.updates -= step is not None
+    elif part.last and settings.average is not None:
+        stack.backend.average(stack.parameters, settings.average, state.average, stack.scratch)
     return buffers.loss
 
 
-def _replay_step(
+def _step_by_layers(
     stack: LayerStack,
     state: TrainingState,
     batch: Data,
-    loss: Loss,
-    optimizer: Optimizer,
-    regularization: Regularization,
+    settings: TrainingSettings,
+    guarded: bool,
+    part: Part,
+) -> None:
+    with stack.threads_for(len(batch)):
+        buffers = compute_gradients(stack, state.step - 1, batch, settings.loss)
+    if guarded and not math.isfinite(buffers.loss):
+        return
+    if part is not WHOLE:
+        stack.backend.accumulate(stack.gradients, part.share, part.first, state.gathered)
+    if part.last:
+        if part is not WHOLE:
+            stack.gradients[...] = state.gathered
+        apply_update(stack, state, settings, buffers, batch.weights is not None, part.share)
+
+
+def _replay_step(
+    stack: LayerStack, state: TrainingState, batch: Data, settings: TrainingSettings
 ) -> Array:
     plans = stack.buffers(len(batch)).plans
-    key = (kernel_name(loss, batch.expected), state.kernel, regularization)
+    key = (kernel_name(settings.loss, batch.expected), settings, batch.weights is None)
     moments, step = plans.get(key, (None, None))
     if moments is not state.moments:
-        step = SingleStep(stack, state, optimizer, loss, batch, regularization)
+        step = SingleStep(stack, state, settings, batch)
         plans[key] = state.moments, step
     stack.refresh()
-    scalars = optimizer.scalars(state.updates + 1, state.rate_factor)
+    scalars = settings.optimizer.scalars(state.updates + 1, state.rate_factor)
     value = step(batch, state.step, scalars)
     if math.isfinite(value):
         state.step += 1
@@ -113,11 +134,17 @@ def _replay_step(
 
 
 def whole_step(
-    stack: LayerStack, state: TrainingState, buffers: Buffers, kernel: str, loss: Loss
+    stack: LayerStack,
+    state: TrainingState,
+    buffers: Buffers,
+    kernel: str,
+    settings: TrainingSettings,
 ) -> WholeStep | None:
     """Return the backend's whole step for these buffers, planned on the first call."""
     step: WholeStep | None
-    moments, step = buffers.plans.get((kernel, state.kernel), (None, None))
+    loss, alpha = settings.loss, settings.regularization.alpha
+    key = (kernel, loss.parameter, state.kernel, alpha)
+    moments, step = buffers.plans.get(key, (None, None))
     if moments is not state.moments:
         on_logits = bool(loss.logits_of)
         row_wise = stack.output.name == "softmax" and not on_logits
@@ -138,8 +165,10 @@ def whole_step(
                 state.kernel,
                 (stack.parameters, stack.gradients, *state.moments),
                 buffers.loss,
+                loss.parameter,
+                alpha,
             )
-        buffers.plans[kernel, state.kernel] = state.moments, step
+        buffers.plans[key] = state.moments, step
     return step
 
 
@@ -151,23 +180,19 @@ class Fit:
         stack: LayerStack,
         state: TrainingState,
         batches: Batches,
-        optimizer: Optimizer,
-        loss: Loss,
+        settings: TrainingSettings,
         history: History,
         checkpoints: Checkpointer | None = None,
-        regularization: Regularization = NONE,
     ) -> None:
         self.stack, self.state, self.batches = stack, state, batches
-        self.optimizer, self.loss, self.history = optimizer, loss, history
+        self.settings, self.history = settings, history
         self._checkpoints = checkpoints
         self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = state.epoch, state.step
-        state.use(optimizer, stack)
+        state.use(settings, stack)
         self._losses = stack.backend.xp.empty(batches.steps, stack.dtype)
         kind = DeviceSteps if stack.backend.replays else HostSteps
-        self._steps: DeviceSteps | HostSteps = kind(
-            stack, state, batches, optimizer, loss, self._losses, regularization
-        )
+        self._steps: DeviceSteps | HostSteps = kind(stack, state, batches, settings, self._losses)
         self._good = Snapshot(stack, state)
         self._pending = Snapshot(stack, state)
 
@@ -212,7 +237,7 @@ class Fit:
             start = time.perf_counter()
             self.history.loss.append(self._run_epoch(callbacks))
             if validation is not None:
-                measures = evaluate(self.stack, validation, self.loss)
+                measures = evaluate(self.stack, validation, self.settings.loss)
                 self.history.validation_loss.append(measures["loss"])
             self.history.seconds.append(time.perf_counter() - start)
             wishes = [callback.epoch_end(self.stack, self.history) for callback in callbacks]
@@ -240,9 +265,7 @@ class Fit:
         self.state.epoch += 1
         self._index = 0
         losses = self.stack.backend.to_numpy(self._losses)
-        rows = np.full(steps, self.batches.size)
-        rows[-1] = len(self.batches.data) - (steps - 1) * self.batches.size
-        return float(np.average(losses.astype(np.float64), weights=rows))
+        return float(np.average(losses.astype(np.float64), weights=self.batches.sizes))
 
     def _look(self, start: int, stop: int) -> None:
         """Look at the losses of steps start to stop of this epoch; go back if one is not finite."""
@@ -267,7 +290,7 @@ class Fit:
         buffers = self.stack.run_forward(batch.x, dropout_step=self.state.step)
         where = first_non_finite(self.stack, buffers)
         self._pending.put_back(self.stack, self.state)
-        peak = as_schedule(self.optimizer.learning_rate).peak
+        peak = as_schedule(self.settings.optimizer.learning_rate).peak
         raise DivergenceError(
             f"the loss is not finite at step {number + 1}, first in {where}; the weights are those"
             f" of the last good step: try a learning rate below {peak:g}"
@@ -325,26 +348,19 @@ class HostSteps:
         stack: LayerStack,
         state: TrainingState,
         batches: Batches,
-        optimizer: Optimizer,
-        loss: Loss,
+        settings: TrainingSettings,
         losses: Array,
-        regularization: Regularization,
     ) -> None:
         self._stack, self._state, self._batches = stack, state, batches
-        self._optimizer, self._loss, self._losses = optimizer, loss, losses
-        self._regularization = regularization
+        self._settings, self._losses = settings, losses
 
     def run(self, epoch: int, start: int, stop: int) -> None:
         """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
         for index in range(start, stop):
             batch = self._batches.batch(epoch, index)
+            part = part_of(index, self._batches.sizes, self._settings.accumulate)
             self._losses[index] = do_step(
-                self._stack,
-                self._state,
-                batch,
-                self._loss,
-                self._optimizer,
-                regularization=self._regularization,
+                self._stack, self._state, batch, self._settings, part=part
             )
 
 

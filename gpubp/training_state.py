@@ -9,6 +9,7 @@ import numpy as np
 from gpubp.backends import Array
 from gpubp.optimizers import Optimizer
 from gpubp.stack import LayerStack
+from gpubp.training_settings import TrainingSettings
 
 FIRST_SCALE = 2.0**16  # of a float16 loss; halved until gradients no longer overflow
 
@@ -31,6 +32,8 @@ class TrainingState:
         What the optimizer's learning rate is multiplied by.
     scaling : array, (3,), or None
         The loss scale of a GPU, see `gpubp.backends.protocol.ReplayBackend`.
+    gathered, average : array or None
+        Gradients gathered for the next update, and the running mean of the parameters.
     """
 
     step: int = 0
@@ -40,13 +43,31 @@ class TrainingState:
     moments: tuple[Array, ...] = ()
     rate_factor: float = 1.0
     scaling: Array | None = None
+    gathered: Array | None = None
+    average: Array | None = None
 
     @property
     def arrays(self) -> tuple[Array, ...]:
         """Its arrays."""
-        return self.moments if self.scaling is None else (*self.moments, self.scaling)
+        others = (self.scaling, self.gathered, self.average)
+        return (*self.moments, *(array for array in others if array is not None))
 
-    def use(self, optimizer: Optimizer, stack: LayerStack) -> None:
+    def use(self, settings: TrainingSettings, stack: LayerStack) -> None:
+        """Have the arrays that these settings need, and start those anew that they change.
+
+        The optimizer's moments are kept as long as the same kind of optimizer is used.
+        """
+        self.use_optimizer(settings.optimizer, stack)
+        if settings.accumulate > 1 and self.gathered is None:
+            self.gathered = stack.backend.empty(stack.parameters.shape, stack.dtype)
+            self.gathered.fill(0)
+        if settings.average is None:
+            self.average = None
+        elif self.average is None:
+            self.average = stack.backend.empty(stack.parameters.shape, stack.dtype)
+            self.average[...] = stack.parameters
+
+    def use_optimizer(self, optimizer: Optimizer, stack: LayerStack) -> None:
         """Start the optimizer's state anew unless it is that of the same kind of optimizer."""
         if self.kernel != optimizer.kernel:
             self.kernel, self.updates = optimizer.kernel, 0

@@ -38,6 +38,16 @@ GPUBP_HD T tanh_backward(T, T y, T dy) {
 }
 
 template <typename T>
+GPUBP_HD T exp(T x) {
+  return math::exp(x);
+}
+
+template <typename T>
+GPUBP_HD T exp_backward(T, T y, T dy) {
+  return dy * y;
+}
+
+template <typename T>
 GPUBP_HD T relu(T x) {
   return keep_nan(x, x > T(0) ? x : T(0));
 }

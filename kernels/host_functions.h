@@ -16,7 +16,7 @@ template <typename T>
 struct Loss {
   const char* name;
   bool classes;  // expected values are the indices of classes, int64
-  T (*row)(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale);
+  T (*row)(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale, T parameter);
 };
 
 template <typename T>
@@ -55,26 +55,40 @@ void backward_softmax(const T* y, const T* dy, T* dz, T* sums, int64 rows, int64
   X(identity)                \
   X(sigmoid)                 \
   X(tanh)                    \
+  X(exp)                     \
   X(relu)                    \
   X(leaky_relu)              \
   X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) X(softsign) X(hard_sigmoid) X(mish)
 GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
 
-#define GPUBP_LOSS(name)                                                                       \
-  template <typename T>                                                                        \
-  T row_##name(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale) {   \
-    return name##_row(y, static_cast<const T*>(expected) + row * columns, dy, columns, scale); \
+#define GPUBP_LOSS(name)                                                                   \
+  template <typename T>                                                                    \
+  T row_##name(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale, \
+               T parameter) {                                                              \
+    const T* own = static_cast<const T*>(expected) + row * columns;                        \
+    return name##_row(y, own, dy, columns, scale, parameter);                              \
   }
-#define GPUBP_LOSSES(X) \
-  X(squared_error) X(absolute_error) X(huber) X(binary_cross_entropy) X(cross_entropy)
+#define GPUBP_LOSSES(X)   \
+  X(squared_error)        \
+  X(absolute_error)       \
+  X(huber)                \
+  X(quantile)             \
+  X(poisson)              \
+  X(binary_cross_entropy) \
+  X(binary_focal)         \
+  X(cross_entropy)        \
+  X(focal)
 GPUBP_LOSSES(GPUBP_LOSS)
 
-template <typename T>
-T row_class_cross_entropy(const T* z, const void* expected, T* dz, int64 row, int64 columns,
-                          T scale) {
-  const int64 chosen = static_cast<const int64*>(expected)[row];
-  return class_cross_entropy_row(z, chosen, dz, columns, scale);
-}
+#define GPUBP_CLASS_LOSS(name)                                                             \
+  template <typename T>                                                                    \
+  T row_##name(const T* z, const void* expected, T* dz, int64 row, int64 columns, T scale, \
+               T parameter) {                                                              \
+    const int64 chosen = static_cast<const int64*>(expected)[row];                         \
+    return name##_row(z, chosen, dz, columns, scale, parameter);                           \
+  }
+#define GPUBP_CLASS_LOSSES(X) X(class_cross_entropy) X(class_focal)
+GPUBP_CLASS_LOSSES(GPUBP_CLASS_LOSS)
 
 // name, number of state arrays, number of scalars, the arguments after g and p for element i
 #define GPUBP_UPDATES(X)                                                     \
@@ -110,10 +124,10 @@ template <typename T>
 const Activation<T> Functions<T>::activations[] = {GPUBP_ACTIVATIONS(
     GPUBP_ACTIVATION_ENTRY) GPUBP_ACTIVATION_ENTRY(softmax){nullptr, nullptr, nullptr}};
 #define GPUBP_LOSS_ENTRY(name) {#name, false, row_##name<T>},
+#define GPUBP_CLASS_LOSS_ENTRY(name) {#name, true, row_##name<T>},
 template <typename T>
-const Loss<T> Functions<T>::losses[] = {
-    GPUBP_LOSSES(GPUBP_LOSS_ENTRY){"class_cross_entropy", true, row_class_cross_entropy<T>},
-    {nullptr, false, nullptr}};
+const Loss<T> Functions<T>::losses[] = {GPUBP_LOSSES(GPUBP_LOSS_ENTRY) GPUBP_CLASS_LOSSES(
+    GPUBP_CLASS_LOSS_ENTRY){nullptr, false, nullptr}};
 #define GPUBP_UPDATE_ENTRY(name, states, scalars, ...) {#name, states, scalars, update_##name<T>},
 template <typename T>
 const Update<T> Functions<T>::updates[] = {

@@ -144,14 +144,18 @@ PyObject* backward(PyObject*, Arguments arguments, Py_ssize_t count) {
   });
 }
 
-// loss(place, y, expected, dy, row_loss, mean)
+// loss(place, parameter, y, expected, dy, row_loss, mean, weights): with weights, or None, of the
+// rows, which are divided by their sum
 PyObject* loss(PyObject*, Arguments arguments, Py_ssize_t count) {
   Arrays a;
-  if (count != 6 || !a.take(arguments[1], false) || !a.take(arguments[2], false) ||
-      !a.take(arguments[3], true) || !a.take(arguments[4], true) || !a.take(arguments[5], true))
-    return refuse("(place, y, expected, dy, row_loss, mean) are needed");
+  if (count != 8 || !a.take(arguments[2], false) || !a.take(arguments[3], false) ||
+      !a.take(arguments[4], true) || !a.take(arguments[5], true) || !a.take(arguments[6], true))
+    return refuse("(place, parameter, y, expected, dy, row_loss, mean, weights) are needed");
+  const bool weighted = arguments[7] != Py_None;
+  if (weighted && !a.take(arguments[7], false)) return nullptr;
   const int chosen = place(arguments[0], LOSSES);
-  if (chosen < 0) return nullptr;
+  const double parameter = PyFloat_AsDouble(arguments[1]);
+  if (chosen < 0 || PyErr_Occurred()) return nullptr;
   const int64 rows = a.rows(0), columns = a.columns(0), size = a.size(0);
   const bool classes = gpubp::Functions<float>::losses[chosen].classes;
   const bool fits =
@@ -159,16 +163,20 @@ PyObject* loss(PyObject*, Arguments arguments, Py_ssize_t count) {
   if (!fits || a.kind(2) != a.kind(0) || a.kind(3) != a.kind(0) || a.kind(4) != a.kind(0) ||
       a.size(2) != size || a.size(3) < rows || a.size(4) != 1)
     return refuse("y, expected, dy, row_loss and mean differ in type or shape");
+  if (weighted && (a.kind(5) != a.kind(0) || a.size(5) != rows))
+    return refuse("the weights differ in type or shape");
   return run(a.kind(0), size, [&](auto zero) {
     typedef decltype(zero) T;
     T *y = a.data<T>(0), *dy = a.data<T>(2), *row_loss = a.data<T>(3);
     const void* expected = a.data<void>(1);
     const auto function = gpubp::Functions<T>::losses[chosen].row;
-    const T scale = T(1) / T(rows);
+    const T* weights = weighted ? a.data<T>(5) : nullptr;
+    const double total = weighted ? gpubp::sum_of(weights, rows) : double(rows);
+    const T scale = total > 0 ? T(1 / total) : T(0), own = T(parameter);
     gpubp::in_chunks(rows, gpubp::ROWS_A_CHUNK, size, threads, [=](int64 first, int64 end) {
       for (int64 row = first; row < end; ++row)
-        row_loss[row] =
-            function(y + row * columns, expected, dy + row * columns, row, columns, scale);
+        row_loss[row] = function(y + row * columns, expected, dy + row * columns, row, columns,
+                                 weights ? weights[row] * scale : scale, own);
     });
     double sum = 0;
     for (int64 row = 0; row < rows; ++row) sum += row_loss[row];

@@ -1,13 +1,15 @@
 // Python's side of a whole step: the plan, made once for the arrays of a network and a batch size,
 // which keeps those arrays alive, and its run. Part of host_module.h, within its namespace.
 //
-// plan_step(layers, rows, loss, on_logits, update, flat, row_loss, mean, shares, blas) -> plan
+// plan_step(layers, rows, loss, on_logits, update, flat, row_loss, mean, shares, blas, parameter,
+//           alpha) -> plan
 //   layers   a tuple, for each layer, of (weight, bias, dweight, dbias, z, y, delta, kept,
 //            activation), arrays but for the place of the activation in its table
 //   flat     (parameters, gradients, *state)
 //   shares   room, (2 * (parts - 1) * rows + parts, outputs of the widest layer)
 //   blas     (address of cblas_sgemm, address of cblas_dgemm, whether their integers have 64 bits)
-// run_step(plan, x, expected, *scalars)
+//   parameter, alpha   of the loss and of the penalty on squared weights
+// run_step(plan, x, expected, weights, *scalars), weights of the rows or None
 
 class Plan {
  public:
@@ -108,6 +110,9 @@ bool take_step(Plan& plan, Arguments arguments, gpubp::Step<T>& step) {
   step.shares = static_cast<T*>(plan.take(arguments[8], shares.size(0)));
   if (!step.shares || room < a_part || room % a_part) return refuse("shares do not fit");
   plan.parts = static_cast<int>(room / a_part);
+  step.parameter = T(PyFloat_AsDouble(arguments[10]));
+  step.alpha = PyFloat_AsDouble(arguments[11]);
+  step.squares.resize(plan.parts);
   step.blas.single = PyLong_AsVoidPtr(PyTuple_GetItem(arguments[9], 0));
   step.blas.both_double = PyLong_AsVoidPtr(PyTuple_GetItem(arguments[9], 1));
   step.blas.wide = PyObject_IsTrue(PyTuple_GetItem(arguments[9], 2)) == 1;
@@ -121,7 +126,7 @@ void delete_plan(PyObject* capsule) {
 }
 
 PyObject* plan_step(PyObject*, Arguments arguments, Py_ssize_t count) {
-  if (count != 10) return refuse("ten arguments are needed");
+  if (count != 12) return refuse("twelve arguments are needed");
   for (int index : {0, 5, 9})
     if (!PyTuple_Check(arguments[index])) return refuse("layers, flat and blas must be tuples");
   if (PyTuple_Size(arguments[0]) < 1 || PyTuple_Size(arguments[9]) != 3)
@@ -147,25 +152,34 @@ PyObject* plan_step(PyObject*, Arguments arguments, Py_ssize_t count) {
   return capsule;
 }
 
+template <typename T>
+gpubp::Batch<T> batch_of(const Arrays& a, bool weighted) {
+  return {a.data<T>(0), a.data<void>(1), weighted ? a.data<T>(2) : nullptr};
+}
+
 PyObject* run_step(PyObject*, Arguments arguments, Py_ssize_t count) {
-  if (count < 3) return refuse("(plan, x, expected, *scalars) are needed");
+  if (count < 4) return refuse("(plan, x, expected, weights, *scalars) are needed");
   Plan* plan = static_cast<Plan*>(PyCapsule_GetPointer(arguments[0], PLAN));
   if (!plan) return nullptr;
   Arrays a;
   if (!a.take(arguments[1], false) || !a.take(arguments[2], false)) return nullptr;
+  const bool weighted = arguments[3] != Py_None;
+  if (weighted && !a.take(arguments[3], false)) return nullptr;
+  if (weighted && (a.kind(2) != plan->kind || a.size(2) != plan->rows))
+    return refuse("the weights differ from the plan in type or shape");
   const bool expected_fits =
       plan->classes ? a.is_integer(1) && a.size(1) == plan->rows
                     : a.kind(1) == plan->kind && a.size(1) == plan->rows * plan->outputs;
   if (a.kind(0) != plan->kind || a.size(0) != plan->rows * plan->inputs || !expected_fits)
     return refuse("x or expected differ from the plan in type or shape");
   double scalars[gpubp::MOST_SCALARS];
-  if (count != 3 + plan->scalars) return refuse("the number of scalars is wrong");
-  if (!take_scalars(arguments + 3, plan->scalars, scalars)) return nullptr;
+  if (count != 4 + plan->scalars) return refuse("the number of scalars is wrong");
+  if (!take_scalars(arguments + 4, plan->scalars, scalars)) return nullptr;
   PyThreadState* state = PyEval_SaveThread();
   if (plan->of_float)
-    gpubp::run_step(*plan->of_float, a.data<float>(0), a.data<void>(1), scalars, plan->parts);
+    gpubp::run_step(*plan->of_float, batch_of<float>(a, weighted), scalars, plan->parts);
   else
-    gpubp::run_step(*plan->of_double, a.data<double>(0), a.data<void>(1), scalars, plan->parts);
+    gpubp::run_step(*plan->of_double, batch_of<double>(a, weighted), scalars, plan->parts);
   PyEval_RestoreThread(state);
   Py_RETURN_NONE;
 }

@@ -45,6 +45,14 @@ void multiply(const Blas& blas, bool transpose_a, bool transpose_b, int64 m, int
   gemm(address, transpose_a, transpose_b, m, n, k, a, lda, b, ldb, c, ldc);
 }
 
+// Sum the weights of some rows.
+template <typename T>
+double sum_of(const T* weights, int64 rows) {
+  double sum = 0;
+  for (int64 row = 0; row < rows; ++row) sum += weights[row];
+  return sum;
+}
+
 template <typename T>
 struct StepLayer {
   int64 inputs, outputs;
@@ -59,7 +67,11 @@ struct Step {
   std::vector<StepLayer<T>> layers;
   int64 rows;
   const Loss<T>* loss;
+  T parameter;     // of the loss
   bool on_logits;  // the loss acts on z of the last layer, and its gradient is by z
+  // Penalty alpha / 2 sum(weight^2), divided by the rows' weight as the loss is and counted in it
+  double alpha;
+  mutable std::vector<double> squares;  // sum of the squared weights, for every part
   const Update<T>* update;
   T *parameters, *gradients, *state[2];
   T *row_loss, *mean;
@@ -69,6 +81,30 @@ struct Step {
   int64 widest;
   Blas blas;
 };
+
+template <typename T>
+struct Batch {
+  const T* x;
+  const void* expected;
+  const T* weights;  // of the rows; null where all weigh 1
+};
+
+// In chunks, so that float sums stay exact enough and become vector instructions.
+template <typename T>
+double sum_squares(const T* values, int64 size) {
+  const int64 chunk = 256, lanes = 16;
+  double sum = 0;
+  for (int64 first = 0; first < size; first += chunk) {
+    const int64 end = std::min(first + chunk, size), whole = first + (end - first) / lanes * lanes;
+    T partial[lanes] = {};
+    for (int64 i = first; i < whole; i += lanes)
+      for (int64 lane = 0; lane < lanes; ++lane)
+        partial[lane] += values[i + lane] * values[i + lane];
+    for (int64 i = whole; i < end; ++i) partial[0] += values[i] * values[i];
+    for (int64 lane = 0; lane < lanes; ++lane) sum += partial[lane];
+  }
+  return sum;
+}
 
 struct Range {
   int64 first, size;
@@ -88,11 +124,11 @@ inline Range part_of(int64 total, int part, int parts) {
 template <typename T>
 class Member {
  public:
-  Member(const Step<T>& step, const T* x, const void* expected, const double* scalars, int parts,
-         int member, int members)
+  Member(const Step<T>& step, const Batch<T>& batch, const double* scalars, int parts, int member,
+         int members)
       : step_(step),
-        x_(x),
-        expected_(expected),
+        batch_(batch),
+        total_(batch.weights ? sum_of(batch.weights, step.rows) : double(step.rows)),
         scalars_(scalars),
         parts_(parts),
         member_(member),
@@ -100,6 +136,7 @@ class Member {
         last_(static_cast<int64>(step.layers.size()) - 1) {}
 
   void run() {
+    if (step_.alpha != 0) each_part([=] { add_squares(); });
     for (int64 index = 0; index < last_; ++index) {
       each_part([=] { share_of_sums(index); });
       wait();
@@ -122,7 +159,7 @@ class Member {
   }
 
  private:
-  const T* inputs_of(int64 index) const { return index ? step_.layers[index - 1].y : x_; }
+  const T* inputs_of(int64 index) const { return index ? step_.layers[index - 1].y : batch_.x; }
   Range own(int64 total) const { return part_of(total, part_, parts_); }
 
   template <typename Phase>
@@ -187,10 +224,11 @@ class Member {
     const Activation<T>& activation =
         step_.on_logits ? Functions<T>::activations[0] : *layer.activation;  // 0 is identity
     activation.activate(layer.z + at, layer.bias, outputs + at, rows.size, columns, columns);
-    const T scale = T(1) / T(step_.rows);
+    const T scale = total_ > 0 ? T(1 / total_) : T(0);
     for (int64 row = rows.first; row < rows.first + rows.size; ++row)
-      step_.row_loss[row] = step_.loss->row(outputs + row * columns, expected_,
-                                            layer.delta + row * columns, row, columns, scale);
+      step_.row_loss[row] = step_.loss->row(
+          outputs + row * columns, batch_.expected, layer.delta + row * columns, row, columns,
+          batch_.weights ? batch_.weights[row] * scale : scale, step_.parameter);
     if (!step_.on_logits)  // the sums of these rows alone are of no use
       activation.backward(layer.kept + at, layer.delta + at, layer.delta + at,
                           room(2, 0) + part_ * step_.widest, rows.size, columns, columns);
@@ -200,6 +238,8 @@ class Member {
   bool mean_loss() const {
     double sum = 0;
     for (int64 row = 0; row < step_.rows; ++row) sum += step_.row_loss[row];
+    if (step_.alpha != 0)
+      for (int part = 0; part < parts_; ++part) sum += penalty() / 2 * step_.squares[part];
     if (member_ == 0) *step_.mean = T(sum);
     return std::isfinite(sum);
   }
@@ -231,11 +271,34 @@ class Member {
                                step_.rows, inputs.size, layer.inputs);
   }
 
+  double penalty() const { return total_ > 0 ? step_.alpha / total_ : 0; }
+
+  void add_squares() const {
+    double sum = 0;
+    for (const StepLayer<T>& layer : step_.layers) {
+      const Range inputs = own(layer.inputs);
+      const T* weight = layer.weight + inputs.first * layer.outputs;
+      sum += sum_squares(weight, inputs.size * layer.outputs);
+    }
+    step_.squares[part_] = sum;
+  }
+
+  // Add the penalty's gradient to that of the member's weights.
+  void penalize(const StepLayer<T>& layer, Range inputs) const {
+    const T factor = T(penalty()), *weight = layer.weight;
+    T* dweight = layer.dweight;
+    const int64 first = inputs.first * layer.outputs;
+    GPUBP_VECTORIZE
+    for (int64 i = first; i < first + inputs.size * layer.outputs; ++i)
+      dweight[i] += factor * weight[i];
+  }
+
   void update() const {
     const FlushSubnormals flush;
     for (const StepLayer<T>& layer : step_.layers) {
       const Range inputs = own(layer.inputs), outputs = own(layer.outputs);
       const int64 weight = layer.weight - step_.parameters, bias = layer.bias - step_.parameters;
+      if (step_.alpha != 0) penalize(layer, inputs);
       update_range(weight + inputs.first * layer.outputs, inputs.size * layer.outputs);
       update_range(bias + outputs.first, outputs.size);
     }
@@ -247,8 +310,8 @@ class Member {
   }
 
   const Step<T>& step_;
-  const T* x_;
-  const void* expected_;
+  const Batch<T>& batch_;
+  const double total_;  // weight of all rows
   const double* scalars_;
   const int parts_, member_, members_;
   const int64 last_;
@@ -257,13 +320,12 @@ class Member {
 
 // Do one step on a batch; with a loss that is not finite the parameters are left as they were.
 template <typename T>
-void run_step(const Step<T>& step, const T* x, const void* expected, const double* scalars,
-              int parts) {
+void run_step(const Step<T>& step, const Batch<T>& batch, const double* scalars, int parts) {
   const auto work = [&](int member) {
-    Member<T>(step, x, expected, scalars, parts, member, parts).run();
+    Member<T>(step, batch, scalars, parts, member, parts).run();
   };
   if (parts > 1 && team().run(parts, true, work)) return;
-  Member<T>(step, x, expected, scalars, parts, 0, 1).run();
+  Member<T>(step, batch, scalars, parts, 0, 1).run();
 }
 
 }  // namespace gpubp

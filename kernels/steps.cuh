@@ -31,13 +31,18 @@ GPUBP_HD void rescale(float* scaling, int64 growth) {
   }
 }
 
-// End a step: note its loss, and go on to the next.
+// End a step: note its loss, and go on to the next. Where gradients are gathered over several steps
+// only the last of them has `updated` the parameters, which is 1 then and 0 else.
 template <typename T>
-GPUBP_HD void finish_step(T mean, T* losses, long long* clock, float* scaling, int64 growth) {
+GPUBP_HD void finish_step(T mean, T* losses, long long* clock, float* scaling, int64 growth,
+                          int64 updated) {
   losses[clock[BATCH]] = mean / T(scaling[SCALE]);
+  ++clock[STEP];
+  ++clock[BATCH];
+  if (!updated) return;
+  ++clock[SETTINGS];
   rescale(scaling, growth);
   scaling[OVERFLOWED] = 0.0f;
-  for (int place = 0; place < CLOCK_SIZE; ++place) ++clock[place];
 }
 
 }  // namespace gpubp

@@ -99,7 +99,7 @@ def test_any_number_of_threads_gives_the_same_bits(host, threads):
         host.update(adam, dy.reshape(-1), p, m, v, 0.1, 0.9, 0.999, 1e-8, 1.5, 1.0)
         rows, mean = np.empty(700, np.float32), np.empty((), np.float32)
         classes = host.LOSSES.index("class_cross_entropy")
-        host.loss(classes, z, np.arange(700) % 517, dy, rows, mean)
+        host.loss(classes, 0.0, z, np.arange(700) % 517, dy, rows, mean, None)
         return b"".join(array.tobytes() for array in (z, y, dy, dbias, p, m, v, mean))
 
     assert 700 * 517 > 131072, "too few elements to be shared out"
@@ -136,7 +136,12 @@ WRONG = {
     "few arguments": lambda host, z, b: host.activate(0, z, b),
     "short partial sums": lambda host, z, b: host.backward(0, z, z, z, b[:2], b),
     "short moments": lambda host, z, b: host.update(1, z[0], z[1], b[:1], 0.1, 0.9),
-    "float classes": lambda host, z, b: host.loss(5, z, b, z, b, b[:1]),
+    "float classes": lambda host, z, b: host.loss(
+        host.LOSSES.index("class_cross_entropy"), 0.0, z, b, z, b, b[:1], None
+    ),
+    "few weights": lambda host, z, b: host.loss(0, 0.0, z, z, z, b, b[:1], b[:3].copy()),
+    "weights of another type": lambda host, z, b: host.loss(0, 0.0, z, z, z, b, b[:1], np.ones(4)),
+    "parameter no number": lambda host, z, b: host.loss(0, "1", z, z, z, b, b[:1], None),
     "row beyond the source": lambda host, z, b: host.gather(z, np.array([4]), z[:1], 1.0),
     "row below the source": lambda host, z, b: host.gather(z, np.array([-1]), z[:1], 1.0),
     "no such function": lambda host, z, b: host.activate(99, z, b, z),
@@ -279,11 +284,13 @@ def test_a_loss_that_is_not_finite_leaves_a_planned_step_undone():
         lambda layers, rest: (layers[::-1], *rest),
         lambda layers, rest: (layers, 7, *rest[1:]),
         lambda layers, rest: (layers, *rest[:1], 99, *rest[2:]),
-        lambda layers, rest: (layers, *rest[:-1], (0, 0)),
+        lambda layers, rest: (layers, *rest[:8], (0, 0), *rest[9:]),
         lambda layers, rest: (((1, 2, 3), *layers[1:]), *rest),
         lambda layers, rest: ((layers[0][:8], *layers[1:]), *rest),
         lambda layers, rest: (layers, *rest[:4], rest[4][:2], *rest[5:]),
-        lambda layers, rest: (layers, *rest[:7], np.empty(5, "f4"), rest[8]),
+        lambda layers, rest: (layers, *rest[:7], np.empty(5, "f4"), *rest[8:]),
+        lambda layers, rest: (layers, *rest[:-1], "1"),
+        lambda layers, rest: (layers, *rest[:-1]),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(host, spoil):
@@ -297,7 +304,7 @@ def test_a_plan_that_does_not_fit_is_refused(host, spoil):
     flat = arrays(*[(6 + 9 + 3 + 3,)] * 4)
     layers = (layer(2, 3), layer(3, 3))
     adam = host.UPDATES.index("adam")
-    rest = (4, 5, True, adam, flat, *arrays(4, (), (2 * 4 + 2, 3)), (1, 1, True))
+    rest = (4, 5, True, adam, flat, *arrays(4, (), (2 * 4 + 2, 3)), (1, 1, True), 0.0, 0.0)
     assert host.plan_step(layers, *rest)
     with pytest.raises((TypeError, IndexError)):
         host.plan_step(*spoil(layers, rest))

@@ -10,6 +10,7 @@ import simulated_cupy
 from gpubp.backends import _cupy
 from gpubp.backends.small_kernels import MOST_ROWS, WIDEST, SmallLayer, is_small
 from gpubp.device_steps import DeviceSteps
+from gpubp.training_settings import WHOLE
 from kernel_compilation import host_compiler
 
 pytestmark = pytest.mark.skipif(
@@ -102,4 +103,4 @@ def test_a_recording_of_the_small_kernels_is_replayed(monkeypatch):
     monkeypatch.setattr(DeviceSteps, "__init__", init)
     fit(monkeypatch, "rows", *CASES[0])
     (steps,) = made
-    assert steps._recordings[32, 1, 0].recorded
+    assert steps._recordings[32, 1, 0, WHOLE].recorded

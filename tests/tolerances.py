@@ -29,6 +29,7 @@ ACTIVATIONS = {
     "identity": Bound(0, 0),
     "sigmoid": Bound(4, 2, forward_floor=1e-30),
     "tanh": Bound(3, 2),
+    "exp": Bound(4, 1, forward_floor=1e-30),
     "relu": Bound(0, 0),
     "leaky_relu": Bound(1, 1),
     "elu": Bound(3, 1),

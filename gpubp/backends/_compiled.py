@@ -64,15 +64,21 @@ class CompiledBackend(NumpyBackend):
     def loss(
         self,
         name: str,
+        parameter: float,
         y: Array,
         expected: Array,
         dy: Array,
         mean: Array,
         scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
         scaling: Array | None = None,
     ) -> None:
         row_loss = scratch("row loss", y.shape[:1], y.dtype)
-        self._host.loss(self._loss[name], y, expected, dy, row_loss, mean)
+        weights = None
+        if weighting is not None:
+            weights, total = weighting
+            np.sum(weights, out=total)
+        self._host.loss(self._loss[name], parameter, y, expected, dy, row_loss, mean, weights)
 
     def update(
         self,
@@ -93,6 +99,8 @@ class CompiledBackend(NumpyBackend):
         update: str,
         flat: tuple[Array, ...],
         mean: Array,
+        parameter: float = 0.0,
+        alpha: float = 0.0,
     ) -> WholeStep | None:
         rows = len(layers[0][4])
         largest = rows * max(layer[0].size for layer in layers)
@@ -113,11 +121,15 @@ class CompiledBackend(NumpyBackend):
             mean,
             self.empty((2 * (parts - 1) * rows + parts, widest), mean.dtype),
             products,
+            parameter,
+            alpha,
         )
 
-        def step(x: Array, expected: Array, scalars: tuple[float, ...]) -> None:
+        def step(
+            x: Array, expected: Array, weights: Array | None, scalars: tuple[float, ...]
+        ) -> None:
             with one_thread:
-                run(plan, x, expected, *scalars)
+                run(plan, x, expected, weights, *scalars)
 
         return step
 

@@ -58,6 +58,7 @@ class CupyBackend:
         self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
         self._clock = cupy.zeros(3, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
+        self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
         self.workspace = workspace_bytes(major)
         self._products = self._start_products()
@@ -187,18 +188,25 @@ class CupyBackend:
     def loss(
         self,
         name: str,
+        parameter: float,
         y: Array,
         expected: Array,
         dy: Array,
         mean: Array,
         scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
         scaling: Array | None = None,
     ) -> None:
         rows, columns = y.shape
         row_loss = scratch("row loss", (rows,), y.dtype)
         scaling = self._scaling if scaling is None else scaling
-        self._kernels[table.LOSS[name].name](
-            y, expected, 1.0 / rows, scaling, columns, dy, row_loss, size=rows * table.LANES
+        kernels, shares = table.LOSS, weighting or (1.0 / rows,)
+        if weighting is not None:
+            kernels = table.WEIGHTED_LOSS
+            self.add_up(*weighting, scratch)
+        self._kernels[kernels[name].name](
+            *(y, expected, parameter, *shares, scaling, columns, dy, row_loss),
+            size=rows * table.LANES,
         )
         self.add_up(row_loss, mean, scratch)
 
@@ -230,9 +238,39 @@ class CupyBackend:
         l2: float,
         scratch: Scratch,
         scaling: Array | None = None,
+        per: Array | None = None,
     ) -> None:
         scaling = self._scaling if scaling is None else scaling
-        self._kernels[table.PENALIZE.name](weight, l1, l2, scaling, dweight)
+        per = self._ones[weight.dtype] if per is None else per
+        self._kernels[table.PENALIZE.name](weight, l1, l2, per, scaling, dweight)
+
+    def add_squares(
+        self,
+        weights: Sequence[Array],
+        factor: float,
+        per: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        counts = [-(-weight.size // GROUP) for weight in weights]
+        squares = scratch("squared weights", (sum(counts),), mean.dtype)
+        total, start = scratch("square", (1,), mean.dtype), 0
+        for weight, count in zip(weights, counts, strict=True):
+            self._kernels[table.SUM_SQUARES.name](
+                *(weight, weight.size, GROUP, self._scaling, squares[start : start + count]),
+                size=count * table.LANES,
+            )
+            start += count
+        self.add_up(squares, total, scratch)
+        self._kernels[table.ADD_SQUARES.name](total, factor, per, scaling, mean, size=1)
+
+    def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
+        self._kernels[table.ACCUMULATE.name](gradients, share, int(first), total)
+
+    def average(self, parameters: Array, decay: float, mean: Array, scratch: Scratch) -> None:
+        self._kernels[table.AVERAGE.name](parameters, decay, mean)
 
     def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
         scaling = self._scaling if scaling is None else scaling
@@ -279,6 +317,8 @@ class CupyBackend:
         update: str,
         flat: tuple[Array, ...],
         mean: Array,
+        parameter: float = 0.0,
+        alpha: float = 0.0,
     ) -> WholeStep | None:
         return None
 
@@ -333,9 +373,17 @@ class CupyBackend:
         self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
 
     def finish_step(
-        self, mean: Array, losses: Array, clock: Array, scaling: Array, growth: int
+        self,
+        mean: Array,
+        losses: Array,
+        clock: Array,
+        scaling: Array,
+        growth: int,
+        updated: bool = True,
     ) -> None:
-        self._kernels[table.FINISH_STEP.name](mean, growth, losses, clock, scaling, size=1)
+        self._kernels[table.FINISH_STEP.name](
+            mean, growth, int(updated), losses, clock, scaling, size=1
+        )
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply delta by the derivative, in place, without a bias gradient."""

@@ -130,16 +130,29 @@ class NumpyBackend:
     def loss(
         self,
         name: str,
+        parameter: float,
         y: Array,
         expected: Array,
         dy: Array,
         mean: Array,
         scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
         scaling: Array | None = None,
     ) -> None:
-        LOSSES[name](y, expected, dy, mean, scratch)
-        dy /= len(y)
-        mean /= len(y)
+        rows = scratch("row loss", y.shape[:1], y.dtype)
+        LOSSES[name](y, expected, dy, rows, parameter, scratch)
+        if weighting is None:
+            np.sum(rows, out=mean)
+            dy /= len(y)
+            mean /= len(y)
+            return
+        weights, total = weighting
+        np.sum(weights, out=total)
+        shares = scratch("row share", weights.shape, weights.dtype)
+        np.divide(weights, total if total > 0 else 1, out=shares)
+        rows *= shares
+        np.sum(rows, out=mean)
+        dy *= shares[:, None]
 
     def dropout(
         self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
@@ -160,13 +173,26 @@ class NumpyBackend:
         l2: float,
         scratch: Scratch,
         scaling: Array | None = None,
+        per: Array | None = None,
     ) -> None:
         part = scratch("penalty", weight.shape, weight.dtype)
         for factor, gradient in ((l2, np.positive), (l1, np.sign)):
             if factor:
                 gradient(weight, out=part)
-                part *= factor
+                part *= factor if per is None else _share(factor, per)
                 dweight += part
+
+    def add_squares(
+        self,
+        weights: Sequence[Array],
+        factor: float,
+        per: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        squares = sum(float(np.vdot(weight, weight)) for weight in weights)
+        mean += _share(factor, per) * squares
 
     def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
         np.clip(gradients, -limit, limit, out=gradients)
@@ -179,6 +205,16 @@ class NumpyBackend:
         norm = float(squares.sum(dtype=np.float64)) ** 0.5
         if norm > limit:
             gradients *= limit / norm
+
+    def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
+        gradients *= share
+        np.add(0 if first else total, gradients, out=total)
+
+    def average(self, parameters: Array, decay: float, mean: Array, scratch: Scratch) -> None:
+        part = scratch("accumulated", parameters.shape, parameters.dtype)
+        np.subtract(parameters, mean, out=part)
+        part *= 1 - decay
+        mean += part
 
     def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
         squares = scratch("penalty", weight.shape, weight.dtype)
@@ -209,11 +245,17 @@ class NumpyBackend:
         update: str,
         flat: tuple[Array, ...],
         mean: Array,
+        parameter: float = 0.0,
+        alpha: float = 0.0,
     ) -> WholeStep | None:
         return None
 
     def synchronize(self) -> None:
         """Do nothing: NumPy returns when it is done."""
+
+
+def _share(factor: float, per: Array) -> float:
+    return factor / float(per) if per > 0 else 0.0
 
 
 def _in_blocks(

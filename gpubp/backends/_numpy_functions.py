@@ -75,6 +75,16 @@ def tanh_backward(y: Floats, dy: Floats, dx: Floats, scratch: Temporaries) -> No
     np.multiply(dy, slope, out=dx)
 
 
+def exp(x: Floats, y: Floats, scratch: Temporaries) -> None:
+    """Y = exp(x)."""
+    np.exp(x, out=y)
+
+
+def exp_backward(y: Floats, dy: Floats, dx: Floats, scratch: Temporaries) -> None:
+    """F' = y."""
+    np.multiply(dy, y, out=dx)
+
+
 def relu(x: Floats, y: Floats, scratch: Temporaries) -> None:
     """Y = max(x, 0)."""
     np.maximum(x, 0, out=y)
@@ -315,6 +325,7 @@ FORWARD: dict[str, Forward] = {
         identity,
         sigmoid,
         tanh,
+        exp,
         relu,
         leaky_relu,
         elu,

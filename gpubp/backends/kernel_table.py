@@ -39,6 +39,7 @@ _KEEPS_OUTPUT = (
     "identity",
     "sigmoid",
     "tanh",
+    "exp",
     "relu",
     "leaky_relu",
     "elu",
@@ -48,7 +49,18 @@ _KEEPS_OUTPUT = (
     "hard_sigmoid",
 )
 _KEEPS_INPUT = ("silu", "gelu", "gelu_tanh", "mish")
-_LOSSES = ("squared_error", "absolute_error", "huber", "binary_cross_entropy", "cross_entropy")
+_LOSSES = (
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "quantile",
+    "poisson",
+    "binary_cross_entropy",
+    "binary_focal",
+    "cross_entropy",
+    "focal",
+)
+_CLASS_LOSSES = ("class_cross_entropy", "class_focal")
 # Of each update: its state, and its arguments from a row `c` of the settings.
 _UPDATES = {
     "sgd": ((), "T(c[0])"),
@@ -113,13 +125,23 @@ def _rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
     )
 
 
-def _loss(name: str, expected: str, value: str) -> Elementwise:
+def _loss(name: str, weighted: bool) -> Elementwise:
+    """Make a loss; the rows weigh 1 / batch each, or their own weight over that of all."""
+    classes = name in _CLASS_LOSSES
+    expected, value = ("int64", "expected[row]") if classes else ("T", "&expected[at]")
+    share, inputs = "scale", "T scale"
+    if weighted:
+        share, inputs = (
+            "(total[0] > T(0) ? weight[row] / total[0] : T(0))",
+            "raw T weight, raw T total",
+        )
     return _rows(
-        f"raw T y, raw {expected} expected, T scale, raw float32 scaling",
+        f"raw T y, raw {expected} expected, T parameter, {inputs}, raw float32 scaling",
         "raw S dy, raw T loss",
-        f"gpubp_{name}",
+        f"gpubp_{name}{'_weighted' if weighted else ''}",
         f"const T mean = gpubp::{name}_row(&y[at], {value}, &dy[at], columns,"
-        " T(scale * T(scaling[gpubp::SCALE])), lanes); if (lanes.leads()) loss[row] = mean",
+        f" T({share} * T(scaling[gpubp::SCALE])), parameter, lanes);"
+        " if (lanes.leads()) loss[row] = mean",
     )
 
 
@@ -153,9 +175,8 @@ ACTIVATE = {name: _activate(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
 ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in _KEEPS_OUTPUT}
 BACKWARD = {name: _backward(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
 DERIVATIVE = {name: _derivative(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
-LOSS = {name: _loss(name, "T", "&expected[at]") for name in _LOSSES} | {
-    "class_cross_entropy": _loss("class_cross_entropy", "int64", "expected[row]")
-}
+LOSS = {name: _loss(name, weighted=False) for name in _LOSSES + _CLASS_LOSSES}
+WEIGHTED_LOSS = {name: _loss(name, weighted=True) for name in _LOSSES + _CLASS_LOSSES}
 UPDATE = {name: _update(name, half=False) for name in _UPDATES}
 UPDATE_HALF = {name: _update(name, half=True) for name in _UPDATES}
 SOFTMAX = _rows(
@@ -200,15 +221,31 @@ FIND_OVERFLOW = Elementwise(
 )
 FINISH_STEP = Elementwise(
     "gpubp_finish_step",
-    "raw T mean, int64 growth",
+    "raw T mean, int64 growth, int64 updated",
     "raw T losses, raw int64 clock, raw float32 scaling",
-    "gpubp::finish_step(mean[0], &losses[0], &clock[0], &scaling[0], growth)",
+    "gpubp::finish_step(mean[0], &losses[0], &clock[0], &scaling[0], growth, updated)",
 )
 PENALIZE = Elementwise(
     "gpubp_penalize",
-    "T w, T l1, T l2, raw float32 scaling",
+    "T w, T l1, T l2, raw T per, raw float32 scaling",
     "T g",
-    "g += T(scaling[gpubp::SCALE]) * (l1 * gpubp::sign(w) + l2 * w)",
+    "const T share = per[0] > T(0) ? T(scaling[gpubp::SCALE]) / per[0] : T(0);"
+    " g += share * (l1 * gpubp::sign(w) + l2 * w)",
+)
+ADD_SQUARES = Elementwise(
+    "gpubp_add_squares",
+    "raw T squares, T factor, raw T per, raw float32 scaling",
+    "raw T mean",
+    "if (per[0] > T(0)) mean[0] += T(scaling[gpubp::SCALE]) * factor * squares[0] / per[0]",
+)
+ACCUMULATE = Elementwise(
+    "gpubp_accumulate",
+    "T g, T share, int64 first",
+    "T sum",
+    "sum = (first ? T(0) : sum) + share * g",
+)
+AVERAGE = Elementwise(
+    "gpubp_average", "T p, T decay", "T mean", "mean += (T(1) - decay) * (p - mean)"
 )
 CLIP = Elementwise(
     "gpubp_clip",
@@ -269,6 +306,7 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     *BACKWARD.values(),
     *DERIVATIVE.values(),
     *LOSS.values(),
+    *WEIGHTED_LOSS.values(),
     *UPDATE.values(),
     *UPDATE_HALF.values(),
     SOFTMAX,
@@ -282,6 +320,9 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SUM_COLUMNS,
     SUM_GROUPS,
     PENALIZE,
+    ADD_SQUARES,
+    ACCUMULATE,
+    AVERAGE,
     CLIP,
     SUM_SQUARES,
     CLIP_NORM,

@@ -15,7 +15,7 @@ from gpubp.precision import Precision
 Array = Any  # numpy.ndarray or cupy.ndarray; CuPy cannot be named, it may not be installed
 
 
-WholeStep = Callable[[Array, Array, tuple[float, ...]], None]
+WholeStep = Callable[[Array, Array, Array | None, tuple[float, ...]], None]
 
 
 class Scratch:
@@ -148,16 +148,26 @@ class Backend(Protocol):
     def loss(
         self,
         name: str,
+        parameter: float,
         y: Array,
         expected: Array,
         dy: Array,
         mean: Array,
         scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
         scaling: Array | None = None,
     ) -> None:
         """Write the batch's mean loss into `mean`, shape (), and its gradient into dy.
 
-        Both are multiplied by the first number of `scaling`, which only a ReplayBackend is given.
+        Parameters
+        ----------
+        name, parameter : str, float
+            The loss, and its own setting where it has one.
+        weighting : tuple of array or None
+            The weights of the rows, (rows,), and where their sum is to go, (); the mean is weighted
+            with them, and 0 where their sum is.
+        scaling : array or None
+            Loss and gradient are multiplied by its first number; for a ReplayBackend alone.
         """
 
     def dropout(
@@ -176,8 +186,23 @@ class Backend(Protocol):
         l2: float,
         scratch: Scratch,
         scaling: Array | None = None,
+        per: Array | None = None,
     ) -> None:
-        """Add l1 sign(weight) + l2 weight to a weight's gradient; `scaling` as in `loss`."""
+        """Add l1 sign(weight) + l2 weight to a weight's gradient, divided by `per`, shape ().
+
+        `scaling` as in `loss`. Where `per` is 0 nothing is added.
+        """
+
+    def add_squares(
+        self,
+        weights: Sequence[Array],
+        factor: float,
+        per: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        """Add factor * (sum of the squares of all weights) / per to `mean`; as `penalize` does."""
 
     def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
         """Hold each gradient to -limit..limit."""
@@ -186,6 +211,15 @@ class Backend(Protocol):
         self, gradients: Array, limit: float, scratch: Scratch, scaling: Array | None = None
     ) -> None:
         """Shorten the vector of all gradients to this norm."""
+
+    def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
+        """Add share * gradients to `total`, or write them there if they are the first.
+
+        The gradients are lost.
+        """
+
+    def average(self, parameters: Array, decay: float, mean: Array, scratch: Scratch) -> None:
+        """Move a running mean on: mean = decay * mean + (1 - decay) * parameters."""
 
     def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
         """Shorten each column of a weight, what leads into a unit, to this norm."""
@@ -209,6 +243,8 @@ class Backend(Protocol):
         update: str,
         flat: tuple[Array, ...],
         mean: Array,
+        parameter: float = 0.0,
+        alpha: float = 0.0,
     ) -> WholeStep | None:
         """Return a whole training step in one call; None where passes one by one are as fast.
 
@@ -224,12 +260,17 @@ class Backend(Protocol):
             Parameters, gradients, and the optimizer's state.
         mean : array, ()
             Where the mean loss goes.
+        parameter : float
+            The loss's own setting.
+        alpha : float
+            Of a penalty alpha / 2 * sum(weight**2), divided by the weight of the batch and counted
+            in the loss.
 
         Returns
         -------
         callable or None
-            Called with x, expected and the optimizer's scalars. When the loss is not finite the
-            parameters and the state are left as they were.
+            Called with x, expected, the weights of the rows or None, and the optimizer's scalars.
+            When the loss is not finite the parameters and the state are left as they were.
         """
 
     def synchronize(self) -> None:
@@ -281,9 +322,16 @@ class ReplayBackend(Backend, Protocol):
         """Do `update` with the clock's row of the settings; copy the parameters into `half`."""
 
     def finish_step(
-        self, mean: Array, losses: Array, clock: Array, scaling: Array, growth: int
+        self,
+        mean: Array,
+        losses: Array,
+        clock: Array,
+        scaling: Array,
+        growth: int,
+        updated: bool = True,
     ) -> None:
         """Note the loss, move the clock on, and adapt the scale unless `growth` is 0.
 
+        A step that has not `updated` the parameters leaves settings and scale as they are.
         The scale is halved after an overflow and doubled after `growth` steps without one.
         """

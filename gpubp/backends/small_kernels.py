@@ -44,9 +44,9 @@ def is_small(layers: Sequence[SmallLayer], rows: int) -> bool:
 def rows_kernel(layers: Sequence[SmallLayer], loss: str, seed: int, stream: int) -> Elementwise:
     """Return the kernel with a warp a row: forward, loss, backward.
 
-    Its arguments: x, expected, p (the parameters), scale (1 / rows), scaling, and the clock if any
-    layer has dropout; then z, y, d (the gradient by z) and with dropout u (y after it) of every
-    layer; the rows' losses.
+    Its arguments: x, expected, p (the parameters), scale (1 / rows), the loss's parameter, scaling,
+    and the clock if any layer has dropout; then z, y, d (the gradient by z) and with dropout u (y
+    after it) of every layer; the rows' losses.
     """
     starts = _starts(layers)
     last = len(layers) - 1
@@ -73,8 +73,8 @@ def rows_kernel(layers: Sequence[SmallLayer], loss: str, seed: int, stream: int)
     expected = "expected[row]" if classes else f"&expected[row * {outputs}]"
     lines.append(
         f"const T mean = gpubp::{loss}_row(&y{last}[row * {outputs}], {expected},"
-        f" &d{last}[row * {outputs}], {outputs}, T(scale * T(scaling[gpubp::SCALE])), lanes);"
-        " if (lanes.leads()) loss[row] = mean; lanes.wait()"
+        f" &d{last}[row * {outputs}], {outputs}, T(scale * T(scaling[gpubp::SCALE])), parameter,"
+        " lanes); if (lanes.leads()) loss[row] = mean; lanes.wait()"
     )
     if layers[last].activation != "identity":
         lines.append(
@@ -104,7 +104,7 @@ def rows_kernel(layers: Sequence[SmallLayer], loss: str, seed: int, stream: int)
     clock = ", raw int64 clock" if any(layer.dropout for layer in layers) else ""
     return Elementwise(
         "gpubp_small_rows",
-        f"raw T x, raw {kind} expected, raw T p, T scale, raw float32 scaling{clock}",
+        f"raw T x, raw {kind} expected, raw T p, T scale, T parameter, raw float32 scaling{clock}",
         ", ".join([*arrays, "raw T loss"]),
         "; ".join(lines),
     )
