@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         History,
         ReduceOnPlateau,
     )
+    from gpubp.estimators import MLPClassifier, MLPRegressor
     from gpubp.gradient_checking import gradient_check
     from gpubp.network import Network
     from gpubp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
@@ -52,6 +53,8 @@ __all__ = [
     "HealthWatch",
     "History",
     "Lion",
+    "MLPClassifier",
+    "MLPRegressor",
     "Nadam",
     "Network",
     "OneCycle",
@@ -77,6 +80,7 @@ _MODULES = {
         "History",
         "ReduceOnPlateau",
     ),
+    "estimators": ("MLPClassifier", "MLPRegressor"),
     "gradient_checking": ("gradient_check",),
     "network": ("Network",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),

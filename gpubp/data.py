@@ -15,6 +15,7 @@ from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeErr
 from gpubp.losses import Loss, prepare
 from gpubp.random import permutation
 from gpubp.row_weights import ClassWeight, take_weights
+from gpubp.sparse_rows import is_sparse, take_sparse
 from gpubp.stack import LayerStack
 
 DEFAULT_BATCH = 128
@@ -26,7 +27,8 @@ def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
     """Return inputs as a finite array (rows, inputs) on the network's backend.
 
     They stay in a dtype that batches can be read from (``backend.storage``) and are otherwise
-    brought to the network's; those too large for a device's memory stay on the host.
+    brought to the network's; those too large for a device's memory stay on the host, and so do
+    those of a SciPy sparse matrix, as `SparseRows`.
     `LayerStack.read_rows` makes a batch of them.
 
     Raises
@@ -34,8 +36,10 @@ def take_inputs(stack: LayerStack, x: Any, name: str = "x") -> Array:
     DeviceError, DataError, NonFiniteError, ShapeError
         When they lie on another device, are no numbers, are not finite, or do not fit.
     """
-    array = take_in(x, stack.backend, name, large=True)
     inputs = stack.sizes[0]
+    if is_sparse(x):
+        return take_sparse(x, name, inputs, stack.dtype)
+    array = take_in(x, stack.backend, name, large=True)
     if array.ndim != 2 or array.shape[1] != inputs:
         hint = f"; reshape one row to (1, {inputs})" if array.shape == (inputs,) else ""
         raise ShapeError(

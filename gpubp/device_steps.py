@@ -12,6 +12,7 @@ from gpubp.backends import Array
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.data import Batches, Data
 from gpubp.random import SHUFFLE
+from gpubp.sparse_rows import SparseRows
 from gpubp.stack import LayerStack
 from gpubp.step_work import StepWork, step_works
 from gpubp.training_settings import Part, TrainingSettings, part_of
@@ -294,7 +295,11 @@ class Streamed:
         rows = self._rows[index * size : (index + 1) * size]
         pinned, device = self._pinned[slot][: len(rows)], self._device[slot][: len(rows)]
         self._filled[slot].synchronize()  # the copy before last has left the pinned buffer
-        np.take(self._batches.data.x, rows, axis=0, out=pinned, mode="clip")
+        x = self._batches.data.x
+        if isinstance(x, SparseRows):
+            x[rows].dense(pinned)
+        else:
+            np.take(x, rows, axis=0, out=pinned, mode="clip")
         self._copies.wait_event(self._emptied[slot])
         device.set(pinned, stream=self._copies)
         self._filled[slot].record(self._copies)
@@ -305,7 +310,7 @@ class Streamed:
 
 
 def _source(backend: ReplayBackend, batches: Batches) -> Resident | Streamed:
-    kind = Streamed if isinstance(batches.data.x, np.ndarray) else Resident
+    kind = Streamed if isinstance(batches.data.x, np.ndarray | SparseRows) else Resident
     return kind(backend, batches)
 
 

@@ -19,6 +19,7 @@ from gpubp.health import Health, examine
 from gpubp.losses import Loss, get_loss
 from gpubp.memory import MemoryPlan, on_device
 from gpubp.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.pickling import reduced
 from gpubp.progress import progress_display
 from gpubp.regularization import NONE, Regularization
 from gpubp.resuming import checkpointer
@@ -332,8 +333,8 @@ class Network(LayerStack):
         self._state.rate_factor *= factor
 
     def reset_optimizer(self) -> None:
-        """Forget the optimizer's moments, so that the next step starts them at zero."""
-        self._state.kernel = ""
+        """Forget the optimizer's moments and what its learning rate was multiplied by."""
+        self._state.kernel, self._state.rate_factor = "", 1.0
 
     @on_device
     def predict(self, x: Any) -> Any:
@@ -559,6 +560,9 @@ class Network(LayerStack):
             net.parameters[...] = net.backend.asarray(parameters)
         net.preprocessing = preprocessing
         return net
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self)
 
     def _settings(self) -> dict[str, Any]:
         return {

@@ -20,6 +20,7 @@ from gpubp.checkpoints import (
     sampled_rows,
 )
 from gpubp.data import Batches
+from gpubp.sparse_rows import SparseRows
 from gpubp.stack import LayerStack
 from gpubp.training_state import TrainingState
 
@@ -125,6 +126,8 @@ def described_data(batches: Batches) -> dict[str, Any]:
     rows = sampled_rows(len(data))
 
     def sample(array: Array) -> Any:
+        if isinstance(array, SparseRows):
+            return array[rows].dense()
         if isinstance(array, np.ndarray):
             return array[rows]
         return backend.to_numpy(array[backend.asarray(rows)])

@@ -18,6 +18,7 @@ from gpubp.layers import Dense, parameter_count, split
 from gpubp.losses import Loss, kernel_name
 from gpubp.precision import Precision, get_precision
 from gpubp.random import DROPOUT, INITIAL_WEIGHTS, checked_seed, generator
+from gpubp.sparse_rows import SparseRows
 
 
 class Buffers:
@@ -174,7 +175,7 @@ class LayerStack:
         # what products read: the parameters themselves, or their copy in half precision
         self._read = split(self.parameters if self.half is None else self.half, self.sizes)
         self._largest_weight = max(layer.weight.size for layer in self.layers)
-        self.scratch = Scratch(backend.xp)
+        self.scratch, self._host_scratch = Scratch(backend.xp), Scratch(np)
         self._buffers: dict[int, Buffers] = {}
 
     def refresh(self) -> None:
@@ -211,6 +212,8 @@ class LayerStack:
         What is copied lies in a buffer that the next call writes over.
         """
         part = x[start:stop]
+        if isinstance(part, SparseRows):
+            part = part.dense(self._host_scratch("sparse rows", part.shape, part.dtype))
         if self._on_host(part):
             part = self.backend.asarray(part)
         if part.dtype == self.stored and self.input_scale == 1:
@@ -219,7 +222,7 @@ class LayerStack:
 
     def _on_host(self, x: Array) -> bool:
         """Tell whether inputs were too large for the device's memory."""
-        return self.backend.replays and isinstance(x, np.ndarray)
+        return isinstance(x, SparseRows) or (self.backend.replays and isinstance(x, np.ndarray))
 
     def gather_rows(self, x: Array, rows: Array) -> Array:
         """Return these rows of stored inputs as `read_rows` does, in a buffer."""

@@ -26,7 +26,7 @@ from gpubp.training_state import Snapshot, TrainingState
 STEPS_BETWEEN_LOOKS = 200
 
 
-def compute_gradients(stack: LayerStack, step: int, batch: Data, loss: Loss) -> Buffers:
+def compute_gradients(stack: LayerStack, step: int | None, batch: Data, loss: Loss) -> Buffers:
     """Write the gradients of a loaded batch's mean loss, which is left in ``buffers.loss``."""
     logits_only = bool(loss.logits_of)
     buffers = stack.run_forward(batch.x, step, logits_only)
