@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
+# The estimators are not among them: `from gpubp import *` must not need scikit-learn.
 __all__ = [
     "SGD",
     "Adagrad",
@@ -53,8 +54,6 @@ __all__ = [
     "HealthWatch",
     "History",
     "Lion",
-    "MLPClassifier",
-    "MLPRegressor",
     "Nadam",
     "Network",
     "OneCycle",
@@ -110,7 +109,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES, *__all__})
 
 
 def _version() -> str:

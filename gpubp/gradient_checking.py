@@ -92,12 +92,12 @@ def gradient_check(
 
 def _check(stack: LayerStack, data: Data, loss: Loss, tolerance: float) -> GradientCheck:
     """Check a float64 stack, whose parameters are moved and put back."""
-    buffers = stack.run_forward(data.x)
+    buffers = stack.run_forward(data.x, learning=True)
     stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))
     gradients = stack.backend.to_numpy(stack.gradients).copy()
     errors, start = [], 0
     for layer in stack.layers:
-        stop = start + layer.weight.size + layer.bias.size
+        stop = start + layer.size
         errors.append(
             max(
                 _direction_error(stack, data, loss, gradients, slice(start, stop), number)
@@ -136,15 +136,15 @@ def _central_difference(
 ) -> tuple[float, bool]:
     """Return the difference quotient and whether a kink lies between its two ends."""
     there = stack.backend.asarray(direction) * step
-    home = stack.parameters.copy()
+    home = stack.trained.copy()
     losses, sides = [], []
     for sign in (1, -1):
-        stack.parameters[...] = home + sign * there
-        buffers = stack.run_forward(data.x)
+        stack.trained[...] = home + sign * there
+        buffers = stack.run_forward(data.x, learning=True)
         stack.run_loss(buffers, data.expected, loss)
         losses.append(float(buffers.loss))
         sides.append(_sides_of_kinks(stack, data, loss))
-    stack.parameters[...] = home
+    stack.trained[...] = home
     return (losses[0] - losses[1]) / (2 * step), sides[0] != sides[1]
 
 
@@ -153,7 +153,9 @@ def _sides_of_kinks(stack: LayerStack, data: Data, loss: Loss) -> bytes:
     xp, sides, x = stack.backend.xp, [], data.x
     buffers = stack.buffers(len(x))
     for index, layer in enumerate(stack.layers):
-        z = xp.dot(x, layer.weight) + layer.bias
+        kept = buffers.normalized[index]
+        sums = xp.dot(x, layer.weight) if kept is None else kept.n * layer.gamma
+        z = sums + layer.bias
         sides += [z > kink for kink in layer.activation.kinks]
         x = buffers.y[index]
     if loss.name == "absolute_error":

@@ -134,7 +134,7 @@ def examine(
     update = twin.parameters - before
     layers, start = [], 0
     for index, layer in enumerate(twin.layers):
-        stop = start + layer.weight.size + layer.bias.size
+        stop = start + layer.size
         slope = abs(twin.slope(index, buffers.z[index], buffers.y[index]))
         weight_norm = _norm(before[start:stop])
         layers.append(

@@ -86,12 +86,15 @@ def plan(stack: LayerStack, batch_size: int, moments: int) -> MemoryPlan:
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigurationError(f"batch_size is {batch_size!r}; a whole number above 0 is needed")
     full, stored = stack.dtype.itemsize, stack.stored.itemsize
-    parameters = stack.parameters.size
+    parameters = stack.gradients.size
     row = stack.sizes[0] * stored
     for index, layer in enumerate(stack.layers):
         kept = full if index == len(stack.layers) - 1 else stored
         two = index == len(stack.layers) - 1 or layer.activation.keeps == "x"
-        row += layer.outputs * (kept * (2 if two else 1) + stored + stored * bool(layer.dropout))
+        copies = (2 if two else 1) * kept + stored * (
+            bool(layer.dropout) + bool(layer.normalization)
+        )
+        row += layer.outputs * (copies + stored)
     return MemoryPlan(
         batch_size,
         parameters * full,

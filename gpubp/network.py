@@ -12,6 +12,7 @@ import numpy as np
 from gpubp import inference, memory, model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
+from gpubp.buffers import Buffers
 from gpubp.callbacks import Callback, History
 from gpubp.data import Batches, Data, Shuffle, take_data, take_inputs
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
@@ -24,7 +25,7 @@ from gpubp.progress import progress_display
 from gpubp.regularization import NONE, Regularization
 from gpubp.resuming import checkpointer
 from gpubp.row_weights import ClassWeight
-from gpubp.stack import Buffers, LayerStack
+from gpubp.stack import LayerStack
 from gpubp.trace import Trace, trace
 from gpubp.training import Fit, do_step, first_non_finite
 from gpubp.training_settings import TrainingSettings
@@ -65,6 +66,10 @@ class Network(LayerStack):
         in 16 bits and keep parameters, moments and sums in float32. A CPU computes all but
         ``"float64"`` in float32.
 
+    normalization : {"layer", "batch"}, sequence or None
+        Whether hidden layers normalise what their units sum up, over the units of a row or over the
+        rows of a batch; one for all or one a hidden layer. See `gpubp.normalization`.
+
     Raises
     ------
     ConfigurationError, ShapeError, BackendUnavailableError
@@ -83,6 +88,7 @@ class Network(LayerStack):
         initializer: str = "auto",
         input_scale: float = 1.0,
         precision: str | None = None,
+        normalization: str | Sequence[str | None] | None = None,
     ) -> None:
         super().__init__(
             sizes,
@@ -95,6 +101,7 @@ class Network(LayerStack):
             initializer,
             input_scale,
             precision,
+            normalization,
         )
         self.history = History()
         self.preprocessing: dict[str, Any] | None = None
@@ -427,6 +434,10 @@ class Network(LayerStack):
                 f"trace in precision {self.precision.name!r}; float32 or float64 is needed, as"
                 " in net.copy(dtype='float32').trace(...)"
             )
+        if any(self.normalization):
+            raise ConfigurationError(
+                "trace of a network with normalization; one without is needed to show its numbers"
+            )
         self._last = None
         return trace(self, take_data(self, x, expected, chosen), chosen, learning_rate, apply)
 
@@ -575,4 +586,5 @@ class Network(LayerStack):
             "input_scale": self.input_scale,
             "dtype": self.dtype.name,
             "precision": self.precision.name,
+            "normalization": list(self.normalization[:-1]),
         }

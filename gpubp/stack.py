@@ -2,97 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from itertools import compress
 from typing import Any
 
 import numpy as np
 
 from gpubp.activations import Activation, get_activation
 from gpubp.backends import Array, Backend, Scratch, get_backend
-from gpubp.errors import ConfigurationError, ShapeError
+from gpubp.buffers import Buffers
 from gpubp.initializers import get_initializer
 from gpubp.layers import Dense, parameter_count, split
 from gpubp.losses import Loss, kernel_name
+from gpubp.network_settings import (
+    checked_dropout,
+    checked_normalization,
+    checked_scale,
+    checked_sizes,
+    one_a_layer,
+)
+from gpubp.normalization import normalize, normalize_backward
 from gpubp.precision import Precision, get_precision
 from gpubp.random import DROPOUT, INITIAL_WEIGHTS, checked_seed, generator
 from gpubp.sparse_rows import SparseRows
-
-
-class Buffers:
-    """All arrays of one pass over a batch of `rows` rows; made once, views of them for fewer rows.
-
-    Attributes
-    ----------
-    inputs : list of array
-        What each layer reads, (rows, layer inputs); ``inputs[0]`` is the batch itself.
-    z, y : list of array
-        Weighted sum and output of each layer, (rows, layer outputs); one and the same array
-        where the derivative needs the output alone.
-    dropped : list of array or None
-        Output after dropout.
-    delta : list of array
-        Gradient of the loss by the layer's output, then by its weighted sum.
-    loss : array, ()
-        Mean loss of the batch.
-    count, weight : array, ()
-        Number of rows, and what they weigh where they have weights.
-    """
-
-    def __init__(
-        self, rows: int, layers: Sequence[Dense], backend: Backend, dtype: Any, stored: Any
-    ) -> None:
-        last = layers[-1]
-        outputs = [((rows, layer.outputs), dtype if layer is last else stored) for layer in layers]
-        stored_outputs = [((rows, layer.outputs), stored) for layer in layers]
-        twice = [layer is last or layer.activation.keeps == "x" for layer in layers]
-        dropping = [layer.dropout > 0 for layer in layers]
-        arrays = iter(
-            backend.empty_all(
-                [
-                    *outputs,
-                    *compress(outputs, twice),
-                    *compress(stored_outputs, dropping),
-                    *stored_outputs,
-                ]
-            )
-        )
-        self.rows = rows
-        self.y = [next(arrays) for _ in layers]
-        self.z = [next(arrays) if two else y for two, y in zip(twice, self.y, strict=True)]
-        self.dropped = [next(arrays) if drops else None for drops in dropping]
-        self.delta = [next(arrays) for _ in layers]
-        self.loss = backend.xp.zeros((), dtype)
-        self.count = backend.xp.full((), rows, dtype)
-        self.weight = backend.xp.zeros((), dtype)
-        self.inputs: list[Array] = [None] * len(layers)
-        self.dropout_step: Any = None
-        self.plans: dict[tuple[Any, ...], Any] = {}  # see gpubp.training.whole_step
-
-    def kept(self, index: int, layer: Dense) -> Array:
-        """Return what a layer's derivative is computed from: its weighted sum or its output."""
-        return self.z[index] if layer.activation.keeps == "x" else self.y[index]
-
-    def first(self, rows: int) -> Buffers:
-        """Return views of the first rows of every array."""
-        views = object.__new__(Buffers)
-        views.rows = rows
-        views.count = self.count.copy()
-        views.count.fill(rows)
-        views.weight = self.weight
-        views.y = [y[:rows] for y in self.y]
-        views.z = [
-            view if z is y else z[:rows] for z, y, view in zip(self.z, self.y, views.y, strict=True)
-        ]
-        views.dropped = [None if array is None else array[:rows] for array in self.dropped]
-        views.delta = [delta[:rows] for delta in self.delta]
-        views.loss = self.loss
-        views.inputs = [None] * len(self.inputs)
-        views.dropout_step = None
-        views.plans = {}
-        return views
 
 
 class LayerStack:
@@ -122,29 +54,56 @@ class LayerStack:
         initializer: str,
         input_scale: float,
         precision: str | None,
+        normalization: str | Sequence[str | None] | None = None,
     ) -> None:
-        self.sizes = _checked_sizes(sizes)
+        self.sizes = checked_sizes(sizes)
         self.precision: Precision = get_precision(precision, dtype)
         self.dtype = self.precision.dtype
         self.seed = checked_seed(seed)
         self.initializer = initializer
-        self.input_scale = _checked_scale(input_scale)
+        self.input_scale = checked_scale(input_scale)
         hidden = len(self.sizes) - 2
-        names = _one_a_layer("activation", activation, hidden)
+        names = one_a_layer("activation", activation, hidden)
         self._activations = tuple(get_activation(str(name)) for name in [*names, output])
-        self._dropout = (*_checked_dropout(_one_a_layer("dropout", dropout, hidden)), 0.0)
+        self._dropout = (*checked_dropout(one_a_layer("dropout", dropout, hidden)), 0.0)
+        norms = one_a_layer("normalization", normalization, hidden)
+        self.normalization = (*map(checked_normalization, norms), None)
+        self._normalized = [norm is not None for norm in self.normalization]
         self._place(get_backend(backend), self._initial_parameters())
 
     def _initial_parameters(self) -> Array:
-        count = sum(map(parameter_count, self.sizes, self.sizes[1:]))
-        parameters = np.zeros(count, self.dtype)
-        views = split(parameters, self.sizes)
-        for index, (activation, (weight, _)) in enumerate(
+        parameters = np.zeros(self._trained_count + self._running_count, self.dtype)
+        views = split(parameters, self.sizes, self._normalized)
+        for index, (activation, (weight, _, gamma)) in enumerate(
             zip(self._activations, views, strict=True)
         ):
             draw = get_initializer(self.initializer, activation.initializer)
             weight[...] = draw(generator(self.seed, INITIAL_WEIGHTS + index), *weight.shape)
+            if gamma is not None:
+                gamma.fill(1)
+        for running in self._running_views(parameters):
+            if running is not None:
+                running[1] = 1
         return parameters
+
+    @property
+    def _trained_count(self) -> int:
+        return sum(map(parameter_count, self.sizes, self.sizes[1:], self._normalized))
+
+    @property
+    def _running_count(self) -> int:
+        batch = [norm == "batch" for norm in self.normalization]
+        return sum(2 * size for size, own in zip(self.sizes[1:], batch, strict=True) if own)
+
+    def _running_views(self, parameters: Array) -> list[Array | None]:
+        """Return each layer's running mean and variance, which lie behind all that is trained."""
+        views: list[Array | None] = []
+        start = self._trained_count
+        for size, norm in zip(self.sizes[1:], self.normalization, strict=True):
+            own = 2 * size if norm == "batch" else 0
+            views.append(parameters[start : start + own].reshape(2, size) if own else None)
+            start += own
+        return views
 
     def _place(self, backend: Backend, parameters: Array) -> None:
         """Put the parameters on a backend and lay out everything that hangs on them."""
@@ -156,24 +115,34 @@ class LayerStack:
         backend = self.backend
         self.parameters = backend.empty(parameters.shape, self.dtype)
         self.parameters[...] = backend.asarray(parameters, self.dtype)
-        self.gradients = backend.empty(parameters.shape, self.dtype)
+        self.trained = self.parameters
+        if self._running_count:
+            self.trained = self.parameters[: self._trained_count]
+        self.gradients = backend.empty(self.trained.shape, self.dtype)
         self.gradients.fill(0)
         self.stored = self.precision.stored if backend.replays else self.dtype
         self.half: Array | None = None
         if self.stored != self.dtype:
-            self.half = backend.empty(parameters.shape, self.stored)
+            self.half = backend.empty(self.trained.shape, self.stored)
         self.layers = tuple(
-            Dense(weight, bias, dweight, dbias, activation, dropout)
-            for (weight, bias), (dweight, dbias), activation, dropout in zip(
-                split(self.parameters, self.sizes),
-                split(self.gradients, self.sizes),
+            Dense(weight, bias, dweight, dbias, activation, dropout, norm, gamma, dgamma, running)
+            for (weight, bias, gamma), (
+                dweight,
+                dbias,
+                dgamma,
+            ), activation, dropout, norm, running in zip(
+                split(self.parameters, self.sizes, self._normalized),
+                split(self.gradients, self.sizes, self._normalized),
                 self._activations,
                 self._dropout,
+                self.normalization,
+                self._running_views(self.parameters),
                 strict=True,
             )
         )
         # what products read: the parameters themselves, or their copy in half precision
-        self._read = split(self.parameters if self.half is None else self.half, self.sizes)
+        read = self.parameters if self.half is None else self.half
+        self._read = split(read, self.sizes, self._normalized)
         self._largest_weight = max(layer.weight.size for layer in self.layers)
         self.scratch, self._host_scratch = Scratch(backend.xp), Scratch(np)
         self._buffers: dict[int, Buffers] = {}
@@ -181,7 +150,7 @@ class LayerStack:
     def refresh(self) -> None:
         """Copy the parameters into half precision, if that is used: they may have been written."""
         if self.half is not None:
-            self.backend.convert(self.parameters, self.half)
+            self.backend.convert(self.trained, self.half)
 
     @property
     def largest_rows(self) -> int:
@@ -236,11 +205,20 @@ class LayerStack:
         """Return the context to run passes over so many rows in."""
         return self.backend.threads_for(rows * self._largest_weight)
 
-    def run_forward(self, x: Array, dropout_step: Any = None, logits_only: bool = False) -> Buffers:
+    def run_forward(
+        self,
+        x: Array,
+        dropout_step: Any = None,
+        logits_only: bool = False,
+        learning: bool | None = None,
+    ) -> Buffers:
         """Run a loaded batch x (rows, inputs) through all layers; with a step, dropout is on.
 
         With `logits_only` the last activation is left out: ``z[-1]`` is written, ``y[-1]`` not.
+        `learning` says whether batches are normalised by their own moments; None for as dropout is.
         """
+        if learning is None:
+            learning = dropout_step is not None
         buffers = self.buffers(len(x))
         buffers.dropout_step = dropout_step
         for index, layer in enumerate(self.layers):
@@ -248,8 +226,14 @@ class LayerStack:
             z, y, name = buffers.z[index], buffers.y[index], layer.activation.name
             if logits_only and index == len(self.layers) - 1:
                 name, y = "identity", z
-            weight, bias = self._read[index]
-            self.backend.dense_forward(x, weight, (layer.bias, bias), name, z, y, self.scratch)
+            weight, bias, _ = self._read[index]
+            if layer.normalization is None:
+                self.backend.dense_forward(x, weight, (layer.bias, bias), name, z, y, self.scratch)
+            else:
+                self.backend.multiply(x, weight, z)
+                kept = buffers.normalized[index]
+                normalize(self.backend, layer, kept, z, learning, self.scratch)
+                self.backend.activate(name, z, layer.bias, y, self.scratch)
             x = self._drop(index, y, buffers.dropped[index], dropout_step)
         return buffers
 
@@ -290,13 +274,25 @@ class LayerStack:
             last = index == len(self.layers) - 1
             name = "identity" if last and from_logits else layer.activation.name
             kept, x = buffers.kept(index, layer), buffers.inputs[index]
-            if gradients:
+            if gradients and layer.normalization is None:
                 self.backend.dense_backward(
                     name, kept, delta, x, layer.dweight, layer.dbias, self.scratch
                 )
             else:
-                dbias = self.scratch("dbias", delta.shape[1:], self.dtype)
+                dbias = layer.dbias
+                if not gradients:
+                    dbias = self.scratch("dbias", delta.shape[1:], self.dtype)
                 self.backend.activate_backward(name, kept, delta, delta, dbias, self.scratch)
+                if layer.normalization is not None:
+                    dgamma = layer.dgamma
+                    if not gradients:
+                        dgamma = self.scratch("dgamma", delta.shape[1:], self.dtype)
+                    normalize_backward(
+                        *(self.backend, layer, buffers.normalized[index], delta),
+                        *((dbias, dgamma), self.scratch),
+                    )
+                if gradients:
+                    self.backend.multiply(x.T, delta, layer.dweight)
             below = buffers.delta[index - 1] if index else dx
             if below is not None:
                 self.backend.multiply(delta, self._read[index][0].T, below)
@@ -323,42 +319,3 @@ class LayerStack:
             return array
         self.backend.dropout(array, out, rate, (self.seed, DROPOUT + index, step), self.scratch)
         return out
-
-
-def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
-    checked = tuple(sizes)
-    whole = all(isinstance(size, int | np.integer) and size >= 1 for size in checked)
-    if len(checked) < 2 or not whole:
-        raise ConfigurationError(
-            f"sizes are {list(checked)!r}; at least two whole numbers above 0 are needed: inputs,"
-            " hidden layers, outputs"
-        )
-    return tuple(int(size) for size in checked)
-
-
-def _one_a_layer(what: str, value: Any, hidden: int) -> list[Any]:
-    """Spread one value over the hidden layers, or check that there is one for each."""
-    if isinstance(value, str | int | float):
-        return [value] * hidden
-    values = list(value)
-    if len(values) != hidden:
-        raise ShapeError(
-            f"{what} has {len(values)} entries; one, or one for each of the {hidden} hidden"
-            " layers, is needed"
-        )
-    return values
-
-
-def _checked_scale(scale: float) -> float:
-    if not 0 < scale < math.inf:
-        raise ConfigurationError(
-            f"input_scale is {scale!r}; a finite number above 0 is needed, such as 1 / 255"
-        )
-    return float(scale)
-
-
-def _checked_dropout(rates: list[float]) -> list[float]:
-    for rate in rates:
-        if not 0 <= rate < 1:
-            raise ConfigurationError(f"dropout is {rate!r}; a number from 0 to below 1 is needed")
-    return [float(rate) for rate in rates]

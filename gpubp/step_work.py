@@ -8,10 +8,12 @@ from gpubp.backends import Array
 from gpubp.backends.kernel_table import LANES
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.backends.small_kernels import SmallLayer, is_small, rows_kernel, weights_kernel
+from gpubp.buffers import Buffers
 from gpubp.data import Data
 from gpubp.losses import kernel_name
+from gpubp.normalization import move_running_moments
 from gpubp.random import DROPOUT
-from gpubp.stack import Buffers, LayerStack
+from gpubp.stack import LayerStack
 from gpubp.training_settings import WHOLE, Part, TrainingSettings
 from gpubp.training_state import TrainingState
 
@@ -50,6 +52,7 @@ class StepWork:
             backend.find_overflow(stack.gradients, scaling)
         if self._guarded:
             backend.find_overflow(buffers.loss, scaling)
+        move_running_moments(backend, stack.layers, buffers.normalized, stack.scratch, scaling)
         if part.last:
             if part is not WHOLE:
                 backend.convert(self._state.gathered, stack.gradients)
@@ -66,7 +69,9 @@ class StepWork:
         held.after_update(stack)
         if self._how.average is not None:
             decay = self._how.average
-            self._backend.average(stack.parameters, decay, state.average, stack.scratch)
+            self._backend.average(
+                stack.parameters, decay, state.average, stack.scratch, state.scaling
+            )
 
     def _pass(self, batch: Data) -> Buffers:
         """Go forward and back and return the buffers, which hold the mean loss."""
@@ -82,7 +87,7 @@ class StepWork:
         self._backend.update_on_clock(
             self._update_kernel,
             stack.gradients,
-            stack.parameters,
+            stack.trained,
             state.moments,
             self.settings,
             self._clock,
@@ -155,6 +160,7 @@ def step_works(
     """Return the ways to do a step, by name."""
     works: dict[str, StepWork] = {"layers": StepWork(stack, state, settings, clock, losses)}
     plain = not settings.regularization and settings.accumulate == 1 and not weighted
+    plain = plain and not any(stack.normalization)
     if plain and stack.stored == stack.dtype and not stack.precision.tf32:
         works["rows"] = SmallStepWork(stack, state, settings, clock, losses)
     return works

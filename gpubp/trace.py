@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array
+from gpubp.buffers import Buffers
 from gpubp.data import Data
 from gpubp.errors import ConfigurationError
 from gpubp.losses import Loss
-from gpubp.stack import Buffers, LayerStack
+from gpubp.stack import LayerStack
 from gpubp.trace_table import trace_table
 
 

@@ -10,15 +10,17 @@ import numpy as np
 
 from gpubp.backends import Array
 from gpubp.backends.protocol import WholeStep
+from gpubp.buffers import Buffers
 from gpubp.callbacks import Callback, History
 from gpubp.data import Batches, Data
 from gpubp.device_steps import DeviceSteps, SingleStep
 from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate
 from gpubp.losses import Loss, kernel_name
+from gpubp.normalization import move_running_moments
 from gpubp.resuming import Checkpointer
 from gpubp.schedules import as_schedule
-from gpubp.stack import Buffers, LayerStack
+from gpubp.stack import LayerStack
 from gpubp.training_settings import WHOLE, Part, TrainingSettings, part_of
 from gpubp.training_state import Snapshot, TrainingState
 
@@ -50,7 +52,7 @@ def apply_update(
     stack.backend.update(
         optimizer.kernel,
         stack.gradients,
-        stack.parameters,
+        stack.trained,
         state.moments,
         optimizer.scalars(state.updates, state.rate_factor),
         stack.scratch,
@@ -107,6 +109,7 @@ def _step_by_layers(
         buffers = compute_gradients(stack, state.step - 1, batch, settings.loss)
     if guarded and not math.isfinite(buffers.loss):
         return
+    move_running_moments(stack.backend, stack.layers, buffers.normalized, stack.scratch)
     if part is not WHOLE:
         stack.backend.accumulate(stack.gradients, part.share, part.first, state.gathered)
     if part.last:
@@ -148,7 +151,7 @@ def whole_step(
     if moments is not state.moments:
         on_logits = bool(loss.logits_of)
         row_wise = stack.output.name == "softmax" and not on_logits
-        if row_wise or any(layer.dropout for layer in stack.layers):
+        if row_wise or any(layer.dropout or layer.normalization for layer in stack.layers):
             step = None
         else:
             step = stack.backend.plan_step(
@@ -163,7 +166,7 @@ def whole_step(
                 kernel,
                 on_logits,
                 state.kernel,
-                (stack.parameters, stack.gradients, *state.moments),
+                (stack.trained, stack.gradients, *state.moments),
                 buffers.loss,
                 loss.parameter,
                 alpha,

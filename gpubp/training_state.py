@@ -59,7 +59,7 @@ class TrainingState:
         """
         self.use_optimizer(settings.optimizer, stack)
         if settings.accumulate > 1 and self.gathered is None:
-            self.gathered = stack.backend.empty(stack.parameters.shape, stack.dtype)
+            self.gathered = stack.backend.empty(stack.gradients.shape, stack.dtype)
             self.gathered.fill(0)
         if settings.average is None:
             self.average = None
@@ -72,7 +72,7 @@ class TrainingState:
         if self.kernel != optimizer.kernel:
             self.kernel, self.updates = optimizer.kernel, 0
             self.moments = tuple(
-                stack.backend.empty(stack.parameters.shape, stack.dtype) for _ in optimizer.state
+                stack.backend.empty(stack.gradients.shape, stack.dtype) for _ in optimizer.state
             )
             for moment in self.moments:
                 moment.fill(0)

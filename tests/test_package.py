@@ -24,6 +24,15 @@ def test_import_brings_no_third_party_package_but_numpy():
     assert imported <= {"gpubp", "numpy"}
 
 
+def test_estimators_say_what_they_need():
+    code = (
+        "import sys; sys.modules['sklearn'] = None; import gpubp\n"
+        "try: gpubp.MLPClassifier\n"
+        "except gpubp.errors.MissingExtraError as error: print(error)"
+    )
+    assert "pip install 'gpubp[sklearn]'" in run(code)
+
+
 def test_training_on_the_cpu_never_imports_cupy():
     code = (
         "import sys, gpubp; net = gpubp.Network([2, 1], backend='cpu');"

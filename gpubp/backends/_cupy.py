@@ -14,11 +14,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends import kernel_table as table
 from gpubp.backends._cublaslt import CublasLt, CublasLtError
+from gpubp.backends._cupy_normalization import CupyNormalization
 from gpubp.backends._dense import DenseLayers
 from gpubp.backends._products import Products, workspace_bytes
 from gpubp.backends._recorder import Recording
 from gpubp.backends._tuning import Tuner
-from gpubp.backends.protocol import Array, Scratch, WholeStep
+from gpubp.backends.protocol import Array, Normalization, Scratch, WholeStep
 from gpubp.backends.sources import preamble
 from gpubp.errors import BackendUnavailableError
 from gpubp.precision import PRECISIONS, Precision
@@ -56,6 +57,7 @@ class CupyBackend:
         self.precision = precision
         self.notes: list[str] = []
         self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
+        self.normalization: Normalization = CupyNormalization(self._kernels, self._sum_columns)
         self._clock = cupy.zeros(3, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
@@ -170,10 +172,18 @@ class CupyBackend:
     def activate_backward(
         self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
     ) -> None:
-        rows, columns = dy.shape
         if name == "softmax":
             self._softmax_backward(kept, dy, dz)
             name, dy = "identity", dz
+        self._backward_and_sum(name, kept, dy, dz, dbias, scratch)
+
+    def _sum_columns(self, x: Array, sums: Array, scratch: Scratch) -> None:
+        self._backward_and_sum("identity", x, x, x, sums, scratch)
+
+    def _backward_and_sum(
+        self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
+    ) -> None:
+        rows, columns = dy.shape
         chunk = max(CHUNK_ROWS, -(-rows // MOST_CHUNKS))
         chunks = -(-rows // chunk)
         partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
@@ -269,8 +279,16 @@ class CupyBackend:
     def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
         self._kernels[table.ACCUMULATE.name](gradients, share, int(first), total)
 
-    def average(self, parameters: Array, decay: float, mean: Array, scratch: Scratch) -> None:
-        self._kernels[table.AVERAGE.name](parameters, decay, mean)
+    def average(
+        self,
+        values: Array,
+        decay: float,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        self._kernels[table.AVERAGE.name](values, decay, scaling, mean)
 
     def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
         scaling = self._scaling if scaling is None else scaling

@@ -11,10 +11,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends._numpy_functions import BACKWARD, FORWARD
 from gpubp.backends._numpy_losses import LOSSES
+from gpubp.backends._numpy_normalization import NumpyNormalization
 from gpubp.backends._numpy_updates import UPDATES
 from gpubp.backends.aligned import aligned_empty
 from gpubp.backends.blas import threads_for
-from gpubp.backends.protocol import Array, Scratch, WholeStep
+from gpubp.backends.protocol import Array, Normalization, Scratch, WholeStep
 from gpubp.precision import Precision
 from gpubp.random import generator
 
@@ -36,6 +37,7 @@ class NumpyBackend:
         self.xp: Any = np
         self.reason = reason
         self.notes: list[str] = []
+        self.normalization: Normalization = NumpyNormalization()
 
     def for_precision(self, precision: Precision) -> NumpyBackend:
         return self  # what a precision leaves out, a CPU computes
@@ -210,9 +212,16 @@ class NumpyBackend:
         gradients *= share
         np.add(0 if first else total, gradients, out=total)
 
-    def average(self, parameters: Array, decay: float, mean: Array, scratch: Scratch) -> None:
-        part = scratch("accumulated", parameters.shape, parameters.dtype)
-        np.subtract(parameters, mean, out=part)
+    def average(
+        self,
+        values: Array,
+        decay: float,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        part = scratch("accumulated", values.shape, values.dtype)
+        np.subtract(values, mean, out=part)
         part *= 1 - decay
         mean += part
 

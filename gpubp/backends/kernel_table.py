@@ -16,6 +16,7 @@ from dataclasses import dataclass
 HEADERS = (
     "activations.cuh",
     "layers.cuh",
+    "normalization.cuh",
     "losses.cuh",
     "updates.cuh",
     "random.cuh",
@@ -238,6 +239,49 @@ ADD_SQUARES = Elementwise(
     "raw T mean",
     "if (per[0] > T(0)) mean[0] += T(scaling[gpubp::SCALE]) * factor * squares[0] / per[0]",
 )
+LAYER_NORM = _rows(
+    "T epsilon",
+    "raw S n, raw T inverse",
+    "gpubp_layer_norm",
+    "const T found = gpubp::layer_norm_row(&n[at], columns, epsilon, lanes);"
+    " if (lanes.leads()) inverse[row] = found",
+)
+LAYER_NORM_BACKWARD = _rows(
+    "raw S n, raw T gamma, raw T inverse",
+    "raw S delta",
+    "gpubp_layer_norm_backward",
+    "gpubp::layer_norm_backward_row(&n[at], &gamma[0], inverse[row], &delta[at], columns, lanes)",
+)
+BATCH_NORM_BACKWARD = Elementwise(
+    "gpubp_batch_norm_backward",
+    "S n, raw T gamma, raw T inverse, raw T dbias, raw T dgamma, T rows, int64 columns",
+    "S delta",
+    "const gpubp::int64 j = i % columns;"
+    " gpubp::narrow(gpubp::batch_norm_backward(gpubp::widen<T>(n), gamma[j], inverse[j],"
+    " gpubp::widen<T>(delta), dbias[j], dgamma[j], rows), delta)",
+)
+BATCH_INVERSE = Elementwise(
+    "gpubp_batch_inverse",
+    "T squares, T rows, T epsilon",
+    "T inverse",
+    "inverse = T(1) / gpubp::math::sqrt(squares / rows + epsilon)",
+)
+SHARE = Elementwise("gpubp_share", "T sum, T count", "T share", "share = sum / count")
+PRODUCT = Elementwise(
+    "gpubp_product", "S a, S b", "T product", "product = gpubp::widen<T>(a) * gpubp::widen<T>(b)"
+)
+CENTER = Elementwise(
+    "gpubp_center",
+    "S x, raw T mean, int64 columns",
+    "S y",
+    "gpubp::narrow(gpubp::widen<T>(x) - mean[i % columns], y)",
+)
+SCALE_COLUMNS = Elementwise(
+    "gpubp_scale_columns",
+    "S x, raw T scale, int64 columns",
+    "S y",
+    "gpubp::narrow(gpubp::widen<T>(x) * scale[i % columns], y)",
+)
 ACCUMULATE = Elementwise(
     "gpubp_accumulate",
     "T g, T share, int64 first",
@@ -245,7 +289,10 @@ ACCUMULATE = Elementwise(
     "sum = (first ? T(0) : sum) + share * g",
 )
 AVERAGE = Elementwise(
-    "gpubp_average", "T p, T decay", "T mean", "mean += (T(1) - decay) * (p - mean)"
+    "gpubp_average",
+    "T p, T decay, raw float32 scaling",
+    "T mean",
+    "if (scaling[gpubp::OVERFLOWED] == 0) mean += (T(1) - decay) * (p - mean)",
 )
 CLIP = Elementwise(
     "gpubp_clip",
@@ -321,6 +368,14 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SUM_GROUPS,
     PENALIZE,
     ADD_SQUARES,
+    LAYER_NORM,
+    LAYER_NORM_BACKWARD,
+    BATCH_NORM_BACKWARD,
+    BATCH_INVERSE,
+    SHARE,
+    PRODUCT,
+    CENTER,
+    SCALE_COLUMNS,
     ACCUMULATE,
     AVERAGE,
     CLIP,

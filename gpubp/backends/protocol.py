@@ -18,6 +18,52 @@ Array = Any  # numpy.ndarray or cupy.ndarray; CuPy cannot be named, it may not b
 WholeStep = Callable[[Array, Array, Array | None, tuple[float, ...]], None]
 
 
+NORM_EPSILON = 1e-5  # added to a variance; PyTorch's
+
+
+class Normalization(Protocol):
+    """Layer and batch normalisation: n = (x - mean) / sqrt(variance + epsilon), in place in n.
+
+    `inverse` is 1 / sqrt(...), of each row or each column.
+    """
+
+    def rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
+        """Normalise each row; inverse (rows,)."""
+
+    def columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
+        """Normalise each column; inverse (columns,), mean and unbiased variance (2, columns)."""
+
+    def fixed_columns(self, n: Array, inverse: Array, moments: Array) -> None:
+        """Normalise each column by the moments given."""
+
+    def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
+        """Write z = gamma * n; z may be n."""
+
+    def rows_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dgamma: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Turn the gradient by gamma * n + bias into that by x, in place, and write dgamma."""
+
+    def columns_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dbias: Array,
+        dgamma: Array,
+        fixed: bool,
+        scratch: Scratch,
+    ) -> None:
+        """Do the same for columns, given dbias; `fixed` where the moments were."""
+
+
 class Scratch:
     """Temporary arrays of one network, made on first use and then kept.
 
@@ -64,6 +110,7 @@ class Backend(Protocol):
     replays: bool  # whether steps are to be recorded: then it is a ReplayBackend
     workspace: int  # bytes that matrix products may use besides their operands
     notes: list[str]  # what is slower than it could be, and why
+    normalization: Normalization
 
     def for_precision(self, precision: Precision) -> Backend:
         """Return this backend, computing in a precision.
@@ -218,8 +265,18 @@ class Backend(Protocol):
         The gradients are lost.
         """
 
-    def average(self, parameters: Array, decay: float, mean: Array, scratch: Scratch) -> None:
-        """Move a running mean on: mean = decay * mean + (1 - decay) * parameters."""
+    def average(
+        self,
+        values: Array,
+        decay: float,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        """Move a running mean on: mean = decay * mean + (1 - decay) * values.
+
+        Where the scaling notes that a value was not finite, it stays.
+        """
 
     def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
         """Shorten each column of a weight, what leads into a unit, to this norm."""

@@ -124,6 +124,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
         backend = get_backend(used_backend(self.backend, x))
         on_gpu = backend.name == "gpu"
         dtype, self._dtype_reason = training_dtype(self.dtype, x, on_gpu)
+        norm = "batch" if self.batch_norm else "layer" if self.layer_norm else None
         self.network_ = Network(
             [x.shape[1], *hidden, outputs],
             names,
@@ -133,6 +134,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
             self._seed(),
             self.dropout,
             precision=self.precision,
+            normalization=norm,
         )
         last = names[-1] if names else self.activation
         drawn_for = [*names, "sigmoid" if last in ("logistic", "sigmoid") else "identity"]

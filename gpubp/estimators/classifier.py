@@ -244,8 +244,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of `predict_proba`."""
         probabilities = self.predict_proba(X)
+        xp = self.network_.backend.xp if is_cupy(probabilities) else np
         with np.errstate(divide="ignore"):
-            return np.log(probabilities, out=probabilities)  # CuPy follows NumPy's functions
+            return xp.log(probabilities)
 
     def predict_gradient(self, X: Any) -> Any:
         """Return the derivative of every class's probability by the features.

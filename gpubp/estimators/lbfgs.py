@@ -35,15 +35,15 @@ def minimize_loss(
     ConvergenceWarning
         When it ended before the gradient was small.
     """
-    first = stack.backend.to_numpy(stack.parameters).astype(np.float64)
+    first = stack.backend.to_numpy(stack.trained).astype(np.float64)
 
     def objective(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        stack.parameters[...] = stack.backend.asarray(parameters, stack.dtype)
+        stack.trained[...] = stack.backend.asarray(parameters, stack.dtype)
         return _loss_and_gradient(stack, data, loss, regularization)
 
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
     result = minimize(objective, first, method="L-BFGS-B", jac=True, options=options)
-    stack.parameters[...] = stack.backend.asarray(result.x, stack.dtype)
+    stack.trained[...] = stack.backend.asarray(result.x, stack.dtype)
     if result.status != 0:
         warnings.warn(
             f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}):"
@@ -60,7 +60,7 @@ def _loss_and_gradient(
     """Return the mean loss of all rows with the penalty, and its gradient, (parameters,)."""
     backend = stack.backend
     weight = float(len(data)) if data.weights is None else float(data.weights.sum())
-    total, gradient = 0.0, np.zeros(stack.parameters.size)
+    total, gradient = 0.0, np.zeros(stack.gradients.size)
     stack.refresh()
     for chunk in data.chunks(CHUNK_ROWS):
         batch = Data(stack.read_rows(chunk.x), chunk.expected, weights=chunk.weights)

@@ -1,0 +1,95 @@
+"""Layer and batch normalisation in NumPy: the specification of `kernels/normalization.cuh`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpubp.backends.protocol import NORM_EPSILON, Array, Scratch
+
+
+class NumpyNormalization:
+    """See `gpubp.backends.protocol.Normalization`."""
+
+    def rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
+        mean = scratch("norm mean", (len(n), 1), n.dtype)
+        np.mean(n, axis=1, keepdims=True, out=mean)
+        n -= mean
+        squares = scratch("norm product", n.shape, n.dtype)
+        np.multiply(n, n, out=squares)
+        np.mean(squares, axis=1, out=inverse)
+        _inverse_root(inverse)
+        n *= inverse[:, None]
+
+    def columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
+        mean, variance = moments
+        np.mean(n, axis=0, out=mean)
+        n -= mean
+        squares = scratch("norm product", n.shape, n.dtype)
+        np.multiply(n, n, out=squares)
+        np.mean(squares, axis=0, out=inverse)
+        np.multiply(inverse, len(n) / max(len(n) - 1, 1), out=variance)
+        _inverse_root(inverse)
+        n *= inverse
+
+    def fixed_columns(self, n: Array, inverse: Array, moments: Array) -> None:
+        mean, variance = moments
+        inverse[...] = variance
+        _inverse_root(inverse)
+        n -= mean
+        n *= inverse
+
+    def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
+        np.multiply(n, gamma, out=z)
+
+    def rows_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dgamma: Array,
+        scratch: Scratch,
+    ) -> None:
+        product = _sum_of_products(delta, n, dgamma, scratch)
+        delta *= gamma
+        row = scratch("norm mean", (len(n), 1), n.dtype)
+        np.multiply(delta, n, out=product)
+        np.mean(product, axis=1, keepdims=True, out=row)
+        np.multiply(n, row, out=product)
+        np.mean(delta, axis=1, keepdims=True, out=row)
+        delta -= row
+        delta -= product
+        delta *= inverse[:, None]
+
+    def columns_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dbias: Array,
+        dgamma: Array,
+        fixed: bool,
+        scratch: Scratch,
+    ) -> None:
+        product = _sum_of_products(delta, n, dgamma, scratch)
+        if not fixed:
+            np.multiply(n, dgamma, out=product)
+            product += dbias
+            product /= len(n)
+            delta -= product
+        delta *= gamma
+        delta *= inverse
+
+
+def _sum_of_products(delta: Array, n: Array, dgamma: Array, scratch: Scratch) -> Array:
+    product = scratch("norm product", n.shape, n.dtype)
+    np.multiply(delta, n, out=product)
+    np.sum(product, axis=0, out=dgamma)
+    return product
+
+
+def _inverse_root(variance: Array) -> None:
+    variance += NORM_EPSILON
+    np.sqrt(variance, out=variance)
+    np.reciprocal(variance, out=variance)
