@@ -13,7 +13,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "wheel"]
 nox.options.error_on_missing_interpreters = False
 
-TEST_TOOLS = ["pytest>=8", "hypothesis>=6.100", "mpmath>=1.3"]
+TEST_TOOLS = ["pytest>=8", "hypothesis>=6.100", "mpmath>=1.3", "onnxruntime>=1.17", "polars>=1"]
 # Compiles kernels with no GPU and no driver; without a GPU CuPy itself is installed too, so that
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]

@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 from gpubp import errors
 
 if TYPE_CHECKING:
+    from gpubp import exchange as exchange
+    from gpubp import losses as losses
     from gpubp.backends import available_backends, get_backend
     from gpubp.callbacks import (
         Callback,
-        CSVLog,
         EarlyStopping,
         HealthWatch,
         History,
         ReduceOnPlateau,
     )
-    from gpubp.estimators import MLPClassifier, MLPRegressor
+    from gpubp.estimators import MLPClassifier as MLPClassifier
+    from gpubp.estimators import MLPRegressor as MLPRegressor
     from gpubp.gradient_checking import gradient_check
+    from gpubp.log_callbacks import CSVLog, ModelCheckpoint, TensorBoard
     from gpubp.network import Network
     from gpubp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
     from gpubp.regularization import Regularization
@@ -54,6 +57,7 @@ __all__ = [
     "HealthWatch",
     "History",
     "Lion",
+    "ModelCheckpoint",
     "Nadam",
     "Network",
     "OneCycle",
@@ -61,6 +65,7 @@ __all__ = [
     "ReduceOnPlateau",
     "Regularization",
     "StepDecay",
+    "TensorBoard",
     "WarmUp",
     "__version__",
     "available_backends",
@@ -72,7 +77,6 @@ __all__ = [
 _MODULES = {
     "backends": ("available_backends", "get_backend"),
     "callbacks": (
-        "CSVLog",
         "Callback",
         "EarlyStopping",
         "HealthWatch",
@@ -81,6 +85,7 @@ _MODULES = {
     ),
     "estimators": ("MLPClassifier", "MLPRegressor"),
     "gradient_checking": ("gradient_check",),
+    "log_callbacks": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
     "regularization": ("Regularization",),
@@ -94,12 +99,16 @@ _MODULES = {
         "WarmUp",
     ),
 }
+# Modules that are reached as attributes: gpubp.losses.quantile(0.9)
+_SUBMODULES = ("exchange", "losses")
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = _version()
+    elif name in _SUBMODULES:
+        value = importlib.import_module(f"gpubp.{name}")
     elif name in _HOMES:
         value = getattr(importlib.import_module(f"gpubp.{_HOMES[name]}"), name)
     else:
@@ -109,7 +118,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *__all__})
+    return sorted({*globals(), *_HOMES, *_SUBMODULES, *__all__})
 
 
 def _version() -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from gpubp.backends import Array
 from gpubp.errors import ConfigurationError, import_extra
-from gpubp.files import check_writable, write_atomically
 from gpubp.stack import LayerStack
 
 
@@ -188,41 +184,6 @@ class ReduceOnPlateau:
 
     def end(self, net: LayerStack, history: History) -> None:
         """Do nothing: the rate stays as it is."""
-
-
-class CSVLog:
-    """Write the history to a CSV file after every epoch: epoch, loss, validation_loss, seconds.
-
-    The file is replaced as a whole, so it can be read at any moment.
-
-    Raises
-    ------
-    OutputPathError
-        From `fit`, before training, when it cannot be written.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
-
-    def begin(self, net: LayerStack, epochs: int) -> None:
-        """Find out whether the file can be written."""
-        check_writable(self.path)
-
-    def advance(self, history: History, share: float) -> None:
-        """Do nothing within an epoch."""
-
-    def epoch_end(self, net: LayerStack, history: History) -> bool:
-        """Write the file; training goes on."""
-        columns = history.columns()
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-        write_atomically(self.path, text.getvalue().encode())
-        return False
-
-    def end(self, net: LayerStack, history: History) -> None:
-        """Do nothing."""
 
 
 class HealthWatch:

@@ -1,4 +1,4 @@
-"""The command line: train, predict, evaluate, explain, doctor."""
+"""The command line: train, predict, evaluate, explain, export, doctor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gpubp import __version__, cli_output
+from gpubp import __version__, cli_output, exchange
 from gpubp.backends import get_backend
 from gpubp.errors import ConfigurationError, DivergenceError, UnknownNameError
 from gpubp.files import check_writable, write_atomically
@@ -213,6 +213,25 @@ def explain(
         return
     print(expected)
     print(trace.table(max_rows=lines))
+
+
+@app.command()
+def export(
+    model: Model,
+    out: Annotated[
+        Path,
+        typer.Argument(
+            help="The file to write: .onnx, or .py, which needs NumPy alone.", show_default=False
+        ),
+    ],
+) -> None:
+    """Write a model with its preprocessing for other programs: ONNX, or a Python file."""
+    writers = {".onnx": exchange.write_onnx, ".py": exchange.write_numpy_predictor}
+    if out.suffix not in writers:
+        raise ConfigurationError(f"{out} ends in {out.suffix!r}; .onnx or .py is needed")
+    check_writable(out)
+    writers[out.suffix](TabularModel.load(model, "cpu"), out)
+    cli_output.note(f"{model} written to {out}")
 
 
 @app.command()

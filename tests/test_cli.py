@@ -144,6 +144,17 @@ def test_unseen_categories_warn_or_are_refused(folder):
     assert done.stdout == ""
 
 
+def test_export(folder):
+    """What a file predicts by itself is what the command predicts."""
+    for name in ("people.py", "people.onnx"):
+        good("export", "people.safetensors", name, cwd=folder)
+    alone = subprocess.run(
+        [sys.executable, "people.py", "people.csv"], cwd=folder, capture_output=True, text=True
+    )
+    expected = good("predict", "people.safetensors", "people.csv", cwd=folder).splitlines()[1:]
+    assert alone.stdout.split() == [line.split(",")[0] for line in expected]
+
+
 def test_explain(folder):
     text = good("explain", "people.safetensors", "people.csv", "--row", 3, cwd=folder)
     assert "expected rich of row 3" in text
@@ -206,6 +217,9 @@ BAD = [
     (["evaluate", "people.safetensors", "text2.csv"], "unknown column 'rich'"),
     (["explain", "people.safetensors", "people.csv", "--row", "201"], "row from 1 to 200"),
     (["explain", "people.safetensors", "people.csv", "--row", "0"], "row from 1 to 200"),
+    (["export", "people.safetensors", "people.pmml"], "ends in '.pmml'; .onnx or .py is needed"),
+    (["export", "people.safetensors", "none/people.py"], "cannot write"),
+    (["export", "none.model", "people.py"], "does not exist"),
 ]
 
 

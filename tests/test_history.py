@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 
 import numpy as np
 import pytest
@@ -83,3 +84,72 @@ def test_a_log_that_cannot_be_written_is_found_before_training(tmp_path):
     with pytest.raises(errors.OutputPathError, match="cannot write"):
         net.fit(np.ones((4, 3)), np.zeros(4, int), callbacks=[gpubp.CSVLog(tmp_path)])
     np.testing.assert_array_equal(net.parameters, before)
+
+
+def test_tensorboard_reads_what_was_written(tmp_path):
+    pytest.importorskip("tensorboardX")
+    records = pytest.importorskip("tensorboardX.record_writer")
+    from tensorboardX.proto.event_pb2 import Event
+
+    assert records
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    net = gpubp.Network([3, 4, 1], backend="cpu")
+    history = net.fit(
+        x, x[:, 0], epochs=3, validation=(x, x[:, 0]), callbacks=[gpubp.TensorBoard(tmp_path)]
+    )
+    (file,) = tmp_path.glob("events*")
+    content, found, place = file.read_bytes(), {}, 0
+    while place < len(content):  # TFRecord: length, its checksum, the event, its checksum
+        length = int.from_bytes(content[place : place + 8], "little")
+        event = Event.FromString(content[place + 12 : place + 12 + length])
+        place += 16 + length
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    assert [step for step, _ in found["loss/training"]] == [1, 2, 3]
+    np.testing.assert_allclose([v for _, v in found["loss/training"]], history.loss, rtol=1e-6)
+    validation = [value for _, value in found["loss/validation"]]
+    np.testing.assert_allclose(validation, history.validation_loss, rtol=1e-6)
+    assert len(found["seconds"]) == 3
+
+
+def test_tensorboard_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(gpubp.errors.MissingExtraError, match=r"gpubp\[tensorboard\]"):
+        gpubp.Network([1, 1]).fit([[1.0]], [1.0], callbacks=[gpubp.TensorBoard(tmp_path)])
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_the_best_model_is_saved(tmp_path, best):
+    pytest.importorskip("safetensors")
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((2, 30, 5)), random.standard_normal((2, 30))
+    kept = []
+
+    class Watch(gpubp.EarlyStopping):
+        def epoch_end(self, net, history):
+            kept.append(net.parameters.copy())
+            return False
+
+        def end(self, net, history):
+            pass
+
+    net = gpubp.Network([5, 30, 1], backend="cpu")
+    callbacks = [gpubp.ModelCheckpoint(tmp_path / "net.safetensors", best), Watch()]
+    history = net.fit(
+        x[0],
+        y[0],
+        epochs=60,
+        validation=(x[1], y[1]),
+        optimizer=gpubp.Adam(0.02),
+        callbacks=callbacks,
+    )
+    number = int(np.argmin(history.validation_loss)) if best else -1
+    assert int(np.argmin(history.validation_loss)) < 59, "the last is not the best"
+    saved = gpubp.Network.load(tmp_path / "net.safetensors", "cpu")
+    np.testing.assert_array_equal(saved.parameters, kept[number])
+
+
+def test_a_model_checkpoint_that_cannot_be_written_is_found_before_training(tmp_path):
+    keeper = gpubp.ModelCheckpoint(tmp_path / "no" / "net.safetensors")
+    with pytest.raises(gpubp.errors.OutputPathError, match="cannot write"):
+        gpubp.Network([1, 1]).fit([[1.0]], [1.0], callbacks=[keeper])
