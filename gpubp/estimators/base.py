@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight
 
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import is_cupy
@@ -22,6 +21,7 @@ from gpubp.callbacks import Callback
 from gpubp.data import take_data
 from gpubp.errors import ConfigurationError, DataError
 from gpubp.estimators.control import Control
+from gpubp.estimators.fitted import FittedNetwork
 from gpubp.estimators.following import AdamOfScikitLearn, RowOrder, initial_parameters
 from gpubp.estimators.inputs import checked, training_dtype
 from gpubp.estimators.lbfgs import minimize_loss
@@ -32,7 +32,7 @@ from gpubp.optimizers import SGD, Optimizer, get_optimizer
 from gpubp.regularization import Regularization
 
 
-class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
+class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
     """A multilayer perceptron with scikit-learn's parameters and attributes."""
 
     # What a subclass says of its task.
@@ -288,64 +288,6 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc]
     def _strata(self, y: Any) -> Any:
         """Return what the held-out part is to have the same shares of; None for nothing."""
         return None
-
-    # What was learnt.
-
-    def _outputs(self, X: Any) -> Any:
-        """Return the network's outputs (rows, outputs) for inputs that are checked first."""
-        check_is_fitted(self)
-        return self.network_.predict(checked(self, X))
-
-    def _gradient(self, X: Any) -> Any:
-        check_is_fitted(self)
-        x = checked(self, X)
-        return self.network_.input_gradient(x if not hasattr(x, "toarray") else x.toarray())
-
-    def _report(self) -> None:
-        net = self.network_
-        self.history_ = net.history
-        self.backend_report_ = {
-            "backend": net.backend.name,
-            "device": net.backend.device,
-            "reason": net.backend.reason,
-            "dtype": net.dtype.name,
-            "dtype_reason": self._dtype_reason,
-            "precision": net.precision.name,
-            "notes": list(net.backend.notes),
-            "seconds": sum(net.history.seconds),
-        }
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "network_")
-
-    @property
-    def coefs_(self) -> list[NDArray[Any]]:
-        """Weights of every layer, (inputs, outputs); on a CPU the network's own memory."""
-        net = self._fitted_network("coefs_")
-        return [net.backend.to_numpy(layer.weight) for layer in net.layers]
-
-    @coefs_.setter
-    def coefs_(self, weights: Sequence[Any]) -> None:
-        net = self._fitted_network("coefs_")
-        for layer, weight in zip(net.layers, weights, strict=True):
-            layer.weight[...] = net.backend.asarray(weight, net.dtype)
-
-    @property
-    def intercepts_(self) -> list[NDArray[Any]]:
-        """Biases of every layer, (outputs,); on a CPU the network's own memory."""
-        net = self._fitted_network("intercepts_")
-        return [net.backend.to_numpy(layer.bias) for layer in net.layers]
-
-    @intercepts_.setter
-    def intercepts_(self, biases: Sequence[Any]) -> None:
-        net = self._fitted_network("intercepts_")
-        for layer, bias in zip(net.layers, biases, strict=True):
-            layer.bias[...] = net.backend.asarray(bias, net.dtype)
-
-    def _fitted_network(self, name: str) -> Network:
-        if not hasattr(self, "network_"):
-            raise AttributeError(f"{type(self).__name__} has no {name} before fit")
-        return self.network_
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
-from sklearn.utils.validation import column_or_1d
 
 from gpubp.backends import Backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.callbacks import Callback
 from gpubp.errors import ConfigurationError, DataError
 from gpubp.estimators.base import BaseMLP
+from gpubp.estimators.labels import Labels, module_of, one_column
 from gpubp.estimators.signature import stochastic, take_parameters
 from gpubp.losses import Loss, cross_entropy, focal
 from gpubp.optimizers import Optimizer
@@ -148,50 +146,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._learn_classes(np.asarray(classes))
 
     def _learn_classes(self, y: Any) -> None:
-        """Note the labels, as scikit-learn does."""
-        self._labels = LabelBinarizer().fit(y)
-        self.classes_ = self._labels.classes_
-        self._several = self._labels.y_type_.startswith("multilabel")
+        self._labels = Labels(y)
+        self.classes_ = self._labels.classes
 
     def _take_targets(self, y: Any, weights: Any, first: bool) -> tuple[Any, Any]:
-        on_device = is_cupy(y)
-        labels = y.get() if on_device else y
-        if labels.ndim == 2 and labels.shape[1] == 1:
-            labels = column_or_1d(labels, warn=True)
-        check_classification_targets(labels)
+        labels = one_column(y)
+        if not is_cupy(labels):
+            check_classification_targets(labels)
         if first and not self._is_first_partial_fit():
             self._learn_classes(labels)
-        self._check_known(labels)
+        self._labels.check(labels, same=self.warm_start)
         if self.class_weight is not None:
-            by_class = compute_sample_weight(self.class_weight, labels)
+            by_class = self._labels.weights(self.class_weight, labels)
             weights = by_class if weights is None else weights * by_class
-        if self._several or len(self.classes_) <= 2:
-            indicators = self._labels.transform(labels)
-            dense = indicators.toarray() if hasattr(indicators, "toarray") else indicators
-            return dense.astype(np.float32), weights
-        return np.searchsorted(self.classes_, labels), weights
+        return self._labels.encode(labels), weights
 
     def _is_first_partial_fit(self) -> bool:
         return hasattr(self, "classes_") and not hasattr(self, "network_")
 
-    def _check_known(self, labels: Any) -> None:
-        found = unique_labels(labels)
-        if self.warm_start and set(found) != set(self.classes_):
-            raise DataError(
-                "warm_start can only be used where `y` has the same classes as in the previous call"
-                f" to fit. Previously got {self.classes_}, `y` has {found}"
-            )
-        unknown = np.setdiff1d(found, self.classes_)
-        if len(unknown):
-            raise DataError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y'"
-                f" has {unknown}."
-            )
-
     def _output(self) -> tuple[int, str]:
-        if self._several:
-            return len(self.classes_), "sigmoid"
-        return (1, "sigmoid") if len(self.classes_) <= 2 else (len(self.classes_), "softmax")
+        outputs = self._labels.outputs
+        return outputs, "sigmoid" if outputs == 1 or self._labels.several else "softmax"
 
     def _chosen_loss(self) -> Loss | str:
         binary = self.network_.output.name == "sigmoid"
@@ -209,29 +184,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _validation_score(self, x: Any, y: Any, weights: Any = None) -> float:
         found = self.network_.predict(x)
-        host = self.network_.backend.to_numpy(found) if is_cupy(found) else found
-        right = host.argmax(axis=1) == y if y.ndim == 1 else ((host > 0.5) == y).all(axis=1)
-        return float(np.average(right, weights=weights))
+        right = found.argmax(axis=1) == y if y.ndim == 1 else ((found > 0.5) == y).all(axis=1)
+        if weights is None:
+            return float(right.mean())
+        return float((right * weights).sum() / weights.sum())
 
     def predict(self, X: Any) -> Any:
         """Return the most probable label of every row, (rows,); or all labels, (rows, classes)."""
         outputs = self._outputs(X)
-        on_device = is_cupy(outputs)
-        host = outputs.get() if on_device else outputs
-        if host.shape[1] == 1 and not self._several:
-            found = self.classes_[(host[:, 0] > 0.5).astype(int) * (len(self.classes_) > 1)]
-        elif self._several:
-            found = (host > 0.5).astype(int)
-        else:
-            found = self.classes_[host.argmax(axis=1)]
-        if on_device and found.dtype.kind in "iufb":
-            return self.network_.backend.asarray(found)
-        return found
+        return self._labels.decode(outputs)
 
     def predict_proba(self, X: Any) -> Any:
         """Return the probability of every class, (rows, classes), in the order of ``classes_``."""
         outputs = self._outputs(X)
-        if outputs.shape[1] > 1 or self._several:
+        if outputs.shape[1] > 1 or self._labels.several:
             return outputs
         return self._both_classes(outputs[:, 0])
 
@@ -244,9 +210,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of `predict_proba`."""
         probabilities = self.predict_proba(X)
-        xp = self.network_.backend.xp if is_cupy(probabilities) else np
         with np.errstate(divide="ignore"):
-            return xp.log(probabilities)
+            return module_of(probabilities).log(probabilities)
 
     def predict_gradient(self, X: Any) -> Any:
         """Return the derivative of every class's probability by the features.
@@ -257,7 +222,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             (rows, classes, features), the classes in the order of ``classes_``.
         """
         gradient = self._gradient(X)
-        if gradient.shape[1] > 1 or self._several:
+        if gradient.shape[1] > 1 or self._labels.several:
             return gradient
         both = self._both_classes(gradient[:, 0])
         both[:, 0] -= 1  # 1 - yes has the derivative -yes'

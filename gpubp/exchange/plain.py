@@ -68,7 +68,7 @@ def plain_model(model: Any) -> PlainModel:
         labels = model.preprocessing.classes or None
     elif hasattr(model, "get_params"):  # an estimator
         net = getattr(model, "network_", None)
-        if hasattr(model, "classes_") and not getattr(model, "_several", False):
+        if hasattr(model, "classes_") and not model._labels.several:
             labels = model.classes_.tolist()
     elif isinstance(model, Network):
         preprocessing = model.preprocessing
