@@ -19,7 +19,7 @@ import tracemalloc
 import numpy as np
 
 import gpubp
-from gpubp.data import Batches, take_data
+from gpubp.batches import Batches, take_data
 from gpubp.losses import get_loss
 from gpubp.training import do_step
 from gpubp.training_settings import TrainingSettings

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubp.backends import Array
 from gpubp.backends.protocol import ReplayBackend
-from gpubp.data import Batches, Data
+from gpubp.batches import Batches, Data
 from gpubp.random import SHUFFLE
 from gpubp.sparse_rows import SparseRows
 from gpubp.stack import LayerStack

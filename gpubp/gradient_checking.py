@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data import Data, take_data
+from gpubp.batches import Data, take_data
 from gpubp.losses import Loss, get_loss
 from gpubp.random import CHECK, generator
 from gpubp.stack import LayerStack

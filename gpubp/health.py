@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.data import Data
+from gpubp.batches import Data
 from gpubp.losses import Loss
 from gpubp.optimizers import Optimizer
 from gpubp.stack import LayerStack

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gpubp.backends import Array, Backend
-from gpubp.data import Data
+from gpubp.batches import Data
 from gpubp.losses import Loss
 from gpubp.stack import LayerStack
 

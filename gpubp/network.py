@@ -12,9 +12,9 @@ import numpy as np
 from gpubp import inference, memory, model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
+from gpubp.batches import Batches, Data, Shuffle, take_data, take_inputs
 from gpubp.buffers import Buffers
 from gpubp.callbacks import Callback, History
-from gpubp.data import Batches, Data, Shuffle, take_data, take_inputs
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
 from gpubp.health import Health, examine
 from gpubp.losses import Loss, get_loss

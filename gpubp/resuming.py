@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Array
+from gpubp.batches import Batches
 from gpubp.callbacks import Callback, History, Resumable
 from gpubp.checkpoints import (
     Checkpoint,
@@ -19,7 +20,6 @@ from gpubp.checkpoints import (
     fingerprint,
     sampled_rows,
 )
-from gpubp.data import Batches
 from gpubp.sparse_rows import SparseRows
 from gpubp.stack import LayerStack
 from gpubp.training_state import TrainingState

@@ -8,8 +8,8 @@ from gpubp.backends import Array
 from gpubp.backends.kernel_table import LANES
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.backends.small_kernels import SmallLayer, is_small, rows_kernel, weights_kernel
+from gpubp.batches import Data
 from gpubp.buffers import Buffers
-from gpubp.data import Data
 from gpubp.losses import kernel_name
 from gpubp.normalization import move_running_moments
 from gpubp.random import DROPOUT

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array
+from gpubp.batches import Data
 from gpubp.buffers import Buffers
-from gpubp.data import Data
 from gpubp.errors import ConfigurationError
 from gpubp.losses import Loss
 from gpubp.stack import LayerStack

@@ -10,9 +10,9 @@ import numpy as np
 
 from gpubp.backends import Array
 from gpubp.backends.protocol import WholeStep
+from gpubp.batches import Batches, Data
 from gpubp.buffers import Buffers
 from gpubp.callbacks import Callback, History
-from gpubp.data import Batches, Data
 from gpubp.device_steps import DeviceSteps, SingleStep
 from gpubp.errors import DivergenceError
 from gpubp.inference import evaluate

@@ -380,7 +380,7 @@ def test_a_quota_ends_the_training_with_one_line_and_no_part_of_a_file(tmp_path)
 
 def test_large_data_have_the_same_fingerprint_on_every_backend(backend, monkeypatch):
     from gpubp import resuming
-    from gpubp.data import Batches, take_data
+    from gpubp.batches import Batches, take_data
     from gpubp.losses import get_loss
 
     monkeypatch.setattr(checkpoints, "SAMPLED_ROWS", 20)

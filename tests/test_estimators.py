@@ -11,7 +11,7 @@ import pytest
 import gpubp
 import simulated_cupy
 from gpubp import errors
-from gpubp.data import Batches
+from gpubp.batches import Batches
 from kernel_compilation import host_compiler
 
 pytest.importorskip("sklearn", minversion="1.6")

@@ -17,8 +17,8 @@ from sklearn.utils.validation import _check_sample_weight
 
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import is_cupy
+from gpubp.batches import take_data
 from gpubp.callbacks import Callback
-from gpubp.data import take_data
 from gpubp.errors import ConfigurationError, DataError
 from gpubp.estimators.control import Control
 from gpubp.estimators.fitted import FittedNetwork

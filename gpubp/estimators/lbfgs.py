@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from gpubp.data import Data
+from gpubp.batches import Data
 from gpubp.losses import Loss
 from gpubp.regularization import Regularization
 from gpubp.stack import LayerStack
