@@ -277,6 +277,8 @@ def test_ctrl_c_saves_the_best_model_so_far(tmp_path):
         [sys.executable, "-m", "gpubp", "train", "digits", "--epochs", "100000",
          "--patience", "100000"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        # a shell that started the tests in the background has them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     for line in process.stdout:
         if line.startswith("backend:"):
