@@ -15,6 +15,7 @@ from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeErr
 from gpubp.losses import Loss, prepare
 from gpubp.random import permutation
 from gpubp.row_weights import ClassWeight, take_weights
+from gpubp.shards import ALL, Shards
 from gpubp.sparse_rows import is_sparse, take_sparse
 from gpubp.stack import LayerStack
 
@@ -128,21 +129,31 @@ class Data:
     def __len__(self) -> int:
         return len(self.x)
 
+    def part(self, start: int, stop: int) -> Data:
+        """Return rows `start` to before `stop`, without copying."""
+        weights = None if self.weights is None else self.weights[start:stop]
+        x, expected = self.x[start:stop], self.expected[start:stop]
+        return replace(self, x=x, expected=expected, weights=weights)
+
+    def shard(self, count: int, shard: int) -> Data:
+        """Return one of `count` shards, without copying."""
+        only = Shards(count, shard, shard + 1)
+        return self.part(*only.span(len(self)))
+
     def chunks(self, rows: int) -> list[Data]:
         """Cut into parts of at most so many rows, in order, without copying."""
-        return [
-            replace(
-                self,
-                x=self.x[start : start + rows],
-                expected=self.expected[start : start + rows],
-                weights=None if self.weights is None else self.weights[start : start + rows],
-            )
-            for start in range(0, len(self), rows)
-        ]
+        return [self.part(start, start + rows) for start in range(0, len(self), rows)]
 
 
 class Batches:
     """The batches of every epoch; batch k of epoch e is the same whenever it is asked for.
+
+    Attributes
+    ----------
+    size, steps : int
+        Rows of a whole batch, and batches of an epoch.
+    sizes, own_sizes : list of int
+        Rows of each batch, and how many of them are those of one's own shards.
 
     Raises
     ------
@@ -153,22 +164,47 @@ class Batches:
     """
 
     def __init__(
-        self, data: Data, batch_size: int | None, shuffle: Shuffle, stack: LayerStack
+        self,
+        data: Data,
+        batch_size: int | None,
+        shuffle: Shuffle,
+        stack: LayerStack,
+        shards: Shards = ALL,
     ) -> None:
         self.size = checked_batch_size(batch_size, len(data))
         self.steps = -(-len(data) // self.size)
-        self.data = data
+        self.data, self.shards = data, shards
         self.sizes = [min(self.size, len(data) - step * self.size) for step in range(self.steps)]
+        spans = map(shards.span, self.sizes)
+        self.own_sizes = [stop - start for start, stop in spans]
         self._stack = stack
         self.backend, self.seed = stack.backend, stack.seed
         self.shuffle = shuffle
         self._epoch = -1
         self._order: Array = None
 
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch."""
+        return len(self.data)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows have weights."""
+        return self.data.weights is not None
+
+    @property
+    def same_sizes(self) -> bool:
+        """Whether the rows of each batch are known before it is read: `sizes` is what they are."""
+        return True
+
+    def close(self) -> None:
+        """Do nothing: there are no threads and no files."""
+
     def batch(self, epoch: int, index: int) -> Data:
-        """Return one batch; a shuffled one lies in buffers that the next call writes over."""
-        start = index * self.size
-        stop = min(start + self.size, len(self.data))
+        """Return one's own rows of a batch; a later call may write over them."""
+        first, last = self.shards.span(self.sizes[index])
+        start, stop = index * self.size + first, index * self.size + last
         data, stack = self.data, self._stack
         if not self.shuffle:
             weights = None if data.weights is None else data.weights[start:stop]
@@ -181,6 +217,16 @@ class Batches:
         weights = None if data.weights is None else self._gather("weights", data.weights, rows)
         expected = self._gather("expected", data.expected, rows)
         return Data(stack.gather_rows(data.x, rows), expected, weights=weights)
+
+    def own_order(self, epoch: int) -> NDArray[np.int64]:
+        """Return one's own rows of all batches of an epoch, one after the other."""
+        order = self.order(epoch) if self.shuffle else np.arange(len(self.data))
+        if self.shards == ALL:
+            return order
+        starts = range(0, len(order), self.size)
+        spans = map(self.shards.span, self.sizes)
+        pairs = zip(starts, spans, strict=True)
+        return np.concatenate([order[start + low : start + high] for start, (low, high) in pairs])
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return the order of the rows in an epoch, shape (rows,)."""

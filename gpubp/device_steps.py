@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from gpubp.backends import Array
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.batches import Batches, Data
-from gpubp.random import SHUFFLE
-from gpubp.sparse_rows import SparseRows
+from gpubp.device_sources import source_of
 from gpubp.stack import LayerStack
 from gpubp.step_work import StepWork, step_works
+from gpubp.streams import StreamBatches
 from gpubp.training_settings import Part, TrainingSettings, part_of
 from gpubp.training_state import Snapshot, TrainingState
 
@@ -36,7 +35,7 @@ class DeviceSteps:
         self,
         stack: LayerStack,
         state: TrainingState,
-        batches: Batches,
+        batches: Batches | StreamBatches,
         settings: TrainingSettings,
         losses: Array,
     ) -> None:
@@ -46,9 +45,8 @@ class DeviceSteps:
         self._backend = backend
         self._clock = backend.empty((3,), np.dtype(np.int64))
         self._settings: Array = None
-        self._source = _source(backend, batches)
-        weighted = batches.data.weights is not None
-        self._works = step_works(stack, state, settings, self._clock, losses, weighted)
+        self._source = source_of(backend, stack, batches)
+        self._works = step_works(stack, state, settings, self._clock, losses, batches.weighted)
         kernel = settings.optimizer.kernel
         self._key = " ".join(map(str, (stack.precision.name, *stack.layers, kernel)))
         self._recordings: dict[tuple[int, int, int, Part], Callable[[], None]] = {}
@@ -67,7 +65,7 @@ class DeviceSteps:
             if (epoch, index) != self._next or not self._settings_left():
                 self._seek(epoch, index)
             count = self._at_once
-            whole = (index + count) * self._batches.size <= len(self._batches.data)
+            whole = (index + count) * self._batches.size <= self._batches.rows
             if index + count > stop or count > self._settings_left() or not whole:
                 count = 1
             part = part_of(index, self._batches.sizes, self._how.accumulate)
@@ -188,134 +186,3 @@ class SingleStep:
         self._clock.set(np.array([step, 0, 0], np.int64))
         self._recording()
         return self._losses[0]
-
-
-class Resident:
-    """Batches of data that lie in the device's memory, gathered there by the clock."""
-
-    slots = 1
-
-    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
-        self._backend, self._batches = backend, batches
-        self._order = backend.xp.arange(len(batches.data), dtype=np.int64)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Bring the rows into the order of an epoch."""
-        if callable(self._batches.shuffle):
-            self._order.set(self._batches.order(epoch))
-        elif self._batches.shuffle:
-            self._backend.shuffle(self._batches.seed, SHUFFLE, epoch, self._order)
-
-    def prepare(self, index: int) -> int:
-        """Make sure that a batch can be read; return from which slot."""
-        return 0
-
-    def done(self, index: int) -> None:
-        """Be told that the step on a batch has been asked for."""
-
-    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
-        """Gather the clock's batch, of so many rows, into buffers."""
-        data, size = self._batches.data, self._batches.size
-        x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
-        self._backend.gather_batch(data.x, self._order, clock, size, stack.input_scale, x)
-        return with_targets(stack, x, data, rows, self._order, clock, size)
-
-
-def with_targets(
-    stack: LayerStack, x: Array, data: Data, rows: int, order: Array, clock: Array, size: int
-) -> Data:
-    """Gather expected values and weights of the clock's batch into buffers, to go with x."""
-    backend: ReplayBackend = stack.backend  # type: ignore[assignment]
-
-    def gathered(name: str, array: Array) -> Array:
-        out = stack.scratch(f"batch {name}", (rows, *array.shape[1:]), array.dtype)
-        backend.gather_batch(array, order, clock, size, 1.0, out)
-        return out
-
-    weights = None if data.weights is None else gathered("weights", data.weights)
-    return Data(x, gathered("expected", data.expected), weights=weights)
-
-
-class Streamed:
-    """Batches of data that lie on the host: two pinned buffers, copied while a step runs.
-
-    While the device works on the batch in one slot, the host gathers the next into the other and
-    the copy goes on in a stream of its own.
-    """
-
-    slots = 2
-
-    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
-        self._batches, data = batches, batches.data
-        self._backend, cuda = backend, backend.xp.cuda
-        self._rows = np.arange(len(data), dtype=np.int64)
-        self._order = backend.asarray(self._rows)
-        self._identity = backend.xp.arange(batches.size, dtype=np.int64)
-        self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
-        shape = (batches.size, data.x.shape[1])
-        self._pinned = [_pinned(backend.xp, shape, data.x.dtype) for _ in range(self.slots)]
-        self._device = [backend.empty(shape, data.x.dtype) for _ in range(self.slots)]
-        self._copies = cuda.Stream(non_blocking=True)
-        self._filled = [cuda.Event() for _ in range(self.slots)]
-        self._emptied = [cuda.Event() for _ in range(self.slots)]
-        self._holds: list[int | None] = [None] * self.slots
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Bring the rows into the order of an epoch."""
-        self._holds = [None] * self.slots
-        if self._batches.shuffle:
-            self._rows = self._batches.order(epoch)
-            self._order.set(self._rows)
-
-    def prepare(self, index: int) -> int:
-        """Make sure that a batch can be read; return from which slot."""
-        slot = index % self.slots
-        if self._holds[slot] != index:
-            self._fill(index)
-        self._current().wait_event(self._filled[slot])
-        return slot
-
-    def done(self, index: int) -> None:
-        """Be told that the step on a batch has been asked for: fetch the next meanwhile."""
-        self._emptied[index % self.slots].record(self._current())
-        if index + 1 < self._batches.steps:
-            self._fill(index + 1)
-
-    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
-        """Bring the batch in a slot, of so many rows, into buffers."""
-        data, size = self._batches.data, self._batches.size
-        x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
-        self._backend.gather_batch(
-            self._device[slot], self._identity, self._start, size, stack.input_scale, x
-        )
-        return with_targets(stack, x, data, rows, self._order, clock, size)
-
-    def _fill(self, index: int) -> None:
-        slot, size = index % self.slots, self._batches.size
-        rows = self._rows[index * size : (index + 1) * size]
-        pinned, device = self._pinned[slot][: len(rows)], self._device[slot][: len(rows)]
-        self._filled[slot].synchronize()  # the copy before last has left the pinned buffer
-        x = self._batches.data.x
-        if isinstance(x, SparseRows):
-            x[rows].dense(pinned)
-        else:
-            np.take(x, rows, axis=0, out=pinned, mode="clip")
-        self._copies.wait_event(self._emptied[slot])
-        device.set(pinned, stream=self._copies)
-        self._filled[slot].record(self._copies)
-        self._holds[slot] = index
-
-    def _current(self) -> Any:
-        return self._backend.xp.cuda.get_current_stream()
-
-
-def _source(backend: ReplayBackend, batches: Batches) -> Resident | Streamed:
-    kind = Streamed if isinstance(batches.data.x, np.ndarray | SparseRows) else Resident
-    return kind(backend, batches)
-
-
-def _pinned(cupy: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> Array:
-    """Return a NumPy array in memory that the device copies from without the host's help."""
-    count = shape[0] * shape[1]
-    memory = cupy.cuda.alloc_pinned_memory(count * dtype.itemsize)
-    return np.frombuffer(memory, dtype, count).reshape(shape)

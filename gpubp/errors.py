@@ -9,7 +9,15 @@ from typing import Any
 
 
 class GpubpError(Exception):
-    """Base of every exception that gpubp raises on purpose."""
+    """Base of every exception that gpubp raises on purpose.
+
+    Attributes
+    ----------
+    everywhere : bool
+        Whether all processes that train together raise it.
+    """
+
+    everywhere = False
 
 
 class BackendUnavailableError(GpubpError, RuntimeError):
@@ -73,6 +81,10 @@ class ModelFileError(GpubpError, ValueError):
 
 class CheckpointError(GpubpError, ValueError):
     """A checkpoint is torn, foreign, of a newer version, or of another run; names what differs."""
+
+
+class DistributedError(GpubpError, RuntimeError):
+    """Processes that train together are not what they take each other for."""
 
 
 class OutputPathError(GpubpError, OSError):

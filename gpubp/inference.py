@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from gpubp.backends import Array, Backend
 from gpubp.batches import Data
+from gpubp.distributed.group import Group
 from gpubp.losses import Loss
 from gpubp.stack import LayerStack
+from gpubp.streams import StreamData
 
 
 def predict(stack: LayerStack, x: Array) -> Array:
@@ -42,16 +44,41 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
     return result
 
 
-def evaluate(stack: LayerStack, data: Data, loss: Loss) -> dict[str, float]:
-    """Return the mean loss, and the accuracy where answers can be right or wrong.
+def evaluate(
+    stack: LayerStack, data: Data | StreamData, loss: Loss, group: Group | None = None
+) -> dict[str, float]:
+    """Return the mean loss and, where answers can be right or wrong, the accuracy.
 
     With softmax, or class indices as expected values, an answer is right when the largest output
     is that of the expected class; with sigmoid otherwise, when output and expected value lie on
-    the same side of 1/2.
+    the same side of 1/2. The processes of a group measure their shards and add up what they found,
+    in one order however many they are.
     """
-    total, weight, right = 0.0, 0.0, 0
     count_right = _counter(stack, data)
     stack.refresh()
+    if group is None:
+        found = [_measured(stack, data, loss, count_right)]
+    else:
+        count, own = group.shards.count, group.shards.own
+        parts = [_measured(stack, data.shard(count, shard), loss, count_right) for shard in own]
+        everyones = group.communicator.collect(parts, "the validation loss")
+        found = [part for parts in everyones for part in parts]
+    total, weight, right = map(sum, zip(*found, strict=True))
+    measures = {"loss": total / weight if weight else 0.0}
+    if count_right:
+        answers = len(data) * (stack.sizes[-1] if count_right is _same_side else 1)
+        measures["accuracy"] = right / answers
+    return measures
+
+
+def _measured(
+    stack: LayerStack,
+    data: Data | StreamData,
+    loss: Loss,
+    count_right: Callable[[Array, Array, Backend], int] | None,
+) -> tuple[float, float, int]:
+    """Return the sum of the losses, the weight of the rows, and how many answers are right."""
+    total, weight, right = 0.0, 0.0, 0
     for chunk in data.chunks(stack.backend.chunk_rows):
         buffers = stack.run_forward(stack.read_rows(chunk.x))
         stack.run_loss(buffers, chunk.expected, loss, chunk.weights)
@@ -60,14 +87,12 @@ def evaluate(stack: LayerStack, data: Data, loss: Loss) -> dict[str, float]:
         weight += weighs
         if count_right:
             right += count_right(buffers.y[-1], chunk.expected, stack.backend)
-    measures = {"loss": total / weight if weight else 0.0}
-    if count_right:
-        answers = len(data) * (stack.sizes[-1] if count_right is _same_side else 1)
-        measures["accuracy"] = right / answers
-    return measures
+    return total, weight, right
 
 
-def _counter(stack: LayerStack, data: Data) -> Callable[[Array, Array, Backend], int] | None:
+def _counter(
+    stack: LayerStack, data: Data | StreamData
+) -> Callable[[Array, Array, Backend], int] | None:
     if stack.output.name == "softmax" or data.one_class:
         return _largest_is_expected
     return _same_side if stack.output.name == "sigmoid" else None

@@ -15,6 +15,9 @@ from gpubp.backends.interchange import give_back, take_in
 from gpubp.batches import Batches, Data, Shuffle, take_data, take_inputs
 from gpubp.buffers import Buffers
 from gpubp.callbacks import Callback, History
+from gpubp.data.protocol import Dataset
+from gpubp.distributed.communicator import Communicator
+from gpubp.distributed.group import joined
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
 from gpubp.health import Health, examine
 from gpubp.losses import Loss, get_loss
@@ -25,7 +28,9 @@ from gpubp.progress import progress_display
 from gpubp.regularization import NONE, Regularization
 from gpubp.resuming import checkpointer
 from gpubp.row_weights import ClassWeight
+from gpubp.shards import ALL
 from gpubp.stack import LayerStack
+from gpubp.streams import StreamBatches, StreamData, check_alone
 from gpubp.trace import Trace, trace
 from gpubp.training import Fit, do_step, first_non_finite
 from gpubp.training_settings import TrainingSettings
@@ -201,13 +206,13 @@ class Network(LayerStack):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         optimizer: str | Optimizer | None = None,
         loss: str | Loss = "auto",
         epochs: int = 10,
         batch_size: int | None = None,
-        validation: tuple[Any, ...] | None = None,
+        validation: tuple[Any, ...] | Dataset | None = None,
         shuffle: Shuffle = True,
         progress: bool = False,
         callbacks: Sequence[Callback] = (),
@@ -219,6 +224,9 @@ class Network(LayerStack):
         class_weight: ClassWeight = None,
         accumulate: int = 1,
         average: float | None = None,
+        distributed: bool | Communicator = False,
+        deterministic: bool = False,
+        shards: int | None = None,
     ) -> History:
         """Train for some epochs.
 
@@ -228,14 +236,15 @@ class Network(LayerStack):
         Parameters
         ----------
         x, y : array, (rows, inputs) and (rows,) or (rows, outputs)
-            Inputs, and expected class indices, probabilities or values.
+            Inputs, and expected class indices, probabilities or values; or x alone, a data set of
+            `gpubp.data`, which need not fit into memory.
         optimizer : str or Optimizer
             Adam with its default settings when None.
         loss : str or Loss
             See `gpubp.losses`; ``"auto"`` follows the output.
         batch_size : int or None
             Rows a step; None takes 128, or all where there are fewer.
-        validation : (x, y), (x, y, sample_weight) or None
+        validation : (x, y), (x, y, sample_weight), data set or None
             Data to measure the loss on after each epoch.
         shuffle : bool or callable
             Whether each epoch has an order of rows of its own; or what returns that order, the
@@ -264,6 +273,14 @@ class Network(LayerStack):
         average : float or None
             Decay of a running mean of the parameters, such as 0.999; `averaged` returns the network
             with it.
+        distributed : bool or Communicator
+            Whether the processes of an MPI job train together, each on its part of every batch;
+            see docs/distributed.md.
+        deterministic : bool
+            Whether these give the same bits however many they are.
+        shards : int or None
+            Parts that each batch is cut into, shared out among the processes; see
+            `gpubp.distributed.group.group_of`.
 
         Returns
         -------
@@ -278,6 +295,8 @@ class Network(LayerStack):
             When an argument cannot be used.
         CheckpointError, OutputPathError, MissingExtraError
             When a checkpoint is of another run or torn, or cannot be written.
+        DistributedError
+            When processes that train together do not belong together.
         """
         if epochs < 1:
             raise ConfigurationError(f"epochs is {epochs!r}; a whole number above 0 is needed")
@@ -286,24 +305,38 @@ class Network(LayerStack):
         if every is not None and (not isinstance(every, int) or every < 1):
             raise ConfigurationError(f"every is {every!r}; a whole number above 0 is needed")
         chosen = get_loss(loss, self.output)
-        data = take_data(self, x, y, chosen, sample_weight=sample_weight, class_weight=class_weight)
+        group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
+        part = ALL if group is None else group.shards
+        batches: Batches | StreamBatches
+        if isinstance(x, Dataset):
+            check_alone(y=y, sample_weight=sample_weight, class_weight=class_weight)
+            batches = StreamBatches(x, batch_size, shuffle, self, chosen, part)
+        else:
+            data = take_data(self, x, y, chosen, "", sample_weight, class_weight)
+            batches = Batches(data, batch_size, shuffle, self, part)
         held_out = None if validation is None else self._take_validation(validation, chosen)
-        batches = Batches(data, batch_size, shuffle, self)
         self.history = History()
         self._last = None
         used = Adam() if optimizer is None else get_optimizer(optimizer)
         settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
         keeper = None
+        talk = None if group is None else group.communicator
         if checkpoint is not None:
             same = self._settings() | settings.described()
             same["callbacks"] = [type(one).__name__ for one in callbacks]
-            keeper = checkpointer(checkpoint, every, same, batches)
-        run = Fit(self, self._state, batches, settings, self.history, keeper)
+            same |= {} if group is None else group.described()
+            keeper = checkpointer(checkpoint, every, same, batches, talk)
+        run = Fit(self, self._state, batches, settings, self.history, keeper, group)
         shown = [progress_display()] if progress else []
-        run.run(epochs, held_out, [*callbacks, *shown], resume)
+        own = [*callbacks, *shown] if talk is None or talk.is_root else []
+        run.run(epochs, held_out, own, resume)
         return self.history
 
-    def _take_validation(self, validation: tuple[Any, ...], loss: Loss) -> Data:
+    def _take_validation(
+        self, validation: tuple[Any, ...] | Dataset, loss: Loss
+    ) -> Data | StreamData:
+        if isinstance(validation, Dataset):
+            return StreamData(validation, self, loss)
         if not isinstance(validation, tuple) or len(validation) not in (2, 3):
             raise ConfigurationError(
                 "validation is no tuple (x, y) or (x, y, sample_weight); one of them is needed"
@@ -358,9 +391,11 @@ class Network(LayerStack):
 
     @on_device
     def evaluate(
-        self, x: Any, y: Any, loss: str | Loss = "auto", sample_weight: Any = None
+        self, x: Any, y: Any = None, loss: str | Loss = "auto", sample_weight: Any = None
     ) -> dict[str, float]:
         """Return the mean loss and, for softmax, sigmoid or expected class indices, the accuracy.
+
+        Of arrays x and y, or of a data set of `gpubp.data`.
 
         Raises
         ------
@@ -369,6 +404,9 @@ class Network(LayerStack):
         """
         chosen = get_loss(loss, self.output)
         self._last = None
+        if isinstance(x, Dataset):
+            check_alone(y=y, sample_weight=sample_weight)
+            return inference.evaluate(self, StreamData(x, self, chosen), chosen)
         data = take_data(self, x, y, chosen, sample_weight=sample_weight)
         return inference.evaluate(self, data, chosen)
 

@@ -20,8 +20,10 @@ from gpubp.checkpoints import (
     fingerprint,
     sampled_rows,
 )
+from gpubp.distributed.communicator import Communicator, on_root
 from gpubp.sparse_rows import SparseRows
 from gpubp.stack import LayerStack
+from gpubp.streams import StreamBatches
 from gpubp.training_state import TrainingState
 
 _COUNTERS = ("step", "epoch", "updates", "rate_factor")  # of a TrainingState
@@ -38,10 +40,19 @@ class Checkpointer:
         Steps from one to the next; None for one at the end of every epoch.
     run : dict
         What must be the same when the run goes on.
+    communicator : Communicator or None
+        Of the processes that train together: rank 0 reads and writes for all.
     """
 
-    def __init__(self, folder: CheckpointFolder, every: int | None, run: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        every: int | None,
+        run: dict[str, Any],
+        communicator: Communicator | None = None,
+    ) -> None:
         self.folder, self.every, self.run = folder, every, run
+        self._communicator = communicator
 
     def steps_until_due(self, done: int) -> int | None:
         """Return after how many steps the next is due; None for at the end of the epoch."""
@@ -57,6 +68,18 @@ class Checkpointer:
         losses: Array,
     ) -> None:
         """Write a checkpoint; `losses` are those of the epoch so far, `run_state` its position."""
+        what = (stack, state, history, callbacks, run_state, losses)
+        on_root(self._communicator, lambda: self._write(*what), "a checkpoint")
+
+    def _write(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        history: History,
+        callbacks: Sequence[Callback],
+        run_state: dict[str, Any],
+        losses: Array,
+    ) -> None:
         host = stack.backend.to_numpy
         arrays = {"parameters": host(stack.parameters), "losses": host(losses)}
         for index, array in enumerate(state.arrays):
@@ -87,7 +110,7 @@ class Checkpointer:
         CheckpointError
             When there are checkpoints and none can be used, or they are of another run.
         """
-        checkpoint, problems = self.folder.load()
+        checkpoint, problems = on_root(self._communicator, self.folder.load, "a checkpoint")
         if checkpoint is None:
             return None
         check_same_run(self.run, checkpoint.run, self.folder.path)
@@ -104,6 +127,8 @@ class Checkpointer:
             setattr(state, name, found[name])
         for name, value in found["history"].items():
             setattr(history, name, value)
+        if self._communicator is not None and not self._communicator.is_root:
+            return found  # rank 0 has the callbacks
         memories = zip(_resumable(callbacks), found["callbacks"], strict=True)
         for index, (callback, memory) in enumerate(memories):
             prefix = f"callback {index} "
@@ -120,8 +145,10 @@ def _resumable(callbacks: Sequence[Callback]) -> list[Resumable]:
     return [callback for callback in callbacks if isinstance(callback, Resumable)]
 
 
-def described_data(batches: Batches) -> dict[str, Any]:
+def described_data(batches: Batches | StreamBatches) -> dict[str, Any]:
     """Return what tells data apart: their shapes, dtypes and a fingerprint."""
+    if isinstance(batches, StreamBatches):
+        return batches.described()
     data, backend = batches.data, batches.backend
     rows = sampled_rows(len(data))
 
@@ -142,7 +169,12 @@ def described_data(batches: Batches) -> dict[str, Any]:
 
 
 def checkpointer(
-    folder: str | os.PathLike[str], every: int | None, run: dict[str, Any], batches: Batches
+    folder: str | os.PathLike[str],
+    every: int | None,
+    run: dict[str, Any],
+    batches: Batches | StreamBatches,
+    communicator: Communicator | None = None,
 ) -> Checkpointer:
     """Return the checkpointer of a run."""
-    return Checkpointer(CheckpointFolder(folder), every, run | described_data(batches))
+    made = on_root(communicator, lambda: CheckpointFolder(folder), "the folder of checkpoints")
+    return Checkpointer(made, every, run | described_data(batches), communicator)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends import Array
+from gpubp.backends import Array, Backend
 from gpubp.backends.interchange import take_in
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from gpubp.stack import LayerStack
@@ -40,17 +40,29 @@ def take_weights(
                 f"{name}sample_weight has shape {tuple(array.shape)}; ({rows},) is needed, one for"
                 " each row"
             )
-        weights = backend.asarray(array, stack.dtype)
-        if not backend.all_finite(weights):
-            raise NonFiniteError(f"{name}sample_weight is not finite; finite numbers are needed")
-        if bool((weights < 0).any()) or not bool((weights > 0).any()):
-            raise DataError(
-                f"{name}sample_weight goes from {float(weights.min()):g} to"
-                f" {float(weights.max()):g}; numbers from 0, and one above, are needed"
-            )
+        weights = checked_weights(array, backend, stack.dtype, name)
     if class_weight is not None:
         by_class = _weights_by_class(stack, class_weight, expected)
         weights = by_class if weights is None else weights * by_class
+    return weights
+
+
+def checked_weights(given: Array, backend: Backend, dtype: Any, name: str) -> Array:
+    """Return weights of rows in a network's dtype.
+
+    Raises
+    ------
+    NonFiniteError, DataError
+        When one is not finite or negative, or all are 0.
+    """
+    weights = backend.asarray(given, dtype)
+    if not backend.all_finite(weights):
+        raise NonFiniteError(f"{name}sample_weight is not finite; finite numbers are needed")
+    if bool((weights < 0).any()) or not bool((weights > 0).any()):
+        raise DataError(
+            f"{name}sample_weight goes from {float(weights.min()):g} to"
+            f" {float(weights.max()):g}; numbers from 0, and one above, are needed"
+        )
     return weights
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -26,6 +26,10 @@ from gpubp.precision import Precision, get_precision
 from gpubp.random import DROPOUT, INITIAL_WEIGHTS, checked_seed, generator
 from gpubp.sparse_rows import SparseRows
 
+# Numbers before the gradients, for what goes along where processes add them up; so many that the
+# gradients begin where memory is aligned for the widest instructions and products.
+HEADER = 64
+
 
 class LayerStack:
     """Dense layers with their parameters in one flat buffer and their gradients in another.
@@ -38,6 +42,8 @@ class LayerStack:
         The layers, first to last.
     parameters, gradients : array, (count,)
         All weights and biases, layer after layer, and the gradients of the loss by them.
+    exchanged : array, (64 + count,)
+        The gradients, with the numbers before them that processes exchange along with them.
     backend : Backend
         Where the arrays live.
     """
@@ -118,8 +124,9 @@ class LayerStack:
         self.trained = self.parameters
         if self._running_count:
             self.trained = self.parameters[: self._trained_count]
-        self.gradients = backend.empty(self.trained.shape, self.dtype)
-        self.gradients.fill(0)
+        self.exchanged = backend.empty((HEADER + self._trained_count,), self.dtype)
+        self.exchanged.fill(0)
+        self.gradients = self.exchanged[HEADER:]
         self.stored = self.precision.stored if backend.replays else self.dtype
         self.half: Array | None = None
         if self.stored != self.dtype:
@@ -262,12 +269,17 @@ class LayerStack:
         return fused
 
     def run_backward(
-        self, buffers: Buffers, from_logits: bool, dx: Array | None = None, gradients: bool = True
+        self,
+        buffers: Buffers,
+        from_logits: bool,
+        dx: Array | None = None,
+        gradients: bool = True,
+        ready: Callable[[int], None] | None = None,
     ) -> None:
         """Run ``buffers.delta[-1]`` back through all layers.
 
         With `gradients` the flat gradients are written; into `dx`, (rows, inputs), goes the
-        gradient by the batch.
+        gradient by the batch. `ready` is told, for each layer, that its gradients are written.
         """
         for index in reversed(range(len(self.layers))):
             layer, delta = self.layers[index], buffers.delta[index]
@@ -293,6 +305,8 @@ class LayerStack:
                     )
                 if gradients:
                     self.backend.multiply(x.T, delta, layer.dweight)
+            if ready is not None:
+                ready(index)
             below = buffers.delta[index - 1] if index else dx
             if below is not None:
                 self.backend.multiply(delta, self._read[index][0].T, below)

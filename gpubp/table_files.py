@@ -38,9 +38,9 @@ def read_file(path: Path, text: tuple[str, ...] = ()) -> Columns:
         arrow = (
             pa.parquet.read_table(path, partitioning=None)
             if ending == ".parquet"
-            else _read_csv(path, ending, text)
+            else _read_csv(path, text)
         )
-        _check_names(path, arrow.column_names)
+        check_names(path, arrow.column_names)
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path.name!r} has a header that is not UTF-8; save it as UTF-8"
@@ -68,25 +68,34 @@ def _ending(path: Path) -> str:
 _SEPARATORS = {".csv": ",;\t|", ".csv.gz": ",;\t|", ".tsv": "\t", ".tsv.gz": "\t"}
 
 
-def _read_csv(path: Path, ending: str, text: tuple[str, ...]) -> Any:
+def _read_csv(path: Path, text: tuple[str, ...]) -> Any:
     """Return a CSV file as an Arrow table, its column types found from all rows."""
-    candidates = _SEPARATORS[ending]
+    parse, convert = csv_options(path, dict.fromkeys(text, pa.string()))
+    return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+
+
+def csv_options(path: Path, types: dict[str, Any]) -> tuple[Any, Any]:
+    """Return how pyarrow is to parse a CSV file and convert its columns.
+
+    Raises
+    ------
+    DataError
+        When the file is empty, or its name has no known ending.
+    """
+    candidates = _SEPARATORS.get(_ending(path), ",")
     with pa.input_stream(path, compression="detect") as stream:
         start = stream.read(1 << 16)
     if not start.strip(b"\xef\xbb\xbf\r\n\t "):
         raise DataError(f"{path.name!r} is empty; a header and at least one row are needed")
     header = start.lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0]
     separator = next((mark for mark in candidates if mark.encode() in header), candidates[0])
-    return pa.csv.read_csv(
-        path,
-        parse_options=pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(
-            strings_can_be_null=True, column_types=dict.fromkeys(text, pa.string())
-        ),
+    return (
+        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        pa.csv.ConvertOptions(strings_can_be_null=True, column_types=types),
     )
 
 
-def _check_names(path: Path, names: list[str]) -> None:
+def check_names(path: Path, names: list[str]) -> None:
     """Raise DataError when two columns share a name."""
     double = [name for name, count in Counter(names).items() if count > 1]
     if double:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -14,50 +15,23 @@ from gpubp.batches import Batches, Data
 from gpubp.buffers import Buffers
 from gpubp.callbacks import Callback, History
 from gpubp.device_steps import DeviceSteps, SingleStep
-from gpubp.errors import DivergenceError
+from gpubp.distributed.group import Group
+from gpubp.distributed.interrupt import DeferredInterrupt
+from gpubp.distributed.steps import SharedSteps
+from gpubp.errors import DistributedError, DivergenceError
 from gpubp.inference import evaluate
-from gpubp.losses import Loss, kernel_name
+from gpubp.losses import kernel_name
 from gpubp.normalization import move_running_moments
+from gpubp.passes import compute_gradients, update_parameters
 from gpubp.resuming import Checkpointer
 from gpubp.schedules import as_schedule
 from gpubp.stack import LayerStack
+from gpubp.streams import StreamBatches, StreamData
 from gpubp.training_settings import WHOLE, Part, TrainingSettings, part_of
 from gpubp.training_state import Snapshot, TrainingState
 
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
 STEPS_BETWEEN_LOOKS = 200
-
-
-def compute_gradients(stack: LayerStack, step: int | None, batch: Data, loss: Loss) -> Buffers:
-    """Write the gradients of a loaded batch's mean loss, which is left in ``buffers.loss``."""
-    logits_only = bool(loss.logits_of)
-    buffers = stack.run_forward(batch.x, step, logits_only)
-    from_logits = stack.run_loss(buffers, batch.expected, loss, batch.weights)
-    stack.run_backward(buffers, from_logits)
-    return buffers
-
-
-def apply_update(
-    stack: LayerStack,
-    state: TrainingState,
-    settings: TrainingSettings,
-    buffers: Buffers,
-    weighted: bool,
-    share: float,
-) -> None:
-    """Do the optimizer's step with the gradients as they are, and what goes before and after."""
-    optimizer, total = settings.optimizer, buffers.weight if weighted else buffers.count
-    settings.regularization.before_update(stack, buffers.loss, total, share=share)
-    state.updates += 1
-    stack.backend.update(
-        optimizer.kernel,
-        stack.gradients,
-        stack.trained,
-        state.moments,
-        optimizer.scalars(state.updates, state.rate_factor),
-        stack.scratch,
-    )
-    settings.regularization.after_update(stack)
 
 
 def do_step(
@@ -115,7 +89,8 @@ def _step_by_layers(
     if part.last:
         if part is not WHOLE:
             stack.gradients[...] = state.gathered
-        apply_update(stack, state, settings, buffers, batch.weights is not None, part.share)
+        total = buffers.count if batch.weights is None else buffers.weight
+        update_parameters(stack, state, settings, buffers.loss, total, part.share)
 
 
 def _replay_step(
@@ -182,27 +157,33 @@ class Fit:
         self,
         stack: LayerStack,
         state: TrainingState,
-        batches: Batches,
+        batches: Batches | StreamBatches,
         settings: TrainingSettings,
         history: History,
         checkpoints: Checkpointer | None = None,
+        group: Group | None = None,
     ) -> None:
         self.stack, self.state, self.batches = stack, state, batches
         self.settings, self.history = settings, history
-        self._checkpoints = checkpoints
+        self._checkpoints, self._group = checkpoints, group
         self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = state.epoch, state.step
         state.use(settings, stack)
         self._losses = stack.backend.xp.empty(batches.steps, stack.dtype)
-        kind = DeviceSteps if stack.backend.replays else HostSteps
-        self._steps: DeviceSteps | HostSteps = kind(stack, state, batches, settings, self._losses)
+        self._steps = self._make_steps()
         self._good = Snapshot(stack, state)
         self._pending = Snapshot(stack, state)
+
+    def _make_steps(self) -> DeviceSteps | HostSteps | SharedSteps:
+        what = (self.stack, self.state, self.batches, self.settings, self._losses)
+        if self._group is not None:
+            return SharedSteps(*what, self._group)
+        return DeviceSteps(*what) if self.stack.backend.replays else HostSteps(*what)
 
     def run(
         self,
         epochs: int,
-        validation: Data | None,
+        validation: Data | StreamData | None,
         callbacks: Sequence[Callback],
         resume: bool = False,
     ) -> None:
@@ -220,8 +201,11 @@ class Fit:
             callback.begin(self.stack, epochs)
         if resume:
             self._resume(callbacks)
+        self._join()
+        together = True  # whether all processes come to the end of this
         try:
-            with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
+            # looked for, and named, here
+            with np.errstate(over="ignore", invalid="ignore"), self._interrupts:
                 self._run_epochs(epochs, validation, callbacks)
         except KeyboardInterrupt:
             self.history.stopped = "interrupted"
@@ -229,23 +213,31 @@ class Fit:
         except DivergenceError:
             self.history.stopped = "diverged"
             raise
+        except BaseException as error:
+            together = getattr(error, "everywhere", False)
+            raise
         finally:
+            self.batches.close()
             for callback in callbacks:
                 callback.end(self.stack, self.history)
+            if together:
+                self._agree("the weights at the end")
 
     def _run_epochs(
-        self, epochs: int, validation: Data | None, callbacks: Sequence[Callback]
+        self, epochs: int, validation: Data | StreamData | None, callbacks: Sequence[Callback]
     ) -> None:
         while self.history.epochs < epochs and not self.history.stopped:
             start = time.perf_counter()
             self.history.loss.append(self._run_epoch(callbacks))
             if validation is not None:
-                measures = evaluate(self.stack, validation, self.settings.loss)
+                measures = evaluate(self.stack, validation, self.settings.loss, self._group)
                 self.history.validation_loss.append(measures["loss"])
             self.history.seconds.append(time.perf_counter() - start)
+            self._compare()
             wishes = [callback.epoch_end(self.stack, self.history) for callback in callbacks]
             if any(wishes):
                 self.history.stopped = "early stopping"
+            self._agree("the weights after the callbacks")
             last = self.history.epochs == epochs or bool(self.history.stopped)
             self._save_if_due(callbacks, last)
 
@@ -279,6 +271,7 @@ class Fit:
             self._diverged(steps_before + start + int(wrong[0]))
         # the snapshot from before the last step: that step's loss is now known to be finite
         self._good, self._pending = self._pending, self._good
+        self._interrupts.raise_if_any()
 
     def _diverged(self, number: int) -> None:
         """Put back the weights of the step before `number` and raise with the layer's name."""
@@ -291,16 +284,70 @@ class Fit:
         epoch, index = divmod(number, self.batches.steps)
         batch = self.batches.batch(self._first_epoch + epoch, index)
         buffers = self.stack.run_forward(batch.x, dropout_step=self.state.step)
-        where = first_non_finite(self.stack, buffers)
+        where = first_non_finite(self.stack, buffers) if len(batch) else "the loss"
+        if self._group is not None:  # it may be in another's rows
+            found = self._group.communicator.collect(where, "where the loss is not finite")
+            where = next((each for each in found if each != "the loss"), where)
         self._pending.put_back(self.stack, self.state)
         peak = as_schedule(self.settings.optimizer.learning_rate).peak
-        raise DivergenceError(
+        error = DivergenceError(
             f"the loss is not finite at step {number + 1}, first in {where}; the weights are those"
             f" of the last good step: try a learning rate below {peak:g}"
             " or scale the inputs",
             number + 1,
             where,
         )
+        error.everywhere = self._group is not None
+        raise error
+
+    def _join(self) -> None:
+        """Begin with the same numbers as all processes."""
+        group = self._group
+        self._interrupts = DeferredInterrupt(None if group is None else group.communicator)
+        if group is None:
+            return
+        here = (self.state.step, self.state.epoch, self.state.updates, self._index)
+        there = group.communicator.share(here, "the first weights")
+        if here != there:
+            raise DistributedError(
+                f"rank {group.communicator.rank} begins at (step, epoch, update, batch) {here} and"
+                f" rank 0 at {there}; the same networks are needed"
+            )
+        for array in (self.stack.parameters, *self.state.arrays):
+            group.communicator.broadcast(array, "the first weights")
+        self._good.take(self.stack, self.state)
+
+    def _agree(self, what: str) -> None:
+        """Take over what rank 0's callbacks have changed and decided."""
+        if self._group is None:
+            return
+        communicator = self._group.communicator
+        decided = (self.history.stopped, self.state.rate_factor)
+        self.history.stopped, self.state.rate_factor = communicator.share(decided, what)
+        communicator.broadcast(self.stack.parameters, what)
+
+    def _compare(self) -> None:
+        """Make sure that all processes have the same weights.
+
+        Raises
+        ------
+        DistributedError
+            When they have not; names the first that differs.
+        """
+        if self._group is None:
+            return
+        communicator = self._group.communicator
+        own = hashlib.sha256(self.stack.parameters.tobytes()).hexdigest()
+        found = communicator.collect(own, "the comparison of the weights")
+        other = next((rank for rank, each in enumerate(found) if each != found[0]), None)
+        if other is not None:
+            error = DistributedError(
+                f"the weights of rank {other} differ from those of rank 0 after epoch"
+                f" {self.history.epochs}; the same libraries and processors are needed on all"
+                " machines"
+            )
+            error.everywhere = True
+            raise error
 
     @property
     def _done(self) -> int:
@@ -350,7 +397,7 @@ class HostSteps:
         self,
         stack: LayerStack,
         state: TrainingState,
-        batches: Batches,
+        batches: Batches | StreamBatches,
         settings: TrainingSettings,
         losses: Array,
     ) -> None:

@@ -34,6 +34,8 @@ class TrainingState:
         The loss scale of a GPU, see `gpubp.backends.protocol.ReplayBackend`.
     gathered, average : array or None
         Gradients gathered for the next update, and the running mean of the parameters.
+    transient : tuple of array
+        What else must be put back to do a step again, and a checkpoint does not hold.
     """
 
     step: int = 0
@@ -45,6 +47,7 @@ class TrainingState:
     scaling: Array | None = None
     gathered: Array | None = None
     average: Array | None = None
+    transient: tuple[Array, ...] = ()
 
     @property
     def arrays(self) -> tuple[Array, ...]:
@@ -108,7 +111,7 @@ class Snapshot:
         state.updates = self._state.updates
 
     def _arrays(self, stack: LayerStack, state: TrainingState) -> tuple[Array, ...]:
-        return (stack.parameters, *state.arrays)
+        return (stack.parameters, *state.arrays, *state.transient)
 
     def _host(self, array: Array) -> Array:
         return self._backend.to_numpy(array)

@@ -7,7 +7,7 @@ import pytest
 
 import gpubp
 import simulated_cupy
-from gpubp import device_steps, errors, training
+from gpubp import device_sources, device_steps, errors, training
 from gpubp.backends import _recorder, get_backend
 from gpubp.device_steps import DeviceSteps
 from gpubp.random import permutation
@@ -235,7 +235,7 @@ def test_data_larger_than_the_device_are_streamed(small_memory, steps, shuffle, 
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
     (made,) = steps
-    assert isinstance(made._source, device_steps.Streamed)
+    assert isinstance(made._source, device_sources.Streamed)
     assert {slot for _, _, slot, _ in made._recordings} == {0, 1}
     assert all(made._recordings[32, 1, slot, WHOLE].recorded for slot in (0, 1))
 
@@ -256,7 +256,7 @@ def test_the_device_shuffles_as_the_host_does(cupy):
     for rows in (1, 2, 3, 100, 1025):
         order = backend.xp.arange(rows, dtype=np.int64)
         for epoch in (0, 1, 7):
-            backend.shuffle(2**64 - 1, device_steps.SHUFFLE, epoch, order)
+            backend.shuffle(2**64 - 1, device_sources.SHUFFLE, epoch, order)
             expected = permutation(2**64 - 1, epoch, rows)
             np.testing.assert_array_equal(backend.to_numpy(order), expected)
             assert sorted(expected) == list(range(rows))

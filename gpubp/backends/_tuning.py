@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from gpubp.errors import OutputPathError
-from gpubp.files import write_atomically
+from gpubp.files import cache_folder, write_atomically
 
 ENVIRONMENT_VARIABLE = "GPUBP_TUNING"
 ROUNDS = 5
@@ -92,11 +91,7 @@ def cache_file() -> Path | None:
         return None
     if chosen:
         return Path(chosen)
-    if sys.platform == "win32":
-        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home())
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return folder / "gpubp" / "tuning.json"
+    return cache_folder() / "tuning.json"
 
 
 def _read(path: Path | None) -> dict[str, dict[str, str]]:

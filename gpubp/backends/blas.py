@@ -95,13 +95,27 @@ def _numpys_library() -> ctypes.CDLL | None:
         return None
 
 
+def set_threads(count: int) -> None:
+    """Have BLAS use so many threads; does nothing where it is not OpenBLAS."""
+    found = _thread_functions()
+    if found is not None:
+        found[1](count)
+
+
 @cache
 def _one_thread() -> AbstractContextManager[None]:
     """Return the context with one thread; one that does nothing where BLAS is not OpenBLAS."""
+    found = _thread_functions()
+    return _MANY_THREADS if found is None else _OneThread(*found)
+
+
+@cache
+def _thread_functions() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """Return OpenBLAS's functions that tell and set the number of its threads."""
     library = _numpys_library()
     for get, set_ in _NAMES:
         if hasattr(library, get) and hasattr(library, set_):
             setter = getattr(library, set_)
             setter.restype = None
-            return _OneThread(getattr(library, get), setter)
-    return _MANY_THREADS
+            return getattr(library, get), setter
+    return None

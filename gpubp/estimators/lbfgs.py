@@ -11,9 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp.batches import Data
 from gpubp.losses import Loss
+from gpubp.passes import compute_gradients
 from gpubp.regularization import Regularization
 from gpubp.stack import LayerStack
-from gpubp.training import compute_gradients
 
 CHUNK_ROWS = 8192
 

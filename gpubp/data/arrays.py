@@ -1,0 +1,134 @@
+"""Data sets of arrays in memory and of .npy files mapped into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.checkpoints import fingerprint, sampled_rows
+from gpubp.data.blocks import WINDOW, BlockDataset
+from gpubp.data.protocol import Rows, Schema
+from gpubp.errors import ConfigurationError, DataError, ShapeError
+
+BLOCK = 65_536  # rows
+
+
+class ArrayDataset(BlockDataset):
+    """Arrays in memory, or mapped into it, read in blocks of rows.
+
+    Parameters
+    ----------
+    x : array, (rows, inputs)
+    y : array, (rows,) or (rows, outputs)
+        Class indices, probabilities or values.
+    sample_weight : array, (rows,), or None
+        What each row weighs in the loss.
+    block : int
+        Rows of a block; a map is read a block at a time, never row by row.
+    window : int
+        Blocks whose rows are mixed.
+
+    Raises
+    ------
+    ShapeError, DataError, ConfigurationError
+        When the arrays do not fit each other, or a setting is out of its range.
+    """
+
+    def __init__(
+        self,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        sample_weight: NDArray[Any] | None = None,
+        *,
+        block: int = BLOCK,
+        window: int = WINDOW,
+    ) -> None:
+        self._x, self._y = checked_array(x, "x", (2,)), checked_array(y, "y", (1, 2))
+        self._weights = None
+        if sample_weight is not None:
+            self._weights = checked_array(sample_weight, "sample_weight", (1,))
+        rows = len(self._x)
+        for name, array in (("y", self._y), ("sample_weight", self._weights)):
+            if array is not None and len(array) != rows:
+                raise ShapeError(
+                    f"x has {rows} rows and {name} has {len(array)}; the same number is needed"
+                )
+        if not rows:
+            raise DataError("x has no rows; at least one is needed")
+        self.block = checked_count("block", block)
+        self.window = checked_count("window", window)
+        self.sizes = [min(block, rows - start) for start in range(0, rows, block)]
+        inputs = tuple(f"x{column}" for column in range(self._x.shape[1]))
+        outputs = 1 if self._y.ndim == 1 else self._y.shape[1]
+        expected = tuple(f"y{column}" for column in range(outputs))
+        self.schema = Schema(inputs, self._x.dtype.name, expected, self._weights is not None)
+
+    def read(self, block: int) -> Rows:
+        """Return all rows of a block."""
+        part = slice(block * self.block, (block + 1) * self.block)
+        weights = None if self._weights is None else np.asarray(self._weights[part])
+        return Rows(np.asarray(self._x[part]), np.asarray(self._y[part]), weights)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of shapes, dtypes and up to 65,536 rows."""
+        rows = sampled_rows(len(self._x))
+        arrays = [self._x, self._y, *([] if self._weights is None else [self._weights])]
+        return fingerprint([np.asarray(array[rows]) for array in arrays])
+
+
+def npy(
+    x: str | os.PathLike[str],
+    y: str | os.PathLike[str],
+    sample_weight: str | os.PathLike[str] | None = None,
+    *,
+    block: int = BLOCK,
+    window: int = WINDOW,
+) -> ArrayDataset:
+    """Return the data set of .npy files, which are mapped into memory and not loaded.
+
+    Raises
+    ------
+    DataError, ShapeError, ConfigurationError
+        When a file is none, or as for `ArrayDataset`.
+    """
+    weights = None if sample_weight is None else _mapped(sample_weight)
+    return ArrayDataset(_mapped(x), _mapped(y), weights, block=block, window=window)
+
+
+def checked_array(array: Any, name: str, dimensions: tuple[int, ...]) -> NDArray[Any]:
+    """Return a NumPy array of numbers; raises ShapeError or DataError for what is none."""
+    values = array if isinstance(array, np.ndarray) else np.asarray(array)
+    if values.ndim not in dimensions:
+        form = "(rows,)" if dimensions == (1,) else "(rows, columns)"
+        raise ShapeError(f"{name} has shape {values.shape}; {form} is needed")
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {values.dtype}; numbers are needed")
+    return values
+
+
+def checked_count(name: str, value: int) -> int:
+    """Return a whole number above 0.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
+    return value
+
+
+def _mapped(path: str | os.PathLike[str]) -> NDArray[Any]:
+    try:
+        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = "there is none" if not Path(path).exists() else str(error)
+        raise DataError(f"{path} cannot be read as a .npy file: {reason}") from error
+    if not isinstance(found, np.ndarray):
+        raise DataError(f"{path} holds several arrays; a .npy file, which holds one, is needed")
+    return found

@@ -1,0 +1,144 @@
+"""Data sets whose rows lie in blocks, each read as a whole."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.data.order import Window, windows
+from gpubp.data.prefetch import Prefetcher
+from gpubp.data.protocol import Reading, Rows, Schema
+
+WINDOW = 4  # blocks whose rows are mixed
+BATCHES_AHEAD = 4
+
+
+class BlockDataset(ABC):
+    """A data set of blocks, read by threads ahead of the training.
+
+    Attributes
+    ----------
+    schema : Schema
+        What the rows hold.
+    sizes : sequence of int
+        Rows of each block.
+    window : int
+        Blocks whose rows are mixed; up to two windows lie in memory.
+    """
+
+    schema: Schema
+    sizes: Sequence[int]
+    window: int = WINDOW
+
+    @abstractmethod
+    def read(self, block: int) -> Rows:
+        """Return all rows of a block."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return what tells these data from others."""
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def batches(self, reading: Reading, epoch: int, start: int = 0) -> Iterator[Rows]:
+        """Return the batches of an epoch from number `start` on, own shards only.
+
+        What a thread meets while it reads ahead is raised here.
+        """
+        return Prefetcher(self._batches(reading, epoch, start), BATCHES_AHEAD)
+
+    def _batches(self, reading: Reading, epoch: int, start: int) -> Iterator[Rows]:
+        shards = reading.shards
+        readers = [
+            _ShardReader(
+                self, reading, epoch, shard, start * shards.rows(shard, reading.batch_size)
+            )
+            for shard in shards.own
+        ]
+        try:
+            for first in range(start * reading.batch_size, len(self), reading.batch_size):
+                rows = min(reading.batch_size, len(self) - first)
+                counts = [shards.rows(shard, rows) for shard in shards.own]
+                pairs = zip(readers, counts, strict=True)
+                yield self._joined([rows for reader, count in pairs for rows in reader.take(count)])
+        finally:
+            for reader in readers:
+                reader.close()
+
+    def load(self, window: Window) -> Rows:
+        """Return the rows of a window, as they are stored."""
+        parts = []
+        for block, start, stop in window.pieces:
+            x, y, weights = self.read(block)
+            part = slice(start, stop)
+            parts.append(Rows(x[part], y[part], None if weights is None else weights[part]))
+        return join(parts)
+
+    def _joined(self, parts: list[Rows]) -> Rows:
+        """Return all parts as one; no rows where a short batch has none for these shards."""
+        if parts:
+            return join(parts)
+        x = np.empty((0, len(self.schema.inputs)), self.schema.dtype)
+        return Rows(x, np.empty(0), np.empty(0) if self.schema.weighted else None)
+
+
+class _ShardReader:
+    """The rows of a shard in the order of an epoch, from some row on."""
+
+    def __init__(
+        self, data: BlockDataset, reading: Reading, epoch: int, shard: int, skip: int
+    ) -> None:
+        self._windows = Prefetcher(_loaded(data, reading, epoch, shard, skip), 1)
+        self._rows: Rows | None = None
+        self._order: NDArray[np.int64] | None = None
+        self._next = self._stop = 0
+
+    def take(self, count: int) -> Iterator[Rows]:
+        """Return the next rows, in parts that lie in one window each."""
+        while count:
+            if self._next == self._stop:
+                self._rows = None  # before the next window is asked for
+                window, self._rows, self._next = next(self._windows)
+                self._order, self._stop = window.order, window.rows
+            now = min(count, self._stop - self._next)
+            yield self._part(slice(self._next, self._next + now))
+            self._next += now
+            count -= now
+
+    def _part(self, part: slice) -> Rows:
+        assert self._rows is not None
+        chosen = part if self._order is None else self._order[part]
+        x, y, weights = self._rows
+        return Rows(
+            x[chosen] if isinstance(chosen, slice) else np.take(x, chosen, axis=0),
+            y[chosen],
+            None if weights is None else weights[chosen],
+        )
+
+    def close(self) -> None:
+        self._windows.close()
+
+
+def _loaded(
+    data: BlockDataset, reading: Reading, epoch: int, shard: int, skip: int
+) -> Iterator[tuple[Window, Rows, int]]:
+    """Return windows with their rows, and where to begin in them, after `skip` rows of a shard."""
+    for window in windows(data.sizes, data.window, reading, epoch, shard):
+        if skip >= window.rows:
+            skip -= window.rows
+            continue
+        yield window, data.load(window), skip
+        skip = 0
+
+
+def join(parts: list[Rows]) -> Rows:
+    """Return all parts as one, without a copy where there is one."""
+    if len(parts) == 1:
+        return parts[0]
+    xs, ys, weights = zip(*parts, strict=True)
+    given = None if weights[0] is None else np.concatenate(weights)
+    return Rows(np.concatenate(xs), np.concatenate(ys), given)

@@ -1,0 +1,145 @@
+"""CSV files converted once to Parquet, block by block, in a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from gpubp.data.parquet_files import ParquetDataset
+from gpubp.errors import DataError, OutputPathError
+from gpubp.files import cache_folder
+from gpubp.table_files import check_names, csv_options
+
+BLOCK_BYTES = 16 << 20  # of the CSV file, read at a time
+ROWS = 65_536  # of a row group
+_WIDER = {pa.int64(): pa.float64(), pa.null(): pa.float64()}  # else text
+_WHERE = re.compile(r"In CSV column #(\d+)")
+
+
+def csv(
+    path: str | os.PathLike[str],
+    target: str,
+    *,
+    cache: str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> ParquetDataset:
+    """Return the data set of a CSV file, which is converted once to Parquet.
+
+    Parameters
+    ----------
+    path, target
+        The file and the column of expected values.
+    cache : path or None
+        The folder for the Parquet file; None for ``gpubp/tables`` in the user's cache folder.
+    settings
+        See `ParquetDataset`.
+
+    Raises
+    ------
+    DataError, OutputPathError, MissingExtraError
+        When the file is none or the folder cannot be written to, and as `ParquetDataset`.
+    """
+    return ParquetDataset(converted(path, cache), target, **settings)
+
+
+def converted(path: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None) -> Path:
+    """Return the Parquet file of a CSV file, made on the first call and said on standard error."""
+    source = Path(path)
+    if not source.is_file():
+        raise DataError(f"{str(path)!r} does not exist; a CSV file is needed")
+    folder = cache_folder() / "tables" if cache is None else Path(cache)
+    found = folder / f"{source.stem}-{_key(source)}.parquet"
+    if not found.exists():
+        print(f"gpubp: converting {source} to {found}, once", file=sys.stderr)
+        _convert(source, found)
+    return found
+
+
+def _key(source: Path) -> str:
+    """Return what changes when the file does."""
+    about = source.stat()
+    text = f"{source.resolve()} {about.st_size} {about.st_mtime_ns}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _convert(source: Path, target: Path) -> None:
+    types: dict[str, pa.DataType] = {}
+    while True:
+        try:
+            return _write(source, target, types)
+        except pa.ArrowInvalid as error:
+            # types are found from the first block: a later one may hold what does not fit them
+            where = _WHERE.match(str(error))
+            if where is None:
+                reason = str(error).splitlines()[0]
+                raise DataError(
+                    f"{source.name!r} cannot be read as a CSV file: {reason}"
+                ) from error
+            _widen(source, types, int(where[1]))
+
+
+def _widen(source: Path, types: dict[str, pa.DataType], place: int) -> None:
+    with _reader(source, types) as reader:
+        field = reader.schema.field(place)
+    types[field.name] = _WIDER.get(field.type, pa.string())
+
+
+def _reader(source: Path, types: dict[str, pa.DataType]) -> Any:
+    parse, convert = csv_options(source, types)
+    reading = pa.csv.ReadOptions(block_size=BLOCK_BYTES)
+    return pa.csv.open_csv(source, reading, parse, convert)
+
+
+def _write(source: Path, target: Path, types: dict[str, pa.DataType]) -> None:
+    """Write the Parquet file whole or not at all."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        os.close(handle)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    try:
+        with _reader(source, types) as reader:
+            check_names(source, reader.schema.names)
+            with pq.ParquetWriter(temporary, reader.schema) as writer:
+                _copy(reader, writer)
+        os.replace(temporary, target)
+    except pa.ArrowInvalid:
+        raise
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _copy(reader: Any, writer: Any) -> None:
+    """Write row groups of one size, whatever the blocks read."""
+    waiting: list[pa.Table] = []
+    rows = 0
+    for batch in reader:
+        waiting.append(pa.Table.from_batches([batch]))
+        rows += batch.num_rows
+        while rows >= ROWS:
+            table = pa.concat_tables(waiting)
+            writer.write_table(table.slice(0, ROWS))
+            waiting, rows = [table.slice(ROWS)], rows - ROWS
+    if rows:
+        writer.write_table(pa.concat_tables(waiting))
+
+
+def _cannot_write(target: Path, error: OSError) -> OutputPathError:
+    return OutputPathError(
+        f"cannot write {target}: {error.strerror or error}; a cache folder with room is needed:"
+        " set XDG_CACHE_HOME, or cache"
+    )

@@ -1,0 +1,85 @@
+"""What a data set is: rows of known columns, read as batches in an order that a seed decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from gpubp.shards import ALL, Shards
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What the rows of a data set hold.
+
+    Attributes
+    ----------
+    inputs : tuple of str
+        Names of the columns of x.
+    dtype : str
+        Of x, as stored.
+    expected : tuple of str
+        Names of the columns of y.
+    weighted : bool
+        Whether rows have weights.
+    """
+
+    inputs: tuple[str, ...]
+    dtype: str
+    expected: tuple[str, ...]
+    weighted: bool = False
+
+
+class Rows(NamedTuple):
+    """Some rows: x (rows, inputs), y (rows,) or (rows, outputs), weights (rows,) or None."""
+
+    x: NDArray[Any]
+    y: NDArray[Any]
+    weights: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a data set is read.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows of a batch, over all processes.
+    seed : int
+        Decides, with the number of the epoch, the order of the rows.
+    shuffle : bool
+        Whether each epoch has an order of its own; else rows come as they are stored.
+    shards : Shards
+        Which rows of every batch are read.
+    """
+
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = True
+    shards: Shards = ALL
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Rows that need not be in memory all at once.
+
+    A position in a training is two numbers, of the epoch and of the batch in it: batch k of epoch e
+    is the same whenever it is asked for.
+    """
+
+    @property
+    def schema(self) -> Schema:
+        """What the rows hold."""
+
+    def __len__(self) -> int:
+        """Return the number of rows of an epoch."""
+
+    def batches(self, reading: Reading, epoch: int, start: int = 0) -> Iterator[Rows]:
+        """Return the batches of an epoch from number `start` on, own shards only."""
+
+    def fingerprint(self) -> str:
+        """Return what tells these data from others."""

@@ -1,0 +1,225 @@
+"""Where a GPU's batches come from: its own memory, the host's, or a data set that is read."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array
+from gpubp.backends.protocol import ReplayBackend
+from gpubp.batches import Batches, Data
+from gpubp.random import SHUFFLE
+from gpubp.sparse_rows import SparseRows
+from gpubp.stack import LayerStack
+from gpubp.streams import StreamBatches
+
+
+class Resident:
+    """Batches of data that lie in the device's memory, gathered there by the clock."""
+
+    slots = 1
+
+    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
+        self._backend, self._batches = backend, batches
+        self._order = backend.xp.arange(len(batches.data), dtype=np.int64)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Bring the rows into the order of an epoch."""
+        if callable(self._batches.shuffle):
+            self._order.set(self._batches.order(epoch))
+        elif self._batches.shuffle:
+            self._backend.shuffle(self._batches.seed, SHUFFLE, epoch, self._order)
+
+    def prepare(self, index: int) -> int:
+        """Make sure that a batch can be read; return from which slot."""
+        return 0
+
+    def done(self, index: int) -> None:
+        """Be told that the step on a batch has been asked for."""
+
+    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
+        """Gather the clock's batch, of so many rows, into buffers."""
+        data, size = self._batches.data, self._batches.size
+        x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
+        self._backend.gather_batch(data.x, self._order, clock, size, stack.input_scale, x)
+        return with_targets(stack, x, data, rows, self._order, clock, size)
+
+
+def with_targets(
+    stack: LayerStack, x: Array, data: Data, rows: int, order: Array, clock: Array, size: int
+) -> Data:
+    """Gather expected values and weights of the clock's batch into buffers, to go with x."""
+    backend: ReplayBackend = stack.backend  # type: ignore[assignment]
+
+    def gathered(name: str, array: Array) -> Array:
+        out = stack.scratch(f"batch {name}", (rows, *array.shape[1:]), array.dtype)
+        backend.gather_batch(array, order, clock, size, 1.0, out)
+        return out
+
+    weights = None if data.weights is None else gathered("weights", data.weights)
+    return Data(x, gathered("expected", data.expected), weights=weights)
+
+
+class Streamed:
+    """Batches of data that lie on the host: two pinned buffers, copied while a step runs.
+
+    While the device works on the batch in one slot, the host gathers the next into the other and
+    the copy goes on in a stream of its own.
+    """
+
+    slots = 2
+
+    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
+        self._batches, data = batches, batches.data
+        self._backend, cuda = backend, backend.xp.cuda
+        self._rows = np.arange(len(data), dtype=np.int64)
+        self._order = backend.asarray(self._rows)
+        self._identity = backend.xp.arange(batches.size, dtype=np.int64)
+        self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
+        shape = (batches.size, data.x.shape[1])
+        self._pinned = [_pinned(backend.xp, shape, data.x.dtype) for _ in range(self.slots)]
+        self._device = [backend.empty(shape, data.x.dtype) for _ in range(self.slots)]
+        self._copies = cuda.Stream(non_blocking=True)
+        self._filled = [cuda.Event() for _ in range(self.slots)]
+        self._emptied = [cuda.Event() for _ in range(self.slots)]
+        self._holds: list[int | None] = [None] * self.slots
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Bring the rows into the order of an epoch."""
+        self._holds = [None] * self.slots
+        if self._batches.shuffle:
+            self._rows = self._batches.order(epoch)
+            self._order.set(self._rows)
+
+    def prepare(self, index: int) -> int:
+        """Make sure that a batch can be read; return from which slot."""
+        slot = index % self.slots
+        if self._holds[slot] != index:
+            self._fill(index)
+        self._current().wait_event(self._filled[slot])
+        return slot
+
+    def done(self, index: int) -> None:
+        """Be told that the step on a batch has been asked for: fetch the next meanwhile."""
+        self._emptied[index % self.slots].record(self._current())
+        if index + 1 < self._batches.steps:
+            self._fill(index + 1)
+
+    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
+        """Bring the batch in a slot, of so many rows, into buffers."""
+        data, size = self._batches.data, self._batches.size
+        x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
+        self._backend.gather_batch(
+            self._device[slot], self._identity, self._start, size, stack.input_scale, x
+        )
+        return with_targets(stack, x, data, rows, self._order, clock, size)
+
+    def _fill(self, index: int) -> None:
+        slot, size = index % self.slots, self._batches.size
+        rows = self._rows[index * size : (index + 1) * size]
+        pinned, device = self._pinned[slot][: len(rows)], self._device[slot][: len(rows)]
+        self._filled[slot].synchronize()  # the copy before last has left the pinned buffer
+        x = self._batches.data.x
+        if isinstance(x, SparseRows):
+            x[rows].dense(pinned)
+        else:
+            np.take(x, rows, axis=0, out=pinned, mode="clip")
+        self._copies.wait_event(self._emptied[slot])
+        device.set(pinned, stream=self._copies)
+        self._filled[slot].record(self._copies)
+        self._holds[slot] = index
+
+    def _current(self) -> Any:
+        return self._backend.xp.cuda.get_current_stream()
+
+
+class Fed:
+    """Batches of a data set that is read while the network trains, x, y and weights in slots."""
+
+    slots = 2
+
+    def __init__(self, backend: ReplayBackend, stack: LayerStack, batches: StreamBatches) -> None:
+        self._backend, self._stack, self._batches = backend, stack, batches
+        self._copies = backend.xp.cuda.Stream(non_blocking=True)
+        self._filled = [backend.xp.cuda.Event() for _ in range(self.slots)]
+        self._emptied = [backend.xp.cuda.Event() for _ in range(self.slots)]
+        self._pinned: list[list[Array]] = []
+        self._device: list[list[Array]] = []
+        self._identity = backend.xp.arange(batches.size, dtype=np.int64)
+        self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
+        self._epoch = 0
+        self._holds: list[int | None] = [None] * self.slots
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Read another epoch."""
+        self._epoch, self._holds = epoch, [None] * self.slots
+
+    def prepare(self, index: int) -> int:
+        """Make sure that a batch can be read; return from which slot."""
+        slot = index % self.slots
+        if self._holds[slot] != index:
+            self._fill(index)
+        self._current().wait_event(self._filled[slot])
+        return slot
+
+    def done(self, index: int) -> None:
+        """Be told that the step on a batch has been asked for: fetch the next meanwhile."""
+        self._emptied[index % self.slots].record(self._current())
+        if index + 1 < self._batches.steps:
+            self._fill(index + 1)
+
+    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
+        """Bring the batch in a slot, of so many rows, into buffers."""
+        x, expected, *weights = self._device[slot]
+        out = stack.scratch("batch x", (rows, x.shape[1]), stack.stored)
+        self._backend.gather_batch(
+            x, self._identity, self._start, self._batches.size, stack.input_scale, out
+        )
+        given = weights[0][:rows] if weights else None
+        return Data(out, expected[:rows], weights=given)
+
+    def _fill(self, index: int) -> None:
+        slot = index % self.slots
+        host = self._batches.host_batch(self._epoch, index)
+        arrays = [host.x, host.expected, *([] if host.weights is None else [host.weights])]
+        if not self._pinned:
+            self._make_slots(arrays)
+        self._filled[slot].synchronize()  # the copy before last has left the pinned buffers
+        self._copies.wait_event(self._emptied[slot])
+        pairs = zip(self._pinned[slot], self._device[slot], arrays, strict=True)
+        for pinned, device, array in pairs:
+            pinned[: len(array)] = array
+            device[: len(array)].set(pinned[: len(array)], stream=self._copies)
+        self._filled[slot].record(self._copies)
+        self._holds[slot] = index
+
+    def _make_slots(self, arrays: list[Array]) -> None:
+        xp, size = self._backend.xp, self._batches.size
+        for _ in range(self.slots):
+            shapes = [(size, *array.shape[1:]) for array in arrays]
+            kinds = [array.dtype for array in arrays]
+            pairs = list(zip(shapes, kinds, strict=True))
+            self._pinned.append([_pinned(xp, shape, kind) for shape, kind in pairs])
+            self._device.append([self._backend.empty(shape, kind) for shape, kind in pairs])
+
+    def _current(self) -> Any:
+        return self._backend.xp.cuda.get_current_stream()
+
+
+def source_of(
+    backend: ReplayBackend, stack: LayerStack, batches: Batches | StreamBatches
+) -> Resident | Streamed | Fed:
+    """Return where the batches of a training are fetched from."""
+    if isinstance(batches, StreamBatches):
+        return Fed(backend, stack, batches)
+    kind = Streamed if isinstance(batches.data.x, np.ndarray | SparseRows) else Resident
+    return kind(backend, batches)
+
+
+def _pinned(cupy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Return a NumPy array in memory that the device copies from without the host's help."""
+    count = math.prod(shape)
+    memory = cupy.cuda.alloc_pinned_memory(count * dtype.itemsize)
+    return np.frombuffer(memory, dtype, count).reshape(shape)

@@ -1,0 +1,8 @@
+"""Training by several processes over MPI; extra: ``mpi``."""
+
+from __future__ import annotations
+
+from gpubp.distributed.communicator import Communicator
+from gpubp.distributed.startup import communicator, is_launched
+
+__all__ = ["Communicator", "communicator", "is_launched"]

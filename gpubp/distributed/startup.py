@@ -1,0 +1,150 @@
+"""How a process joins the others: is the launcher theirs, what if one fails, how many threads."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+from gpubp.backends.threads import use_threads
+from gpubp.distributed.communicator import TIMEOUT, Communicator
+from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
+
+# What launchers tell their processes of how many there are.
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+TIMEOUT_VARIABLE = "GPUBP_TIMEOUT"
+
+
+def is_launched() -> bool:
+    """Tell whether a launcher started this process as one of several."""
+    return any(size > 1 for size in _told_sizes().values())
+
+
+def communicator(timeout: float | None = None) -> Communicator:
+    """Return what this process and the others talk through; the same at every call.
+
+    The first call checks that the launcher and the MPI library belong together, has an error that
+    no one catches end all processes, and lets each use its share of the processors.
+
+    Parameters
+    ----------
+    timeout : float or None
+        Seconds after which a wait for another process ends the job with exit code 75; None for
+        ``GPUBP_TIMEOUT``, or 300. The first call's counts.
+
+    Raises
+    ------
+    MissingExtraError
+        When mpi4py, or an MPI library for it, is not installed.
+    DistributedError
+        When the launcher is that of another MPI.
+    ConfigurationError
+        When the timeout is no number above 0.
+    """
+    return _communicator(_timeout(timeout))
+
+
+_made: list[Communicator] = []
+
+
+def _communicator(timeout: float) -> Communicator:
+    if not _made:
+        mpi = load_mpi()
+        check_launcher(_told_sizes(), mpi.COMM_WORLD.Get_size(), mpi.get_vendor()[0])
+        _guard(mpi)
+        found = Communicator(mpi.COMM_WORLD, timeout)
+        threads = threads_a_rank(found.local_size)
+        use_threads(threads)
+        if found.is_root and found.size > 1:
+            print(
+                f"gpubp: {found.size} ranks, {found.local_size} on this machine with {threads} BLAS"
+                f" thread{'s' * (threads > 1)} each ({mpi.get_vendor()[0]})",
+                file=sys.stderr,
+            )
+        _made.append(found)
+    return _made[0]
+
+
+def current() -> Communicator | None:
+    """Return the communicator if this process has joined others."""
+    return _made[0] if _made else None
+
+
+@cache
+def load_mpi() -> Any:
+    """Return mpi4py's MPI.
+
+    Raises
+    ------
+    MissingExtraError
+        When mpi4py, or an MPI library for it, is not installed.
+    """
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        lacks = "no MPI library was found" if "mpi4py" in sys.modules else "mpi4py is not installed"
+        raise MissingExtraError(
+            f"{lacks}: pip install 'gpubp[mpi]' for the MPI of this machine, or"
+            " 'gpubp[mpi-mpich]' where there is none"
+        ) from error
+    return MPI
+
+
+def check_launcher(told: dict[str, int], size: int, vendor: str) -> None:
+    """Refuse to run as several jobs of one process each.
+
+    Raises
+    ------
+    DistributedError
+        When a launcher started another number of processes than MPI knows of.
+    """
+    for variable, count in told.items():
+        if count != size:
+            raise DistributedError(
+                f"the launcher started {count} processes ({variable}) and {vendor} knows of {size}:"
+                f" it is the launcher of another MPI; start with `gpubp launch`, or the mpiexec of"
+                f" {vendor}"
+            )
+
+
+def threads_a_rank(local_size: int) -> int:
+    """Return how many threads each process on this machine may use."""
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        bound = len(os.sched_getaffinity(0))
+        # a launcher may have bound each process to processors of its own
+        return max(1, cores // local_size if bound == cores else min(bound, cores // local_size))
+    return max(1, cores // local_size)
+
+
+def _told_sizes() -> dict[str, int]:
+    found = {name: os.environ.get(name, "") for name in SIZES}
+    return {name: int(value) for name, value in found.items() if value.isdigit()}
+
+
+def _timeout(timeout: float | None) -> float:
+    value: Any = timeout
+    if value is None:
+        value = os.environ.get(TIMEOUT_VARIABLE) or TIMEOUT
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigurationError(f"timeout is {value!r}; a number of seconds above 0 is needed")
+    return seconds
+
+
+def _guard(mpi: Any) -> None:
+    """Have an error that no one catches end all processes: the others would wait for ever."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        before(kind, error, trace)
+        sys.stderr.flush()
+        if mpi.COMM_WORLD.Get_size() > 1:
+            mpi.COMM_WORLD.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
+
+    sys.excepthook = hook

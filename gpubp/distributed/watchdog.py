@@ -1,0 +1,56 @@
+"""A thread that ends a job which waits too long for one of its processes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: a launcher may try again
+
+
+class Watchdog:
+    """Ends the job when one wait takes longer than `timeout` seconds.
+
+    Parameters
+    ----------
+    rank : int
+        Named in the message. Later ranks wait a little longer, so that one line is printed.
+    timeout : float
+        Seconds.
+    end : callable
+        Ends the whole job with the exit code it is given.
+    """
+
+    def __init__(self, rank: int, timeout: float, end: Callable[[int], None]) -> None:
+        self.rank, self.timeout, self._end = rank, timeout, end
+        self.step = 0  # of the training, kept by who trains
+        self._waits: tuple[float, str] | None = None
+        self._limit = timeout + min(0.2 * rank, 0.2 * timeout)
+        threading.Thread(target=self._watch, name="gpubp watchdog", daemon=True).start()
+
+    @contextmanager
+    def waiting(self, what: str, patient: bool = False) -> Iterator[None]:
+        """Watch what is done within; not so if it is `patient`."""
+        if not patient:
+            self._waits = time.monotonic(), what
+        try:
+            yield
+        finally:
+            self._waits = None
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(min(1.0, self.timeout / 10))
+            waits = self._waits
+            if waits is not None and time.monotonic() - waits[0] > self._limit:
+                print(
+                    f"gpubp: error: rank {self.rank} waited {self.timeout:g} s at step {self.step}"
+                    f" for {waits[1]}: another rank is stuck or gone; ending all",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                self._end(EXIT_CODE)
+                return
