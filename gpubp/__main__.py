@@ -24,7 +24,7 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except GpubpError as error:
-        _fail(str(error))
+        _fail(str(error), error.everywhere)
     except BrokenPipeError:  # the reader has seen enough: `gpubp predict ... | head -1`
         _discard_output()
         sys.exit(0)
@@ -41,8 +41,16 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str) -> None:
-    print(f"gpubp: error: {' '.join(message.split())}", file=sys.stderr)
+def _fail(message: str, everywhere: bool = False) -> None:
+    """Print an error and exit; of processes that all meet it, rank 0 prints before any exits."""
+    talk = None
+    if "gpubp.distributed.startup" in sys.modules:
+        talk = sys.modules["gpubp.distributed.startup"].current()
+    if talk is None or talk.is_root or not everywhere:
+        rank = f"rank {talk.rank}: " if talk is not None and not everywhere else ""
+        print(f"gpubp: error: {rank}{' '.join(message.split())}", file=sys.stderr, flush=True)
+    if talk is not None and everywhere:
+        talk.barrier("the end")
     sys.exit(2)
 
 

@@ -1,4 +1,4 @@
-"""The command line: train, predict, evaluate, explain, export, doctor."""
+"""The command line: train, predict, evaluate, explain, export, launch, doctor."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from gpubp import __version__, cli_output, exchange
+from gpubp import __version__, cli_output, distributed, exchange
 from gpubp.backends import get_backend
 from gpubp.errors import ConfigurationError, DivergenceError, UnknownNameError
 from gpubp.files import check_writable, write_atomically
 from gpubp.optimizers import OPTIMIZERS, Optimizer
 from gpubp.precision import PRECISIONS
 from gpubp.tables import BUNDLED, Table, read_table
-from gpubp.tabular import TabularModel, finite_only, prepare
+from gpubp.tabular import Prepared, TabularModel, finite_only, prepare
 
 app = typer.Typer(
     add_completion=False,
@@ -99,11 +99,16 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
     ] = False,
+    deterministic: Annotated[
+        bool, typer.Option(help="With `gpubp launch`: the same bits for any -n.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train a network on a table and save it."""
     path = out or Path(f"{Path(data).name.split('.')[0] or 'model'}.safetensors")
-    check_writable(path)
+    talk = distributed.communicator() if distributed.is_launched() else None
+    root = talk is None or talk.is_root
+    distributed.on_root(talk, lambda: check_writable(path), "the model file")
     sizes = _hidden_sizes(hidden)
     chosen = _optimizer(optimizer, learning_rate, weight_decay)
     where = get_backend(backend)
@@ -119,36 +124,69 @@ def train(
         seed=seed,
         backend=where,
     )
-    cli_output.before_training(prepared, model, as_json)
+    if root:
+        cli_output.before_training(prepared, model, as_json)
     start, stopped = time.perf_counter(), None
     try:
         shown = sys.stderr.isatty() and not as_json
-        model.train(prepared, chosen, epochs, batch_size, patience, shown, checkpoint, resume)
+        model.train(
+            *(prepared, chosen, epochs, batch_size, patience, shown, checkpoint, resume),
+            *(talk or False, deterministic),
+        )
     except (KeyboardInterrupt, DivergenceError) as error:
         stopped = error
     seconds = time.perf_counter() - start
-    model.save(path)
+    if root:
+        model.save(path)
+        report = training_report(model, prepared, path, seconds, talk)
+        cli_output.after_training(report, data, as_json)
+    if isinstance(stopped, KeyboardInterrupt):
+        cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
+        _leave(talk, 130)
+    if stopped is not None:
+        cli_output.note(f"error: {stopped}; they are saved in {path}", root)
+        _leave(talk, 1)
+
+
+def training_report(
+    model: TabularModel,
+    prepared: Prepared,
+    path: Path,
+    seconds: float,
+    talk: distributed.Communicator | None,
+) -> dict[str, Any]:
+    """Return what a training did, as ``--json`` prints it."""
+    net, epochs = model.net, model.net.history.epochs
     report: dict[str, Any] = {
         "out": str(path),
         "task": model.preprocessing.task,
         "train_rows": len(prepared.split.train),
         "validation_rows": len(prepared.split.validation),
         "test_rows": len(prepared.split.test),
-        "epochs": model.net.history.epochs,
-        "stopped": model.net.history.stopped,
-        "backend": where.name,
+        "epochs": epochs,
+        "stopped": net.history.stopped,
+        "backend": net.backend.name,
         "seconds": round(seconds, 3),
     }
+    if talk is not None:
+        rate = len(prepared.split.train) * epochs / seconds
+        report |= {
+            "ranks": talk.size,
+            "rows_per_second": round(rate),
+            "rows_per_second_a_rank": round(rate / talk.size),
+            "communication_share": round(talk.seconds / seconds, 4),
+        }
     if len(prepared.split.test):
         measures, _ = model.evaluate(prepared.table.take(prepared.split.test))
         report |= finite_only(measures)
-    cli_output.after_training(report, data, as_json)
-    if isinstance(stopped, KeyboardInterrupt):
-        cli_output.note(f"interrupted: the best model so far is saved in {path}")
-        raise typer.Exit(130)
-    if stopped is not None:
-        cli_output.note(f"error: {stopped}; they are saved in {path}")
-        raise typer.Exit(1)
+    return report
+
+
+def _leave(talk: distributed.Communicator | None, code: int) -> None:
+    """Exit with a code when all processes are done: the first to leave so ends the others."""
+    if talk is not None:
+        talk.barrier("the end")
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -244,6 +282,27 @@ def doctor(as_json: Json = False) -> None:
         print(json.dumps(facts))
     else:
         cli_output.facts(facts)
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    }
+)
+def launch(
+    context: typer.Context,
+    processes: Annotated[int, typer.Option("-n", help="How many processes.", show_default=False)],
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Seconds to wait for a process before all end; by default 300."),
+    ] = None,
+) -> None:
+    """Run `train`, or a Python script, in several processes that train together (MPI)."""
+    from gpubp.distributed.launching import launch
+
+    raise typer.Exit(launch(context.args, processes, timeout))
 
 
 def _hidden_sizes(text: str) -> list[int]:

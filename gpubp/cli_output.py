@@ -16,9 +16,10 @@ from gpubp.preprocessing import Preprocessing
 from gpubp.tabular import Predictions, Prepared, TabularModel
 
 
-def note(text: str) -> None:
-    """Print one line on standard error."""
-    print(f"gpubp: {text}", file=sys.stderr)
+def note(text: str, wanted: bool = True) -> None:
+    """Print one line on standard error, if it is wanted."""
+    if wanted:
+        print(f"gpubp: {text}", file=sys.stderr)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -52,6 +53,12 @@ def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
         return
     stopped = f", {report['stopped']}" if report["stopped"] else ""
     print(f"{report['epochs']} epochs in {report['seconds']:.1f} s{stopped}")
+    if "ranks" in report:
+        print(
+            f"{report['ranks']} ranks: {report['rows_per_second']:,} rows/s in all,"
+            f" {report['rows_per_second_a_rank']:,} a rank;"
+            f" {report['communication_share']:.1%} of the time waiting for each other"
+        )
     main = "accuracy" if report["task"] == "classification" else "r2"
     if report.get(main) is not None:
         print(f"test {main}: {report[main]:.4f} on {report['test_rows']} held-out rows")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gpubp.backends import Backend
 from gpubp.callbacks import EarlyStopping, History
+from gpubp.distributed import Communicator
 from gpubp.errors import DataError, ModelFileError
 from gpubp.metrics import classification_metrics, regression_metrics
 from gpubp.network import Network
@@ -96,10 +97,12 @@ class TabularModel:
         progress: bool,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
+        distributed: bool | Communicator = False,
+        deterministic: bool = False,
     ) -> History:
         """Train on the training part; with a validation part, stop early on its loss.
 
-        See `Network.fit` for `checkpoint` and `resume`.
+        See `Network.fit` for `checkpoint` and what follows it.
         """
         train, validation, _ = prepared.split
         x, y = prepared.x, prepared.y
@@ -114,6 +117,8 @@ class TabularModel:
             progress=progress,
             checkpoint=checkpoint,
             resume=resume,
+            distributed=distributed,
+            deterministic=deterministic and distributed is not False,
         )
 
     def predict(self, table: Table, strict: bool = False) -> Predictions:

@@ -215,6 +215,8 @@ class Fit:
             raise
         except BaseException as error:
             together = getattr(error, "everywhere", False)
+            if self._group is not None:
+                self._group.communicator.left_alone = not together
             raise
         finally:
             self.batches.close()

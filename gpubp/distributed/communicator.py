@@ -31,6 +31,8 @@ class Communicator:
         The same among those on this machine.
     seconds : float
         Time spent waiting for the others so far.
+    left_alone : bool
+        Whether this process left a training that the others are still in.
     """
 
     def __init__(self, comm: Any, timeout: float = TIMEOUT) -> None:
@@ -42,6 +44,7 @@ class Communicator:
         self.local_rank, self.local_size = local.Get_rank(), local.Get_size()
         local.Free()
         self.seconds = 0.0
+        self.left_alone = False
         self.watchdog = Watchdog(self.rank, timeout, comm.Abort)
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from functools import cache
@@ -14,6 +15,7 @@ from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
 
 # What launchers tell their processes of how many there are.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+_REMEDY = "start with `gpubp launch`, or the mpiexec"
 TIMEOUT_VARIABLE = "GPUBP_TIMEOUT"
 
 
@@ -82,6 +84,9 @@ def load_mpi() -> Any:
         When mpi4py, or an MPI library for it, is not installed.
     """
     try:
+        import mpi4py
+
+        mpi4py.rc.initialize, mpi4py.rc.finalize = False, True  # first look at the launcher
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         lacks = "no MPI library was found" if "mpi4py" in sys.modules else "mpi4py is not installed"
@@ -89,7 +94,24 @@ def load_mpi() -> Any:
             f"{lacks}: pip install 'gpubp[mpi]' for the MPI of this machine, or"
             " 'gpubp[mpi-mpich]' where there is none"
         ) from error
+    if not MPI.Is_initialized():
+        check_family(MPI.get_vendor()[0])
+        MPI.Init_thread(MPI.THREAD_MULTIPLE)
     return MPI
+
+
+def check_family(vendor: str) -> None:
+    """Refuse to begin under Open MPI's launcher with another MPI, which would fail to.
+
+    Raises
+    ------
+    DistributedError
+        Names both.
+    """
+    if "OMPI_COMM_WORLD_SIZE" in os.environ and vendor != "Open MPI":
+        raise DistributedError(
+            f"the launcher is Open MPI's and mpi4py uses {vendor}: {_REMEDY} of {vendor}"
+        )
 
 
 def check_launcher(told: dict[str, int], size: int, vendor: str) -> None:
@@ -104,8 +126,7 @@ def check_launcher(told: dict[str, int], size: int, vendor: str) -> None:
         if count != size:
             raise DistributedError(
                 f"the launcher started {count} processes ({variable}) and {vendor} knows of {size}:"
-                f" it is the launcher of another MPI; start with `gpubp launch`, or the mpiexec of"
-                f" {vendor}"
+                f" it is the launcher of another MPI; {_REMEDY} of {vendor}"
             )
 
 
@@ -148,3 +169,10 @@ def _guard(mpi: Any) -> None:
             mpi.COMM_WORLD.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     sys.excepthook = hook
+    atexit.register(_leave_no_one_waiting)  # `sys.exit` calls no hook
+
+
+def _leave_no_one_waiting() -> None:
+    talk = current()
+    if talk is not None and talk.left_alone and talk.size > 1:
+        load_mpi().COMM_WORLD.Abort(1)
