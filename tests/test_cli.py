@@ -285,7 +285,10 @@ def test_ctrl_c_saves_the_best_model_so_far(tmp_path):
             break
     time.sleep(1.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    try:
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()  # nothing goes on after a test that failed
     assert process.returncode == 130
     assert "best model so far is saved" in errors
     assert "Traceback" not in errors

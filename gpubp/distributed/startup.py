@@ -9,6 +9,7 @@ from functools import cache
 from types import TracebackType
 from typing import Any
 
+from gpubp.backends._compiled import told_threads
 from gpubp.backends.threads import use_threads
 from gpubp.distributed.communicator import TIMEOUT, Communicator
 from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
@@ -57,7 +58,7 @@ def _communicator(timeout: float) -> Communicator:
         check_launcher(_told_sizes(), mpi.COMM_WORLD.Get_size(), mpi.get_vendor()[0])
         _guard(mpi)
         found = Communicator(mpi.COMM_WORLD, timeout)
-        threads = threads_a_rank(found.local_size)
+        threads = told_threads() or threads_a_rank(found.local_size)
         use_threads(threads)
         if found.is_root and found.size > 1:
             print(
