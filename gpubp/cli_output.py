@@ -7,12 +7,14 @@ import io
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
 
 from gpubp.preprocessing import Preprocessing
+from gpubp.table_stream import StreamedTable
 from gpubp.tabular import Predictions, Prepared, TabularModel
 
 
@@ -28,18 +30,18 @@ def warn(warnings: Iterable[str]) -> None:
         note(f"warning: {warning}")
 
 
-def before_training(prepared: Prepared, model: TabularModel, as_json: bool) -> None:
+def before_training(prepared: Prepared | StreamedTable, model: TabularModel, as_json: bool) -> None:
     """Say what is about to be trained, on what, where and why there."""
     for text in prepared.notes:
         note(text)
     if as_json:
         return
-    net, split = model.net, prepared.split
+    net = model.net
     sizes = " -> ".join(map(str, net.sizes))
     print(f"{model.preprocessing.task} of {model.preprocessing.target}: network {sizes}")
     print(
-        f"rows: {len(split.train)} to train, {len(split.validation)} for early stopping,"
-        f" {len(split.test)} to test"
+        f"rows: {prepared.rows('train')} to train, {prepared.rows('validation')} for early"
+        f" stopping, {prepared.rows('test')} to test"
     )
     why = "no GPU works here: gpubp doctor says why"
     reason = why if net.backend.reason.startswith("no GPU") else net.backend.reason
@@ -63,6 +65,8 @@ def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
     if report.get(main) is not None:
         print(f"test {main}: {report[main]:.4f} on {report['test_rows']} held-out rows")
     print(f"model saved: {report['out']}")
+    if Path(data).is_dir():
+        data = str(next(iter(sorted(Path(data).rglob("*.parquet")))))
     print("\ntry next:")
     for words in ("evaluate", "predict"):
         print(f"  gpubp {words} {report['out']} {data}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.json_fields import is_flag, is_text, is_texts, read_field
+from gpubp.moments import Moments
 from gpubp.standardisation import Standardisation, as_numbers, parse_number
 from gpubp.tables import KINDS, Table
 
@@ -61,6 +62,13 @@ class NumericColumn:
         if len(present) == 0:
             return "it has no value in the training part"
         return cls(name, kind, Standardisation.fit(present), len(present) < len(values))
+
+    @classmethod
+    def from_moments(cls, name: str, kind: str, moments: Moments) -> NumericColumn | str:
+        """Return what `fit` does, from what one pass found in the training rows."""
+        if not moments.count:
+            return "it has no value in the training part"
+        return cls(name, kind, Standardisation.from_moments(moments), moments.missing > 0)
 
     @property
     def features(self) -> list[str]:
@@ -126,17 +134,28 @@ class CategoricalColumn:
     @classmethod
     def fit(cls, table: Table, name: str, rows: NDArray[np.int64]) -> CategoricalColumn | str:
         """Fit to the training rows, or return why the column has to be left out."""
-        values = table.column(name)[rows]
-        counts = Counter(value for value in values if value is not None)
+        return cls.from_counts(name, Counter(table.column(name)[rows].tolist()), len(rows))
+
+    @classmethod
+    def from_counts(
+        cls, name: str, found: Counter[str | None] | None, rows: int
+    ) -> CategoricalColumn | str:
+        """Return what `fit` does, from how often each text comes in so many training rows.
+
+        None stands for missing; no counts at all for too many different texts to count.
+        """
+        if found is None:
+            return "it is text with too many different values to count"
+        counts = Counter({text: count for text, count in found.items() if text is not None})
         if not counts:
             return "it has no value in the training part"
-        if len(counts) > MANY_DISTINCT and 2 * len(counts) > len(rows):
+        if len(counts) > MANY_DISTINCT and 2 * len(counts) > rows:
             return (
-                f"it is text with {len(counts)} different values in {len(rows)} training rows,"
+                f"it is text with {len(counts)} different values in {rows} training rows,"
                 f" such as {next(iter(counts))!r:.60}"
             )
         frequent = sorted(counts, key=lambda value: (-counts[value], value))[:LARGEST_VOCABULARY]
-        return cls(name, tuple(sorted(frequent)), sum(counts.values()) < len(rows))
+        return cls(name, tuple(sorted(frequent)), sum(counts.values()) < rows)
 
     @property
     def features(self) -> list[str]:

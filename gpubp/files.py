@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import tempfile
@@ -54,6 +55,16 @@ def cache_folder() -> Path:
     else:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return folder / "gpubp"
+
+
+def free_memory() -> float:
+    """Return how many bytes of this machine's memory are free; infinity where it is not known."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return math.inf
+    found = (line.split() for line in lines if line.startswith("MemAvailable:"))
+    return next((float(words[1]) * 1024 for words in found), math.inf)
 
 
 def _write_special(target: Path, content: bytes) -> None:

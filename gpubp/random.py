@@ -12,6 +12,7 @@ INITIAL_WEIGHTS = 0
 SHUFFLE = 1 << 32
 DROPOUT = 2 << 32
 CHECK = 3 << 32
+SPLIT = 4 << 32
 
 
 def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:

@@ -48,7 +48,7 @@ def train_validation_test_split(
     ShapeError
         When there is not one label for each row.
     """
-    _check_shares(test, validation, seed)
+    check_shares(test, validation, seed)
     if labels is not None and len(labels) != rows:
         raise ShapeError(f"labels has {len(labels)} entries for {rows} rows; one each is needed")
     counts = {"test": round(test * rows), "validation": round(validation * rows)}
@@ -66,7 +66,7 @@ def train_validation_test_split(
     return Split(trained, validated, tested)
 
 
-def _check_shares(test: float, validation: float, seed: int) -> None:
+def check_shares(test: float, validation: float, seed: int) -> None:
     """Raise ConfigurationError for a share or a seed out of range."""
     for name, share in (("test", test), ("validation", validation)):
         if not 0 <= share < 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpubp.errors import DataError, NonFiniteError
 from gpubp.json_fields import is_finite, is_scale, read_field
+from gpubp.moments import Moments
 from gpubp.tables import Table
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -42,6 +43,11 @@ class Standardisation:
         mean = math.ldexp(float(scaled.mean()), exponent)
         scale = float(np.ldexp(scaled.std(), exponent))
         return cls(mean, scale if 0 < scale < math.inf else 1.0)
+
+    @classmethod
+    def from_moments(cls, moments: Moments) -> Standardisation:
+        """Return what `fit` finds in the same numbers, but for the rounding of sums."""
+        return cls(moments.mean, moments.deviation)
 
     def apply(self, values: NDArray[np.float64], table: Table, name: str) -> NDArray[np.float32]:
         """Return standardised values (rows,), with 0 where a value is NaN.

@@ -49,7 +49,7 @@ def read_file(path: Path, text: tuple[str, ...] = ()) -> Columns:
         reason = (str(error).splitlines() or ["unreadable"])[0]
         kind = "Parquet" if ending == ".parquet" else "CSV"
         raise DataError(f"{path.name!r} cannot be read as a {kind} file: {reason}") from error
-    return _columns(path, arrow, is_csv=ending != ".parquet")
+    return columns_of(path, arrow, is_csv=ending != ".parquet")
 
 
 def _ending(path: Path) -> str:
@@ -104,7 +104,7 @@ def check_names(path: Path, names: list[str]) -> None:
         )
 
 
-def _columns(path: Path, arrow: Any, is_csv: bool) -> Columns:
+def columns_of(path: Path, arrow: Any, is_csv: bool) -> Columns:
     """Return the columns of an Arrow table as NumPy arrays."""
     found = Columns({}, {}, {})
     for name, column in zip(arrow.column_names, arrow.columns, strict=True):

@@ -19,6 +19,7 @@ from gpubp.network import Network
 from gpubp.optimizers import Optimizer
 from gpubp.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.splits import Split, train_validation_test_split
+from gpubp.table_stream import StreamedTable
 from gpubp.tables import Table
 from gpubp.targets import decide_task
 from gpubp.trace import Trace
@@ -34,6 +35,15 @@ class Prepared:
     x: NDArray[np.float32]
     y: NDArray[Any]
     notes: tuple[str, ...]
+
+    def rows(self, part: str) -> int:
+        """Return the number of rows of a part: "train", "validation" or "test"."""
+        return len(getattr(self.split, part))
+
+    @property
+    def unused(self) -> NDArray[np.int64]:
+        """Inputs that are zero in every training row: the slots of unknown categories."""
+        return np.flatnonzero(~self.x[self.split.train].any(axis=0))
 
 
 def prepare(
@@ -74,22 +84,23 @@ class TabularModel:
         self.preprocessing = preprocessing
 
     @classmethod
-    def create(cls, prepared: Prepared, hidden: list[int], **settings: Any) -> TabularModel:
+    def create(
+        cls, prepared: Prepared | StreamedTable, hidden: list[int], **settings: Any
+    ) -> TabularModel:
         """Make an untrained model; settings are those of `Network` besides sizes and output."""
         preprocessing = prepared.preprocessing
         sizes = [len(preprocessing.features), *hidden, preprocessing.outputs]
         output = "softmax" if preprocessing.task == "classification" else "identity"
         net = Network(sizes, output=output, **settings)
-        # an input that is zero in every training row (the slot of unknown categories) would keep
-        # its random first weights; with zeros it adds nothing to a prediction
-        unused = ~prepared.x[prepared.split.train].any(axis=0)
+        # what was never used would keep its random first weights; with zeros it adds nothing to a
+        # prediction
         with net.backend.on_device():
-            net.layers[0].weight[net.backend.asarray(np.flatnonzero(unused))] = 0
+            net.layers[0].weight[net.backend.asarray(prepared.unused)] = 0
         return cls(net, preprocessing)
 
     def train(
         self,
-        prepared: Prepared,
+        prepared: Prepared | StreamedTable,
         optimizer: Optimizer,
         epochs: int,
         batch_size: int | None,
@@ -104,22 +115,42 @@ class TabularModel:
 
         See `Network.fit` for `checkpoint` and what follows it.
         """
-        train, validation, _ = prepared.split
-        x, y = prepared.x, prepared.y
+        validated = prepared.rows("validation") > 0
+        arguments: tuple[Any, ...]
+        validation: Any
+        if isinstance(prepared, StreamedTable):
+            arguments = (prepared.dataset("train"),)
+            validation = prepared.dataset("validation") if validated else None
+        else:
+            x, y, split = prepared.x, prepared.y, prepared.split
+            arguments = (x[split.train], y[split.train])
+            validation = (x[split.validation], y[split.validation]) if validated else None
         return self.net.fit(
-            x[train],
-            y[train],
+            *arguments,
             optimizer=optimizer,
             epochs=epochs,
-            batch_size=min(32, len(train)) if batch_size is None else batch_size,
-            validation=(x[validation], y[validation]) if len(validation) else None,
-            callbacks=[EarlyStopping(patience)] if len(validation) else [],
+            batch_size=min(32, prepared.rows("train")) if batch_size is None else batch_size,
+            validation=validation,
+            callbacks=[EarlyStopping(patience)] if validated else [],
             progress=progress,
             checkpoint=checkpoint,
             resume=resume,
             distributed=distributed,
             deterministic=deterministic and distributed is not False,
         )
+
+    def test(self, prepared: Prepared | StreamedTable) -> dict[str, float]:
+        """Measure the answers for the test part; of a streamed table they are kept in memory."""
+        if not isinstance(prepared, StreamedTable):
+            return self.evaluate(prepared.table.take(prepared.split.test))[0]
+        dataset = prepared.dataset("test")
+        blocks = (dataset.read(block) for block, rows in enumerate(dataset.sizes) if rows)
+        pairs = [(rows.y, self.net.predict(rows.x)) for rows in blocks]
+        expected, outputs = map(np.concatenate, zip(*pairs, strict=True))
+        goal = self.preprocessing.goal
+        if self.preprocessing.task == "regression":
+            return regression_metrics(goal.decode(expected), goal.decode(outputs))
+        return classification_metrics(expected, outputs, range(self.preprocessing.outputs))
 
     def predict(self, table: Table, strict: bool = False) -> Predictions:
         """Answer for every row of a raw table.

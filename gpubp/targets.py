@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from gpubp.columns import as_texts
 from gpubp.errors import ConfigurationError, DataError, ShapeError
 from gpubp.json_fields import is_text, read_field
+from gpubp.moments import Moments
 from gpubp.standardisation import Standardisation, as_numbers, check_finite
 from gpubp.tables import Table
 
@@ -158,20 +160,34 @@ def decide_task(table: Table, target: str, task: str = "auto") -> Task:
     DataError
         When the target has no value, or an infinite one.
     """
-    if task not in TASKS:
-        raise ConfigurationError(f"task is {task!r}; one of {', '.join(TASKS)} is needed")
+    check_task(task)
     values = table.column(target)[~table.missing(target)]
-    kind = table.kinds[target]
     if len(values) == 0:
         raise DataError(f"target column {target!r} of {table.name!r} has no value in any row")
+    kind = table.kinds[target]
+    if kind != "text":
+        check_finite(table.column(target), table, target)
+    return _decided(
+        target, kind, task, np.unique(values) if kind == "number" else values[:1], len(values)
+    )
+
+
+def check_task(task: str) -> None:
+    """Raise ConfigurationError when there is no such task."""
+    if task not in TASKS:
+        raise ConfigurationError(f"task is {task!r}; one of {', '.join(TASKS)} is needed")
+
+
+def _decided(target: str, kind: str, task: str, distinct: NDArray[Any] | None, rows: int) -> Task:
+    """Decide from the different values of a target; None for too many to list."""
     if kind == "text":
         if task == "regression":
+            such = "" if distinct is None else f", such as {distinct[0]!r:.60}"
             raise ConfigurationError(
-                f"task is regression, but target column {target!r} is text, such as"
-                f" {values[0]!r:.60}; classification, or a numeric target, is needed"
+                f"task is regression, but target column {target!r} is text{such}; classification,"
+                " or a numeric target, is needed"
             )
         return "classification"
-    check_finite(table.column(target), table, target)
     if kind == "time" and task == "classification":
         raise ConfigurationError(
             f"task is classification, but target column {target!r} holds times; regression, or a"
@@ -179,9 +195,51 @@ def decide_task(table: Table, target: str, task: str = "auto") -> Task:
         )
     if task != "auto":
         return "classification" if task == "classification" else "regression"
-    if kind == "bool" or (kind == "number" and _are_class_numbers(values)):
-        return "classification"
-    return "regression"
+    few = distinct is not None and kind == "number" and _are_class_numbers(distinct, rows)
+    return "classification" if kind == "bool" or few else "regression"
+
+
+def target_from_counts(
+    name: str,
+    kind: str,
+    task: str,
+    labels: Counter[Any] | None,
+    trained: set[Any],
+    moments: Moments,
+) -> Target:
+    """Return what `fit_target` does, from what one pass found.
+
+    Parameters
+    ----------
+    labels : Counter or None
+        How often each value comes in any row; None for too many to count.
+    trained : set
+        Those of the training rows.
+    moments : Moments
+        Of the numbers in the training rows.
+
+    Raises
+    ------
+    ConfigurationError, DataError
+        As `fit_target`; and when there are too many classes.
+    """
+    check_task(task)
+    distinct = (
+        None if labels is None else np.array(sorted(labels), object if kind == "text" else float)
+    )
+    rows = 0 if labels is None else sum(labels.values())
+    if distinct is not None and not len(distinct):
+        raise DataError(f"target column {name!r} has no value in any row")
+    if _decided(name, kind, task, distinct, rows) == "regression":
+        return NumberTarget(name, Standardisation.from_moments(moments), kind)
+    if distinct is None:
+        raise DataError(f"target column {name!r} has more classes than can be counted")
+    if len(trained - {None}) < 2:
+        raise DataError(
+            f"target column {name!r} has one class only in the training rows; two or more are"
+            " needed"
+        )
+    return ClassTarget(name, _labels(distinct, kind))
 
 
 def fit_target(table: Table, name: str, task: str, rows: NDArray[np.int64]) -> Target:
@@ -219,13 +277,12 @@ def check_no_missing(table: Table, target: str) -> None:
         raise DataError(f"target column {target!r}, row {row}: the value is missing")
 
 
-def _are_class_numbers(values: NDArray[np.float64]) -> bool:
-    """Return whether numbers look like labels of classes."""
-    distinct = np.unique(values)
+def _are_class_numbers(distinct: NDArray[np.float64], rows: int) -> bool:
+    """Return whether the different numbers of so many rows look like labels of classes."""
     return bool(
         (distinct == np.floor(distinct)).all()
         and len(distinct) <= MOST_INTEGER_CLASSES
-        and len(values) >= ROWS_PER_INTEGER_CLASS * len(distinct)
+        and rows >= ROWS_PER_INTEGER_CLASS * len(distinct)
     )
 
 

@@ -14,7 +14,7 @@ from gpubp.data.protocol import Dataset, Reading, Rows, Schema
 from gpubp.errors import import_extra
 
 if TYPE_CHECKING:
-    from gpubp.data.parquet_files import ParquetDataset
+    from gpubp.data.parquet_data import ParquetDataset
 
 __all__ = [
     "ArrayDataset",
@@ -32,10 +32,10 @@ __all__ = [
 def parquet(path: Any, target: Any, **settings: Any) -> ParquetDataset:
     """Return the data set of Parquet files: a file, a folder or a list; extra: ``cli``.
 
-    See `gpubp.data.parquet_files.ParquetDataset` for the settings and errors.
+    See `gpubp.data.parquet_data.ParquetDataset` for the settings and errors.
     """
     import_extra("pyarrow", "cli")
-    from gpubp.data.parquet_files import ParquetDataset
+    from gpubp.data.parquet_data import ParquetDataset
 
     return ParquetDataset(path, target, **settings)
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.checkpoints import fingerprint, sampled_rows
-from gpubp.data.blocks import WINDOW, BlockDataset
+from gpubp.data.blocks import BlockDataset
+from gpubp.data.checks import checked_array, checked_count
 from gpubp.data.protocol import Rows, Schema
-from gpubp.errors import ConfigurationError, DataError, ShapeError
+from gpubp.errors import DataError, ShapeError
 
 BLOCK = 65_536  # rows
 
@@ -29,8 +30,8 @@ class ArrayDataset(BlockDataset):
         What each row weighs in the loss.
     block : int
         Rows of a block; a map is read a block at a time, never row by row.
-    window : int
-        Blocks whose rows are mixed.
+    window : int or None
+        Blocks whose rows are mixed; None for as many as make 128 MiB, up to 16.
 
     Raises
     ------
@@ -45,7 +46,7 @@ class ArrayDataset(BlockDataset):
         sample_weight: NDArray[Any] | None = None,
         *,
         block: int = BLOCK,
-        window: int = WINDOW,
+        window: int | None = None,
     ) -> None:
         self._x, self._y = checked_array(x, "x", (2,)), checked_array(y, "y", (1, 2))
         self._weights = None
@@ -60,12 +61,12 @@ class ArrayDataset(BlockDataset):
         if not rows:
             raise DataError("x has no rows; at least one is needed")
         self.block = checked_count("block", block)
-        self.window = checked_count("window", window)
         self.sizes = [min(block, rows - start) for start in range(0, rows, block)]
         inputs = tuple(f"x{column}" for column in range(self._x.shape[1]))
         outputs = 1 if self._y.ndim == 1 else self._y.shape[1]
         expected = tuple(f"y{column}" for column in range(outputs))
         self.schema = Schema(inputs, self._x.dtype.name, expected, self._weights is not None)
+        self.choose_window(window)
 
     def read(self, block: int) -> Rows:
         """Return all rows of a block."""
@@ -86,7 +87,7 @@ def npy(
     sample_weight: str | os.PathLike[str] | None = None,
     *,
     block: int = BLOCK,
-    window: int = WINDOW,
+    window: int | None = None,
 ) -> ArrayDataset:
     """Return the data set of .npy files, which are mapped into memory and not loaded.
 
@@ -97,30 +98,6 @@ def npy(
     """
     weights = None if sample_weight is None else _mapped(sample_weight)
     return ArrayDataset(_mapped(x), _mapped(y), weights, block=block, window=window)
-
-
-def checked_array(array: Any, name: str, dimensions: tuple[int, ...]) -> NDArray[Any]:
-    """Return a NumPy array of numbers; raises ShapeError or DataError for what is none."""
-    values = array if isinstance(array, np.ndarray) else np.asarray(array)
-    if values.ndim not in dimensions:
-        form = "(rows,)" if dimensions == (1,) else "(rows, columns)"
-        raise ShapeError(f"{name} has shape {values.shape}; {form} is needed")
-    if values.dtype.kind not in "biuf":
-        raise DataError(f"{name} has dtype {values.dtype}; numbers are needed")
-    return values
-
-
-def checked_count(name: str, value: int) -> int:
-    """Return a whole number above 0.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
-    return value
 
 
 def _mapped(path: str | os.PathLike[str]) -> NDArray[Any]:

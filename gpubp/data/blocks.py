@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.data.checks import checked_count
 from gpubp.data.order import Window, windows
 from gpubp.data.prefetch import Prefetcher
 from gpubp.data.protocol import Reading, Rows, Schema
 
-WINDOW = 4  # blocks whose rows are mixed
+WINDOW_BYTES = 128 << 20  # of x; there are up to two windows in memory
+MOST_BLOCKS = 16
 BATCHES_AHEAD = 4
 
 
@@ -31,7 +33,19 @@ class BlockDataset(ABC):
 
     schema: Schema
     sizes: Sequence[int]
-    window: int = WINDOW
+    window: int
+
+    def choose_window(self, window: int | None) -> None:
+        """Set the window: as given, or for None 1 to 16 blocks, of 128 MiB where they are smaller.
+
+        Raises
+        ------
+        ConfigurationError
+            When it is no whole number above 0.
+        """
+        block = max(self.sizes) * len(self.schema.inputs) * np.dtype(self.schema.dtype).itemsize
+        fitting = max(1, min(MOST_BLOCKS, WINDOW_BYTES // max(1, block)))
+        self.window = fitting if window is None else checked_count("window", window)
 
     @abstractmethod
     def read(self, block: int) -> Rows:

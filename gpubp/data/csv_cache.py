@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from gpubp.data.parquet_files import ParquetDataset
+from gpubp.data.parquet_data import ParquetDataset
 from gpubp.errors import DataError, OutputPathError
 from gpubp.files import cache_folder
 from gpubp.table_files import check_names, csv_options

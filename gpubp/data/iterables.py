@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.data.arrays import checked_array, checked_count
+from gpubp.data.checks import checked_array, checked_count
 from gpubp.data.prefetch import Prefetcher
 from gpubp.data.protocol import Reading, Rows, Schema
 from gpubp.errors import ConfigurationError, DataError, ShapeError
