@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,13 +85,24 @@ class BlockDataset(ABC):
                 reader.close()
 
     def load(self, window: Window) -> Rows:
-        """Return the rows of a window, as they are stored."""
-        parts = []
+        """Return the rows of a window, as they are stored; a block at a time is in memory besides.
+
+        One block alone is not copied.
+        """
+        whole: Rows | None = None
+        done = 0
         for block, start, stop in window.pieces:
-            x, y, weights = self.read(block)
-            part = slice(start, stop)
-            parts.append(Rows(x[part], y[part], None if weights is None else weights[part]))
-        return join(parts)
+            part = _part(self.read(block), slice(start, stop))
+            if len(window.pieces) == 1:
+                return part
+            if whole is None:
+                whole = Rows(*(_room(each, window.rows) for each in part))
+            for each, there in zip(part, whole, strict=True):
+                if each is not None and there is not None:
+                    there[done : done + len(each)] = each
+            done += stop - start
+        assert whole is not None
+        return whole
 
     def _joined(self, parts: list[Rows]) -> Rows:
         """Return all parts as one; no rows where a short batch has none for these shards."""
@@ -147,6 +159,16 @@ def _loaded(
             continue
         yield window, data.load(window), skip
         skip = 0
+
+
+def _part(rows: Rows, part: slice) -> Rows:
+    x, y, weights = rows
+    return Rows(x[part], y[part], None if weights is None else weights[part])
+
+
+def _room(array: Any, rows: int) -> Any:
+    """Return an empty array for so many rows like this one's; None for None."""
+    return None if array is None else np.empty((rows, *array.shape[1:]), array.dtype)
 
 
 def join(parts: list[Rows]) -> Rows:

@@ -64,7 +64,7 @@ class ParquetDataset(BlockDataset):
         self._weight = [] if weight is None else [weight]
         names, others = self._files.schema.names, {*self._targets, *self._weight}
         self._inputs = [n for n in names if n not in others] if columns is None else list(columns)
-        for name in (*self._inputs, *self._targets, *self._weight):
+        for name in (*self._targets, *self._weight, *self._inputs):
             _check_number(self._files, name)
         if not self._inputs:
             raise DataError(f"{self._files.name} has no column besides the target; one is needed")

@@ -108,7 +108,8 @@ class ParquetFiles:
     def _opened(self, file: Path) -> pq.ParquetFile:
         if file not in self._open:
             try:
-                self._open[file] = pq.ParquetFile(file)
+                # with buffers made ahead, every open file would keep its last row group
+                self._open[file] = pq.ParquetFile(file, pre_buffer=False)
             except (pa.ArrowException, OSError) as error:
                 reason = (str(error).splitlines() or ["unreadable"])[0]
                 raise DataError(f"{file} cannot be read as a Parquet file: {reason}") from error

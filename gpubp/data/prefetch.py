@@ -26,21 +26,18 @@ class Prefetcher(Generic[T]):
     """
 
     def __init__(self, source: Iterator[T], depth: int) -> None:
-        self._source = source
-        self._made: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-        self._room = threading.Semaphore(depth)
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="gpubp prefetch", daemon=True)
+        self._work = _Work(source, threading.Semaphore(depth))
+        self._thread = threading.Thread(target=self._work.run, name="gpubp prefetch", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Prefetcher[T]:
         return self
 
     def __next__(self) -> T:
-        if self._closed:
+        if self._work.closed:
             raise StopIteration
-        item, error = self._made.get()
-        self._room.release()
+        item, error = self._work.made.get()
+        self._work.room.release()
         if error is not None:
             self.close()
             raise error
@@ -52,25 +49,40 @@ class Prefetcher(Generic[T]):
 
     def close(self) -> None:
         """Stop the thread and forget what waits."""
-        self._closed = True
-        self._room.release()
-        self._thread.join()
-        while not self._made.empty():
-            self._made.get()
+        self._work.close()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        while not self._work.made.empty():
+            self._work.made.get()
 
-    def _run(self) -> None:
+    def __del__(self) -> None:
+        self._work.close()  # whoever read it has gone
+
+
+class _Work:
+    """What the thread shares with the reader; it must not hold on to the reader."""
+
+    def __init__(self, source: Iterator[Any], room: threading.Semaphore) -> None:
+        self.source, self.room, self.closed = source, room, False
+        self.made: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def close(self) -> None:
+        self.closed = True
+        self.room.release()
+
+    def run(self) -> None:
         try:
             while True:
-                self._room.acquire()
-                if self._closed:
+                self.room.acquire()
+                if self.closed:
                     return
                 # not kept in a variable: it would live on while the next is made
-                self._made.put((next(self._source), None))
+                self.made.put((next(self.source), None))
         except StopIteration:
-            self._made.put((_END, None))
+            self.made.put((_END, None))
         except BaseException as error:  # goes to the reader, whatever it is
-            self._made.put((None, error))
+            self.made.put((None, error))
         finally:
-            close = getattr(self._source, "close", None)
+            close = getattr(self.source, "close", None)
             if close is not None:
                 close()
