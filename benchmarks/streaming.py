@@ -36,6 +36,7 @@ GROUPS_A_FILE = 16
 BATCH = 4096
 SIZES = [COLUMNS, 256, 128, 2]
 SEED = 7
+FILES_IN_MEMORY = 2
 
 
 def generate(folder: Path, gigabytes: float) -> int:
@@ -78,30 +79,37 @@ def train(options: argparse.Namespace) -> None:
         del parts
     checkpoint = {"checkpoint": options.checkpoint, "every": 500} if options.checkpoint else {}
     start = time.perf_counter()
-    net.fit(data, epochs=1, batch_size=BATCH, resume=bool(options.checkpoint), **checkpoint)
+    net.fit(
+        data, epochs=options.epochs, batch_size=BATCH, resume=bool(options.checkpoint), **checkpoint
+    )
     seconds = time.perf_counter() - start
     found = {
-        "rate": len(data) / seconds,
+        "rate": len(data) * options.epochs / seconds,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "weights": hashlib.sha256(net.parameters.tobytes()).hexdigest()[:16],
     }
     print(json.dumps(found))
 
 
-def run(options: argparse.Namespace, kind: str, files: int, checkpoint: str = "") -> dict:  # type: ignore[type-arg]
+def run(
+    options: argparse.Namespace, kind: str, files: int, epochs: int = 1, checkpoint: str = ""
+) -> dict:  # type: ignore[type-arg]
     """Run one kind of training in a process and return what it measured."""
-    done = subprocess.run(command(options, kind, files, checkpoint), stdout=subprocess.PIPE)
-    if done.returncode:
-        raise SystemExit(f"{kind} ended with exit code {done.returncode}")
+    done = subprocess.run(
+        command(options, kind, files, epochs, checkpoint), stdout=subprocess.PIPE, check=True
+    )
     found: dict = json.loads(done.stdout)  # type: ignore[type-arg]
     print(kind, files, found, file=sys.stderr)
     return found
 
 
-def command(options: argparse.Namespace, kind: str, files: int, checkpoint: str) -> list[str]:
+def command(
+    options: argparse.Namespace, kind: str, files: int, epochs: int, checkpoint: str
+) -> list[str]:
     """Return the command of a run."""
     words = [sys.executable, __file__, "--folder", options.folder, "--train", kind]
-    return [*words, "--files", str(files), "--checkpoint", checkpoint]
+    words += ["--files", str(files), "--epochs", str(epochs)]
+    return [*words, "--checkpoint", checkpoint]
 
 
 def killed_and_resumed(
@@ -109,12 +117,12 @@ def killed_and_resumed(
 ) -> tuple[str, float]:
     """Kill a run in its middle and let another go on; return its weights and when it was killed."""
     with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(command(options, "parquet", files, folder))
+        process = subprocess.Popen(command(options, "parquet", files, 1, folder))
         when = seconds * random.uniform(0.4, 0.6)
         time.sleep(when)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        return run(options, "parquet", files, folder)["weights"], when / seconds
+        return run(options, "parquet", files, 1, folder)["weights"], when / seconds
 
 
 def main() -> None:
@@ -125,25 +133,31 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     for name in ("--train", "--checkpoint"):
         parser.add_argument(name, default="", help="for the runs themselves")
-    parser.add_argument("--files", type=int, default=0, help="for the runs themselves")
+    for name in ("--files", "--epochs"):
+        parser.add_argument(name, type=int, default=0, help="for the runs themselves")
     options = parser.parse_args()
     if options.train:
         train(options)
         return
     use_best_kernels()
     files = generate(Path(options.folder), options.gigabytes)
-    few = min(files, 2)  # what fits into memory beside the windows
-    pairs = []
+    few = min(files, FILES_IN_MEMORY)
+    kinds = {
+        "memory": (few, round(files / few)),
+        "parquet, the same rows": (few, round(files / few)),
+        "parquet": (files, 1),
+    }
+    found: dict = {kind: [] for kind in kinds}  # type: ignore[type-arg]
     for _ in range(options.rounds):
-        memory, parquet = run(options, "memory", few, ""), run(options, "parquet", few, "")
-        pairs.append((memory, parquet))
-    whole = run(options, "parquet", files)
+        for kind, (count, epochs) in kinds.items():
+            found[kind].append(run(options, kind.split(",")[0], count, epochs))
     rows = files * GROUPS_A_FILE * GROUP
+    whole = found["parquet"][-1]
     weights, share = killed_and_resumed(options, files, rows / whole["rate"])
-    print_results(options, pairs, few, files, whole, weights == whole["weights"], share)
+    print_results(options, kinds, found, weights == whole["weights"], share)
 
 
-def print_results(options, pairs, few, files, whole, same, share) -> None:  # type: ignore[no-untyped-def]
+def print_results(options, kinds, found, same, share) -> None:  # type: ignore[no-untyped-def]
     """Print all that was measured."""
     import pyarrow
 
@@ -151,43 +165,35 @@ def print_results(options, pairs, few, files, whole, same, share) -> None:  # ty
     print(f"    {Path(sys.executable).name} {' '.join(sys.argv)}\n")
     print(
         f"{datetime.date.today()}, {platform.platform()}, {os.cpu_count()} cores, Python"
-        f" {platform.python_version()}, NumPy {np.__version__}, pyarrow {pyarrow.__version__}, gpubp"
-        f" {gpubp.__version__} ({gpubp.get_backend('cpu').device})\n"
+        f" {platform.python_version()}, NumPy {np.__version__}, pyarrow {pyarrow.__version__},"
+        f" gpubp {gpubp.__version__} ({gpubp.get_backend('cpu').device})\n"
     )
     print(
         f"{'-'.join(map(str, SIZES))}, Adam, batches of {BATCH} rows, {COLUMNS} float32 columns,"
-        f" row groups of {GROUP:,} rows, one epoch, shuffled\n"
+        f" row groups of {GROUP:,} rows, shuffled\n"
     )
-    lines = []
-    for place, kind in enumerate(("memory", "parquet")):
-        each = [pair[place] for pair in pairs]
-        ratio = statistics.median(pair[place]["rate"] / pair[0]["rate"] for pair in pairs)
-        lines.append(line(kind, few, each, number(ratio), pairs[0][place]["weights"]))
-    lines.append(line("parquet", files, [whole], "", whole["weights"]))
+    head = ["batches from", "GB", "epochs", "rows/s", "peak MB", "beside memory", "weights"]
+    lines = [line(kind, *kinds[kind], found[kind], found["memory"]) for kind in kinds]
+    print(table(head, lines))
     print(
-        table(
-            ["batches from", "GB", "rows", "rows/s", "peak MB", "beside memory", "weights"], lines
-        )
-    )
-    print(
-        f"\nPeak: the resident memory of the process at most. Of {len(pairs)} rounds medians, in"
-        f" turn. Killed after {share:.0%} of the last line's time and resumed from its checkpoint"
-        f" (every 500 steps), the weights at the end were {'the same' if same else 'DIFFERENT'} to"
-        " the bit."
+        f"\nMedians over {options.rounds} rounds, in turn, each run as many batches in a process of"
+        " its own; ratios within a round. Peak: the resident memory of the process at most. Killed"
+        f" after {share:.0%} of the last line's time and resumed from its checkpoint (every 500"
+        f" steps), the weights at the end were {'the same' if same else 'DIFFERENT'} to the bit."
     )
 
 
-def line(kind, files, each, ratio, weights) -> list[str]:  # type: ignore[no-untyped-def]
+def line(kind, files, epochs, each, memory) -> list[str]:  # type: ignore[no-untyped-def]
     """Return a line of the table."""
-    rows = files * GROUPS_A_FILE * GROUP
+    ratios = [one["rate"] / other["rate"] for one, other in zip(each, memory, strict=True)]
     return [
         kind,
-        f"{rows * COLUMNS * 4 / 1e9:.1f}",
-        f"{rows:,}",
+        f"{files * GROUPS_A_FILE * GROUP * COLUMNS * 4 / 1e9:.1f}",
+        str(epochs),
         number(statistics.median(one["rate"] for one in each)),
         f"{statistics.median(one['peak'] for one in each) / 1e6:.0f}",
-        ratio,
-        weights,
+        number(statistics.median(ratios)),
+        each[0]["weights"],
     ]
 
 

@@ -218,9 +218,11 @@ class Batches:
         expected = self._gather("expected", data.expected, rows)
         return Data(stack.gather_rows(data.x, rows), expected, weights=weights)
 
-    def own_order(self, epoch: int) -> NDArray[np.int64]:
+    def own_order(self, epoch: int, shuffled: bool = True) -> NDArray[np.int64]:
         """Return one's own rows of all batches of an epoch, one after the other."""
-        order = self.order(epoch) if self.shuffle else np.arange(len(self.data))
+        order = np.arange(len(self.data))
+        if self.shuffle and shuffled:
+            order = self.order(epoch)
         if self.shards == ALL:
             return order
         starts = range(0, len(order), self.size)

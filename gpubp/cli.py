@@ -1,4 +1,4 @@
-"""The command line: train, predict, evaluate, explain, export, launch, doctor."""
+"""The command line: train, predict, evaluate, explain, export, launch, plan, doctor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from gpubp import __version__, cli_output, exchange
 from gpubp.cli_options import BackendName, Data, Json, Model, Strict
+from gpubp.cli_plan import plan_command
 from gpubp.cli_train import train
 from gpubp.errors import ConfigurationError
 from gpubp.files import check_writable, write_atomically
@@ -45,6 +46,7 @@ def command(
 
 
 app.command()(train)
+app.command("plan")(plan_command)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as Grid
 
+from gpubp.planning import Row
 from gpubp.preprocessing import Preprocessing
 from gpubp.table_stream import StreamedTable
 from gpubp.tabular import Predictions, Prepared, TabularModel
@@ -81,6 +82,19 @@ def measures(values: dict[str, float], title: str) -> None:
     grid.add_column(justify="right")
     for name, value in values.items():
         grid.add_row(name, f"{value:.6g}")
+    Console(highlight=False).print(grid)
+
+
+def plan(rows: Iterable[Row]) -> None:
+    """Print the times of a step on several numbers of devices as a table."""
+    grid = Grid(box=None, pad_edge=False)
+    heads = ("devices", "compute ms", "allreduce ms", "exposed ms", "by", "step ms", "speedup")
+    for head in (*heads, "efficiency"):
+        grid.add_column(head, justify="left" if head == "by" else "right")
+    for row in rows:
+        times = [f"{1e3 * each:.4g}" for each in (row.compute, row.allreduce, row.exposed)]
+        last = [f"{1e3 * row.step:.4g}", f"{row.speedup:.4g}", f"{row.efficiency:.0%}"]
+        grid.add_row(str(row.devices), *times, row.algorithm, *last)
     Console(highlight=False).print(grid)
 
 

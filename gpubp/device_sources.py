@@ -11,6 +11,7 @@ from gpubp.backends import Array
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.batches import Batches, Data
 from gpubp.random import SHUFFLE
+from gpubp.shards import ALL
 from gpubp.sparse_rows import SparseRows
 from gpubp.stack import LayerStack
 from gpubp.streams import StreamBatches
@@ -23,12 +24,13 @@ class Resident:
 
     def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
         self._backend, self._batches = backend, batches
-        self._order = backend.xp.arange(len(batches.data), dtype=np.int64)
+        self._whole = batches.shards == ALL
+        self._order = backend.asarray(batches.own_order(0, False))
 
     def begin_epoch(self, epoch: int) -> None:
         """Bring the rows into the order of an epoch."""
-        if callable(self._batches.shuffle):
-            self._order.set(self._batches.order(epoch))
+        if callable(self._batches.shuffle) or (self._batches.shuffle and not self._whole):
+            self._order.set(self._batches.own_order(epoch))
         elif self._batches.shuffle:
             self._backend.shuffle(self._batches.seed, SHUFFLE, epoch, self._order)
 
@@ -41,7 +43,9 @@ class Resident:
 
     def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
         """Gather the clock's batch, of so many rows, into buffers."""
-        data, size = self._batches.data, self._batches.size
+        data, size = self._batches.data, self._batches.own_sizes[0]
+        if not rows:
+            return data.part(0, 0)
         x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
         self._backend.gather_batch(data.x, self._order, clock, size, stack.input_scale, x)
         return with_targets(stack, x, data, rows, self._order, clock, size)
@@ -74,11 +78,12 @@ class Streamed:
     def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
         self._batches, data = batches, batches.data
         self._backend, cuda = backend, backend.xp.cuda
-        self._rows = np.arange(len(data), dtype=np.int64)
+        self._rows = batches.own_order(0, False)
         self._order = backend.asarray(self._rows)
-        self._identity = backend.xp.arange(batches.size, dtype=np.int64)
+        self._size = batches.own_sizes[0]
+        self._identity = backend.xp.arange(self._size, dtype=np.int64)
         self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
-        shape = (batches.size, data.x.shape[1])
+        shape = (self._size, data.x.shape[1])
         self._pinned = [_pinned(backend.xp, shape, data.x.dtype) for _ in range(self.slots)]
         self._device = [backend.empty(shape, data.x.dtype) for _ in range(self.slots)]
         self._copies = cuda.Stream(non_blocking=True)
@@ -90,7 +95,7 @@ class Streamed:
         """Bring the rows into the order of an epoch."""
         self._holds = [None] * self.slots
         if self._batches.shuffle:
-            self._rows = self._batches.order(epoch)
+            self._rows = self._batches.own_order(epoch)
             self._order.set(self._rows)
 
     def prepare(self, index: int) -> int:
@@ -109,7 +114,9 @@ class Streamed:
 
     def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
         """Bring the batch in a slot, of so many rows, into buffers."""
-        data, size = self._batches.data, self._batches.size
+        data, size = self._batches.data, self._size
+        if not rows:
+            return data.part(0, 0)
         x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
         self._backend.gather_batch(
             self._device[slot], self._identity, self._start, size, stack.input_scale, x
@@ -117,7 +124,7 @@ class Streamed:
         return with_targets(stack, x, data, rows, self._order, clock, size)
 
     def _fill(self, index: int) -> None:
-        slot, size = index % self.slots, self._batches.size
+        slot, size = index % self.slots, self._size
         rows = self._rows[index * size : (index + 1) * size]
         pinned, device = self._pinned[slot][: len(rows)], self._device[slot][: len(rows)]
         self._filled[slot].synchronize()  # the copy before last has left the pinned buffer
@@ -147,7 +154,8 @@ class Fed:
         self._emptied = [backend.xp.cuda.Event() for _ in range(self.slots)]
         self._pinned: list[list[Array]] = []
         self._device: list[list[Array]] = []
-        self._identity = backend.xp.arange(batches.size, dtype=np.int64)
+        self._size = batches.own_sizes[0]
+        self._identity = backend.xp.arange(self._size, dtype=np.int64)
         self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
         self._epoch = 0
         self._holds: list[int | None] = [None] * self.slots
@@ -173,9 +181,11 @@ class Fed:
     def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
         """Bring the batch in a slot, of so many rows, into buffers."""
         x, expected, *weights = self._device[slot]
+        if not rows:
+            return Data(x[:0], expected[:0])
         out = stack.scratch("batch x", (rows, x.shape[1]), stack.stored)
         self._backend.gather_batch(
-            x, self._identity, self._start, self._batches.size, stack.input_scale, out
+            x, self._identity, self._start, self._size, stack.input_scale, out
         )
         given = weights[0][:rows] if weights else None
         return Data(out, expected[:rows], weights=given)
@@ -196,7 +206,7 @@ class Fed:
         self._holds[slot] = index
 
     def _make_slots(self, arrays: list[Array]) -> None:
-        xp, size = self._backend.xp, self._batches.size
+        xp, size = self._backend.xp, self._size
         for _ in range(self.slots):
             shapes = [(size, *array.shape[1:]) for array in arrays]
             kinds = [array.dtype for array in arrays]

@@ -11,6 +11,9 @@ from gpubp.backends import Array
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.batches import Batches, Data
 from gpubp.device_sources import source_of
+from gpubp.distributed.group import Group
+from gpubp.distributed.nccl import DeviceSum
+from gpubp.distributed.steps import SHARD_BIT, check_possible
 from gpubp.stack import LayerStack
 from gpubp.step_work import StepWork, step_works
 from gpubp.streams import StreamBatches
@@ -38,18 +41,25 @@ class DeviceSteps:
         batches: Batches | StreamBatches,
         settings: TrainingSettings,
         losses: Array,
+        group: Group | None = None,
     ) -> None:
         self._stack, self._state, self._batches = stack, state, batches
-        self._how, self._losses = settings, losses
+        self._how, self._losses, self._group = settings, losses, group
+        device_sum = None
+        if group is not None:
+            check_possible(stack, batches, settings, group)
+            device_sum = DeviceSum(stack, group.communicator)
         backend: ReplayBackend = stack.backend  # type: ignore[assignment]
         self._backend = backend
         self._clock = backend.empty((3,), np.dtype(np.int64))
         self._settings: Array = None
         self._source = source_of(backend, stack, batches)
-        self._works = step_works(stack, state, settings, self._clock, losses, batches.weighted)
+        self._works = step_works(
+            *(stack, state, settings, self._clock, losses, batches.weighted, device_sum)
+        )
         kernel = settings.optimizer.kernel
         self._key = " ".join(map(str, (stack.precision.name, *stack.layers, kernel)))
-        self._recordings: dict[tuple[int, int, int, Part], Callable[[], None]] = {}
+        self._recordings: dict[tuple[int, int, int, int, Part], Callable[[], None]] = {}
         self._epoch = -1
         self._next = (-1, -1)
         # updates done before the first row of the settings, and the factor they were made with
@@ -77,7 +87,8 @@ class DeviceSteps:
 
     def _replay(self, index: int, count: int, part: Part) -> None:
         slot = self._source.prepare(index)
-        key = (self._batches.sizes[index], count, slot, part)
+        batches = self._batches
+        key = (batches.own_sizes[index], batches.sizes[index], count, slot, part)
         recording = self._recordings.get(key)
         if recording is None:
             recording = self._recordings[key] = self._fastest(index, *key)
@@ -85,13 +96,13 @@ class DeviceSteps:
         self._source.done(index)
 
     def _fastest(
-        self, index: int, rows: int, count: int, slot: int, part: Part
+        self, index: int, own: int, rows: int, count: int, slot: int, part: Part
     ) -> Callable[[], None]:
         """Return a recording of the steps, the fastest where there are several ways to do them."""
         ways: dict[str, Callable[[], None]] = {
-            name: self._backend.record(partial(self._do, work, rows, count, slot, part))
+            name: self._backend.record(partial(self._do, work, own, rows, count, slot, part))
             for name, work in self._works.items()
-            if work.serves(rows)
+            if work.serves(own)
         }
         if len(ways) == 1:
             return next(iter(ways.values()))
@@ -110,14 +121,16 @@ class DeviceSteps:
             self._set_clock(index)
         return ways[name]
 
-    def _do(self, work: StepWork, rows: int, count: int, slot: int, part: Part) -> None:
+    def _do(self, work: StepWork, own: int, rows: int, count: int, slot: int, part: Part) -> None:
         for _ in range(count):
-            work.run(self._source.read(self._stack, rows, slot, self._clock), part)
+            work.run(self._source.read(self._stack, own, slot, self._clock), part, rows)
 
     def _set_clock(self, index: int) -> None:
         """Tell the device which step is next; its settings are the next in the table."""
         row = self._state.updates - self._settings_from
-        self._clock.set(np.array([self._state.step, index, row], np.int64))
+        first = 0 if self._group is None else self._group.shards.first
+        step = self._state.step + (first << SHARD_BIT)  # other rows, other dropout masks
+        self._clock.set(np.array([step, index, row], np.int64))
 
     def _settings_left(self) -> int:
         """Return for how many more steps the device has settings."""

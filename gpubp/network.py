@@ -321,6 +321,11 @@ class Network(LayerStack):
         settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
         keeper = None
         talk = None if group is None else group.communicator
+        if talk is not None and accumulate > 1 and every is not None:
+            raise ConfigurationError(
+                f"every is {every} with accumulate in distributed training; None is needed, for a"
+                " checkpoint at the end of every epoch"
+            )
         if checkpoint is not None:
             same = self._settings() | settings.described()
             same["callbacks"] = [type(one).__name__ for one in callbacks]

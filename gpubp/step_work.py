@@ -10,6 +10,7 @@ from gpubp.backends.protocol import ReplayBackend
 from gpubp.backends.small_kernels import SmallLayer, is_small, rows_kernel, weights_kernel
 from gpubp.batches import Data
 from gpubp.buffers import Buffers
+from gpubp.distributed.nccl import DeviceSum
 from gpubp.losses import kernel_name
 from gpubp.normalization import move_running_moments
 from gpubp.random import DROPOUT
@@ -31,8 +32,10 @@ class StepWork:
         clock: Array,
         losses: Array,
         guarded: bool = False,
+        device_sum: DeviceSum | None = None,
     ) -> None:
         self._stack, self._state, self._how = stack, state, settings
+        self._device_sum = device_sum
         self._loss, self._update_kernel = settings.loss, settings.optimizer.kernel
         self._clock, self._losses, self._guarded = clock, losses, guarded
         self._backend: ReplayBackend = stack.backend  # type: ignore[assignment]
@@ -42,10 +45,17 @@ class StepWork:
         """Tell whether it is made for batches of so many rows."""
         return True
 
-    def run(self, batch: Data, part: Part = WHOLE) -> None:
-        """Do the step on a batch; with `guarded`, a loss that is not finite changes nothing."""
+    def run(self, batch: Data, part: Part = WHOLE, rows: int = 0) -> None:
+        """Do the step on a batch; with `guarded`, a loss that is not finite changes nothing.
+
+        `rows` are those of the batch over all processes, where several train together.
+        """
         stack, backend, scaling = self._stack, self._backend, self._state.scaling
-        buffers = self._pass(batch)
+        buffers = self._pass(batch) if len(batch) else self._nothing()
+        total = buffers.count if batch.weights is None else buffers.weight
+        if self._device_sum is not None:
+            self._device_sum(buffers, len(batch) / rows)
+            total = self._device_sum.count(rows)
         if part is not WHOLE:
             backend.accumulate(stack.gradients, part.share, part.first, self._state.gathered)
         if stack.precision.scaled:
@@ -56,14 +66,20 @@ class StepWork:
         if part.last:
             if part is not WHOLE:
                 backend.convert(self._state.gathered, stack.gradients)
-            self._finish(batch, buffers, part)
+            self._finish(batch, buffers, part, total)
         growth = GROWTH if stack.precision.scaled else 0
         backend.finish_step(buffers.loss, self._losses, self._clock, scaling, growth, part.last)
 
-    def _finish(self, batch: Data, buffers: Buffers, part: Part) -> None:
+    def _nothing(self) -> Buffers:
+        """Take part in a batch that is too short to have rows for this process."""
+        buffers = self._stack.buffers(1)
+        self._stack.gradients.fill(0)
+        buffers.loss.fill(0)
+        return buffers
+
+    def _finish(self, batch: Data, buffers: Buffers, part: Part, total: Array) -> None:
         """Update the parameters, with what goes before and after."""
         held, stack, state = self._how.regularization, self._stack, self._state
-        total = buffers.count if batch.weights is None else buffers.weight
         held.before_update(stack, buffers.loss, total, state.scaling, part.share)
         self._update(batch)
         held.after_update(stack)
@@ -156,9 +172,13 @@ def step_works(
     clock: Array,
     losses: Array,
     weighted: bool,
+    device_sum: DeviceSum | None = None,
 ) -> dict[str, StepWork]:
     """Return the ways to do a step, by name."""
-    works: dict[str, StepWork] = {"layers": StepWork(stack, state, settings, clock, losses)}
+    by_layers = StepWork(stack, state, settings, clock, losses, device_sum=device_sum)
+    works: dict[str, StepWork] = {"layers": by_layers}
+    if device_sum is not None:
+        return works
     plain = not settings.regularization and settings.accumulate == 1 and not weighted
     plain = plain and not any(stack.normalization)
     if plain and stack.stored == stack.dtype and not stack.precision.tf32:

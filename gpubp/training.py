@@ -6,8 +6,10 @@ import hashlib
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array
 from gpubp.backends.protocol import WholeStep
@@ -176,9 +178,9 @@ class Fit:
 
     def _make_steps(self) -> DeviceSteps | HostSteps | SharedSteps:
         what = (self.stack, self.state, self.batches, self.settings, self._losses)
-        if self._group is not None:
-            return SharedSteps(*what, self._group)
-        return DeviceSteps(*what) if self.stack.backend.replays else HostSteps(*what)
+        if self.stack.backend.replays:
+            return DeviceSteps(*what, self._group)
+        return HostSteps(*what) if self._group is None else SharedSteps(*what, self._group)
 
     def run(
         self,
@@ -266,7 +268,7 @@ class Fit:
 
     def _look(self, start: int, stop: int) -> None:
         """Look at the losses of steps start to stop of this epoch; go back if one is not finite."""
-        losses = self.stack.backend.to_numpy(self._losses[start:stop])
+        losses = self._wait_for(self._losses[start:stop])
         wrong = np.flatnonzero(~np.isfinite(losses))
         if wrong.size:
             steps_before = (self.state.epoch - self._first_epoch) * self.batches.steps
@@ -274,6 +276,16 @@ class Fit:
         # the snapshot from before the last step: that step's loss is now known to be finite
         self._good, self._pending = self._pending, self._good
         self._interrupts.raise_if_any()
+
+    def _wait_for(self, losses: Array) -> NDArray[Any]:
+        """Return losses on the host; a device that waits for another is watched here."""
+        to_numpy = self.stack.backend.to_numpy
+        if self._group is None:
+            return np.asarray(to_numpy(losses))
+        dog = self._group.communicator.watchdog
+        dog.step = self.state.step
+        with dog.waiting("the losses of the steps up to it", patient=self._done == len(losses)):
+            return np.asarray(to_numpy(losses))
 
     def _diverged(self, number: int) -> None:
         """Put back the weights of the step before `number` and raise with the layer's name."""
@@ -316,7 +328,7 @@ class Fit:
                 f" rank 0 at {there}; the same networks are needed"
             )
         for array in (self.stack.parameters, *self.state.arrays):
-            group.communicator.broadcast(array, "the first weights")
+            self._broadcast(array, "the first weights")
         self._good.take(self.stack, self.state)
 
     def _agree(self, what: str) -> None:
@@ -326,7 +338,14 @@ class Fit:
         communicator = self._group.communicator
         decided = (self.history.stopped, self.state.rate_factor)
         self.history.stopped, self.state.rate_factor = communicator.share(decided, what)
-        communicator.broadcast(self.stack.parameters, what)
+        self._broadcast(self.stack.parameters, what)
+
+    def _broadcast(self, array: Array, what: str) -> None:
+        """Put rank 0's numbers into an array, through the host's memory."""
+        assert self._group is not None
+        host = np.ascontiguousarray(self.stack.backend.to_numpy(array))
+        self._group.communicator.broadcast(host, what)
+        array[...] = self.stack.backend.asarray(host)
 
     def _compare(self) -> None:
         """Make sure that all processes have the same weights.
@@ -339,7 +358,9 @@ class Fit:
         if self._group is None:
             return
         communicator = self._group.communicator
-        own = hashlib.sha256(self.stack.parameters.tobytes()).hexdigest()
+        own = hashlib.sha256(
+            self.stack.backend.to_numpy(self.stack.parameters).tobytes()
+        ).hexdigest()
         found = communicator.collect(own, "the comparison of the weights")
         other = next((rank for rank, each in enumerate(found) if each != found[0]), None)
         if other is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from gpubp.backends._compiled import cpu_backend
 from gpubp.backends.protocol import Backend
+from gpubp.backends.ranks import local_rank
 from gpubp.errors import BackendUnavailableError, UnknownNameError
 
 NAMES = ("auto", "cpu", "gpu", "gpu:0", "gpu:1")  # and so on, as many as there are
@@ -22,7 +23,8 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     Parameters
     ----------
     name : {"auto", "cpu", "gpu", "gpu:1", ...} or Backend
-        ``"gpu"`` is the current device, ``"gpu:1"`` the second of several. ``"auto"`` takes the
+        ``"gpu"`` is the current device, or one's own among processes that a launcher started;
+        ``"gpu:1"`` the second of several. ``"auto"`` takes the
         GPU when it works, else the CPU, and keeps the reason in ``backend.reason``; the
         environment variable ``GPUBP_BACKEND`` (``cpu``, ``gpu``, ``gpu:1``) decides for it. A
         backend object is returned as it is.
@@ -125,7 +127,9 @@ def _device(cupy: Any, wanted: str) -> tuple[int, str]:
         raise BackendUnavailableError(
             "no NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
         )
-    index = int(wanted) if wanted else int(cupy.cuda.Device().id)
+    own = local_rank()  # several processes on a machine take a device each
+    index = int(cupy.cuda.Device().id) if own is None else own % count
+    index = int(wanted) if wanted else index
     if index >= count:
         raise BackendUnavailableError(
             f"GPU {index} was asked for and there {'is one' if count == 1 else f'are {count}'}:"

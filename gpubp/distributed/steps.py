@@ -40,7 +40,7 @@ class SharedSteps:
         losses: Array,
         group: Group,
     ) -> None:
-        check_possible(stack, batches, settings)
+        check_possible(stack, batches, settings, group)
         self._stack, self._state, self._batches = stack, state, batches
         self._settings, self._losses, self._group = settings, losses, group
         self._first = True  # others may still be compiling or reading: waiting is not watched
@@ -139,9 +139,11 @@ class SharedSteps:
             stack.gradients /= share
         if not self._batches.same_sizes:
             self._batches.sizes[first] = round(float(share) * rows)
-        self._total[...] = share * rows if self._batches.weighted else rows
+        last = self._batches.sizes[first + count - 1]  # a penalty counts in its loss
+        self._total[...] = share * rows if self._batches.weighted else last
         self._mean[...] = self._losses[first + count - 1]
-        update_parameters(stack, self._state, self._settings, self._mean, self._total)
+        part = last / rows if count > 1 else 1.0
+        update_parameters(stack, self._state, self._settings, self._mean, self._total, part)
         self._losses[first + count - 1] = self._mean
         if self._settings.average is not None:
             stack.backend.average(
@@ -150,7 +152,7 @@ class SharedSteps:
 
 
 def check_possible(
-    stack: LayerStack, batches: Batches | StreamBatches, settings: TrainingSettings
+    stack: LayerStack, batches: Batches | StreamBatches, settings: TrainingSettings, group: Group
 ) -> None:
     """Refuse what processes cannot do together.
 
@@ -164,9 +166,22 @@ def check_possible(
             "distributed training with normalization='batch', whose moments are those of one"
             " process's rows; 'layer' is needed"
         )
-    if stack.backend.replays:
+    on_gpu = {
+        "deterministic": group.deterministic,
+        "accumulate": settings.accumulate > 1,
+        "weights of rows": batches.weighted,
+        "batches of one's own": not batches.same_sizes,
+    }
+    for what, wanted in on_gpu.items():
+        if stack.backend.replays and wanted:
+            raise ConfigurationError(
+                f"{what} in distributed training on GPUs, which is not there yet; backend='cpu' is"
+                " needed"
+            )
+    if group.deterministic and not batches.same_sizes:
         raise ConfigurationError(
-            "distributed training on a GPU is not there yet; backend='cpu' is needed"
+            "deterministic with batches of one's own, whose sizes are not known; another data set"
+            " is needed"
         )
     if settings.accumulate > HEADER // 2:
         raise ConfigurationError(

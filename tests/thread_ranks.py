@@ -1,0 +1,99 @@
+"""Ranks that are threads of this process, for tests without MPI."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+
+from gpubp.distributed.communicator import Communicator
+
+
+class Meeting:
+    """Where ranks put what they say and read what all said."""
+
+    def __init__(self, size):
+        self.size = size
+        self.barrier = threading.Barrier(size, timeout=30)
+        self.said = [None] * size
+
+    def exchange(self, rank, value):
+        self.said[rank] = value
+        self.barrier.wait()
+        found = list(self.said)
+        self.barrier.wait()
+        return found
+
+
+class ThreadCommunicator(Communicator):
+    """Says to the other threads what `Communicator` says over MPI."""
+
+    def __init__(self, meeting, rank):
+        self.meeting, self.rank, self.size = meeting, rank, meeting.size
+        self.local_rank, self.local_size = rank, meeting.size
+        self.seconds, self.left_alone, self.sums = 0.0, False, 0
+        self.watchdog = self
+        self.step = 0
+
+    @contextmanager
+    def waiting(self, what, patient=False):
+        yield
+
+    def sum(self, array, what, patient=False):
+        self.sums += 1
+        found = self.meeting.exchange(self.rank, array.copy())
+        total = found[0].copy()
+        for other in found[1:]:
+            total += other
+        array[...] = total
+
+    def begin_sum(self, array):
+        self.sum(array, "")
+
+    def finish(self, requests, what, patient=False):
+        pass
+
+    def largest(self, value, what, patient=False):
+        found = self.meeting.exchange(self.rank, value if math.isfinite(value) else math.inf)
+        return max(found)
+
+    def broadcast(self, array, what):
+        array[...] = self.meeting.exchange(self.rank, array.copy())[0]
+
+    def share(self, value, what):
+        return pickle.loads(self.meeting.exchange(self.rank, pickle.dumps(value))[0])
+
+    def collect(self, value, what, patient=False):
+        return [pickle.loads(one) for one in self.meeting.exchange(self.rank, pickle.dumps(value))]
+
+    def barrier(self, what):
+        self.meeting.exchange(self.rank, None)
+
+
+def run_ranks(size, work):
+    """Call ``work(communicator)`` in so many threads and return what they return, by rank."""
+    meeting = Meeting(size)
+
+    def rank(number):
+        try:
+            with np.errstate(all="ignore"):
+                return work(ThreadCommunicator(meeting, number))
+        except BaseException:
+            meeting.barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        futures = [pool.submit(rank, number) for number in range(size)]
+        errors = [future.exception() for future in futures]
+    real = [error for error in errors if error and not _is_broken(error)]
+    if any(errors):
+        raise (real or errors)[0]
+    return [future.result() for future in futures]
+
+
+def _is_broken(error):
+    return isinstance(error, threading.BrokenBarrierError)
