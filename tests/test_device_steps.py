@@ -87,8 +87,8 @@ def test_one_recording_serves_every_batch_of_a_size(cupy, steps):
     network().fit(x, y, epochs=5, batch_size=30)
     (made,) = steps
     assert {key: recording.recorded for key, recording in made._recordings.items()} == {
-        (30, 1, 0, WHOLE): True,  # 30 rows, one step, one slot
-        (10, 1, 0, WHOLE): True,
+        (30, 30, 1, 0, WHOLE): True,  # 30 own rows of 30, one step, one slot
+        (10, 10, 1, 0, WHOLE): True,
     }
 
 
@@ -96,14 +96,14 @@ def test_small_networks_do_several_steps_a_replay(cupy, steps, monkeypatch):
     x, y = data(1000)
     network().fit(x, y, epochs=2, batch_size=10)
     (made,) = steps
-    assert set(made._recordings) == {(10, 8, 0, WHOLE), (10, 1, 0, WHOLE)}
+    assert set(made._recordings) == {(10, 10, 8, 0, WHOLE), (10, 10, 1, 0, WHOLE)}
     before = Graph.launched
     network().fit(x, y, epochs=1, batch_size=10)
     # 99 steps and one: 12 times 8, of which two warm up, and 3 and 1, likewise
     assert Graph.launched - before == (12 - 2) + (4 - 2)
     monkeypatch.setattr(device_steps, "SMALL_STEP", 0)
     network().fit(x, y, epochs=1, batch_size=10)
-    assert set(steps[-1]._recordings) == {(10, 1, 0, WHOLE)}
+    assert set(steps[-1]._recordings) == {(10, 10, 1, 0, WHOLE)}
 
 
 def test_settings_that_run_out_in_the_middle_are_sent_again(cupy, monkeypatch):
@@ -236,8 +236,8 @@ def test_data_larger_than_the_device_are_streamed(small_memory, steps, shuffle, 
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
     (made,) = steps
     assert isinstance(made._source, device_sources.Streamed)
-    assert {slot for _, _, slot, _ in made._recordings} == {0, 1}
-    assert all(made._recordings[32, 1, slot, WHOLE].recorded for slot in (0, 1))
+    assert {slot for _, _, _, slot, _ in made._recordings} == {0, 1}
+    assert all(made._recordings[32, 32, 1, slot, WHOLE].recorded for slot in (0, 1))
 
 
 def test_streamed_data_can_be_predicted_and_evaluated(small_memory):

@@ -360,7 +360,7 @@ def test_the_watchdog_ends_a_job_that_waits_too_long(capfd):
             time.sleep(0.1)
     assert not ended
     with dog.waiting("the sum of the gradients"):
-        time.sleep(0.8)
+        time.sleep(1.5)
     assert ended == [75]
     said = capfd.readouterr().err
     assert said.count("\n") == 1
@@ -377,9 +377,14 @@ def test_the_launcher_must_be_that_of_the_library():
 
 def test_open_mpis_launcher_is_known_before_mpi_begins(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    startup.check_family("Open MPI")
+    startup.check_family("Open MPI", (4, 1, 6))
     with pytest.raises(errors.DistributedError, match="Open MPI's and mpi4py uses MPICH"):
-        startup.check_family("MPICH")
+        startup.check_family("MPICH", (5, 0, 2))
+    monkeypatch.delenv("PMIX_NAMESPACE", raising=False)
+    with pytest.raises(errors.DistributedError, match="started 2 .* and Open MPI knows of 1"):
+        startup.check_family("Open MPI", (5, 0, 11))
+    monkeypatch.setenv("PMIX_NAMESPACE", "prterun-1")
+    startup.check_family("Open MPI", (5, 0, 11))
     assert startup.is_launched()
 
 

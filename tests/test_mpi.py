@@ -69,6 +69,7 @@ class Order:
 
 backend = given.pop("backend", "cpu")
 if backend == "gpu":  # simulated, its NCCL by MPI
+    sys.path.append(given.pop("tests"))  # PYTHONPATH's first folder is lost under `-m mpi4py`
     import pytest
     from mpi4py import MPI
     import simulated_cupy
@@ -142,11 +143,11 @@ def test_ranks_train_as_one_process(script, tmp_path):
 
 
 @pytest.mark.parametrize("stream", ["", "yes"])
-def test_gpus_train_as_one_through_nccl(script, tmp_path, monkeypatch, stream):
+def test_gpus_train_as_one_through_nccl(script, tmp_path, stream):
     if host_compiler() is None:
         pytest.skip("the simulated GPU needs a C++ compiler: g++ or clang++")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    given = {"backend": "gpu", "stream": stream, "shards": 6}
+    tests = str(Path(__file__).parent)
+    given = {"backend": "gpu", "tests": tests, "stream": stream, "shards": 6}
     one = weights(script, tmp_path, 1, **given)
     for ranks in (2, 3):
         found = weights(script, tmp_path, ranks, **given)

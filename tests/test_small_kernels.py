@@ -103,4 +103,4 @@ def test_a_recording_of_the_small_kernels_is_replayed(monkeypatch):
     monkeypatch.setattr(DeviceSteps, "__init__", init)
     fit(monkeypatch, "rows", *CASES[0])
     (steps,) = made
-    assert steps._recordings[32, 1, 0, WHOLE].recorded
+    assert steps._recordings[32, 32, 1, 0, WHOLE].recorded

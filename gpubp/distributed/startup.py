@@ -96,13 +96,16 @@ def load_mpi() -> Any:
             " 'gpubp[mpi-mpich]' where there is none"
         ) from error
     if not MPI.Is_initialized():
-        check_family(MPI.get_vendor()[0])
+        check_family(*MPI.get_vendor())
         MPI.Init_thread(MPI.THREAD_MULTIPLE)
     return MPI
 
 
-def check_family(vendor: str) -> None:
-    """Refuse to begin under Open MPI's launcher with another MPI, which would fail to.
+def check_family(vendor: str, version: tuple[int, ...]) -> None:
+    """Refuse to begin where it can be told before that the launcher is that of another MPI.
+
+    Another MPI fails to begin under Open MPI's launcher; Open MPI, from 5 on told of the others by
+    PMIx alone, begins alone under another one and leaves a file in shared memory.
 
     Raises
     ------
@@ -113,6 +116,8 @@ def check_family(vendor: str) -> None:
         raise DistributedError(
             f"the launcher is Open MPI's and mpi4py uses {vendor}: {_REMEDY} of {vendor}"
         )
+    if vendor == "Open MPI" and version >= (5,) and "PMIX_NAMESPACE" not in os.environ:
+        check_launcher(_told_sizes(), 1, vendor)
 
 
 def check_launcher(told: dict[str, int], size: int, vendor: str) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: a launcher may try again
+APART = 0.5  # seconds from a rank's limit to that of the next, so that one line is printed
+LOOK = 0.1  # seconds
+HANDED_ON = 0.25  # seconds in which a launcher prints what it was given, before it ends all
 
 
 class Watchdog:
@@ -17,7 +20,7 @@ class Watchdog:
     Parameters
     ----------
     rank : int
-        Named in the message. Later ranks wait a little longer, so that one line is printed.
+        Named in the message. Each rank waits a little longer than the one before.
     timeout : float
         Seconds.
     end : callable
@@ -28,7 +31,7 @@ class Watchdog:
         self.rank, self.timeout, self._end = rank, timeout, end
         self.step = 0  # of the training, kept by who trains
         self._waits: tuple[float, str] | None = None
-        self._limit = timeout + min(0.2 * rank, 0.2 * timeout)
+        self._limit = timeout + min(APART * rank, timeout)
         threading.Thread(target=self._watch, name="gpubp watchdog", daemon=True).start()
 
     @contextmanager
@@ -43,7 +46,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(min(1.0, self.timeout / 10))
+            time.sleep(min(LOOK, self.timeout / 10))
             waits = self._waits
             if waits is not None and time.monotonic() - waits[0] > self._limit:
                 print(
@@ -52,5 +55,6 @@ class Watchdog:
                     file=sys.stderr,
                     flush=True,
                 )
+                time.sleep(HANDED_ON)
                 self._end(EXIT_CODE)
                 return
