@@ -88,9 +88,9 @@ def measures(values: dict[str, float], title: str) -> None:
 def plan(rows: Iterable[Row]) -> None:
     """Print the times of a step on several numbers of devices as a table."""
     grid = Grid(box=None, pad_edge=False)
-    heads = ("devices", "compute ms", "allreduce ms", "exposed ms", "by", "step ms", "speedup")
-    for head in (*heads, "efficiency"):
-        grid.add_column(head, justify="left" if head == "by" else "right")
+    heads = ("devices", "compute ms", "sum ms", "exposed ms", "by", "step ms", "speedup", "used")
+    for head in heads:
+        grid.add_column(head, justify="left" if head == "by" else "right", no_wrap=True)
     for row in rows:
         times = [f"{1e3 * each:.4g}" for each in (row.compute, row.allreduce, row.exposed)]
         last = [f"{1e3 * row.step:.4g}", f"{row.speedup:.4g}", f"{row.efficiency:.0%}"]

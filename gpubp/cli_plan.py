@@ -77,7 +77,7 @@ def plan_command(
     cli_output.plan(rows)
     print(verdict(rows))
     enough = f"{pays:,.0f} rows" if math.isfinite(pays) else "no batch"
-    print(f"{rows[-1].devices} devices are {WORTH:.0%} efficient from a batch of {enough} on")
+    print(f"{rows[-1].devices} devices are used at {WORTH:.0%} from a batch of {enough} on")
 
 
 def _calibrate(path: Path, backend: str, as_json: bool) -> None:

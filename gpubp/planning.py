@@ -16,6 +16,7 @@ from gpubp.errors import ConfigurationError
 
 MOST_DEVICES = 4096
 WORTH = 0.8  # efficiency from which on devices are taken to pay
+LITTLE = 1.5  # times as fast, with twice the devices or more: said to bring little
 BUCKET = 8 << 20  # bytes; see `gpubp.distributed.reduction`
 
 
@@ -154,14 +155,19 @@ def paying_batch(parameters: float, devices: int, constants: Constants) -> float
 def verdict(rows: list[Row]) -> str:
     """Say plainly how many devices help."""
     best = max(rows, key=lambda row: row.speedup)
-    paying = [row for row in rows if row.efficiency >= WORTH]
-    text = f"up to {paying[-1].devices} devices are used at {WORTH:.0%} or more"
-    if best is rows[-1]:
-        return f"{text}; {best.devices} are fastest, {best.speedup:.3g} times one"
-    return (
-        f"{text}; more than {best.devices} do not help: there a step takes longer again"
-        f" ({best.speedup:.3g} times one at most)"
-    )
+    paying = [row for row in rows if row.efficiency >= WORTH][-1]
+    text = f"{_devices(paying.devices)} used at {WORTH:.0%} or more"
+    if best is not paying:
+        gain = best.speedup / paying.speedup
+        little = "bring little: " if gain < LITTLE else ""
+        text += f"; more {little or 'help, at less: '}{best.devices} are {gain:.3g} times as fast"
+    if best is not rows[-1]:
+        text += f"; more than {best.devices} do not help: there a step takes longer again"
+    return f"{text} ({best.speedup:.3g} times one at most)"
+
+
+def _devices(count: int) -> str:
+    return f"up to {count} devices are" if count > 1 else "only one device is"
 
 
 def read_constants(path: Path) -> Constants:
@@ -176,4 +182,4 @@ def read_constants(path: Path) -> Constants:
         found: Any = json.loads(path.read_text(encoding="utf-8"))
         return replace(Constants(), **found)
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"{path} holds no constants ({error})") from error
+        raise ConfigurationError(f"no constants could be read from {path}: {error}") from error
