@@ -51,11 +51,14 @@ class StepWork:
         `rows` are those of the batch over all processes, where several train together.
         """
         stack, backend, scaling = self._stack, self._backend, self._state.scaling
+        together = self._device_sum
+        if together is not None:
+            together.watch(len(batch) / rows)
         buffers = self._pass(batch) if len(batch) else self._nothing()
         total = buffers.count if batch.weights is None else buffers.weight
-        if self._device_sum is not None:
-            self._device_sum(buffers, len(batch) / rows)
-            total = self._device_sum.count(rows)
+        if together is not None:
+            together.finish(buffers)
+            total = together.count(rows)
         if part is not WHOLE:
             backend.accumulate(stack.gradients, part.share, part.first, self._state.gathered)
         if stack.precision.scaled:
@@ -75,6 +78,9 @@ class StepWork:
         buffers = self._stack.buffers(1)
         self._stack.gradients.fill(0)
         buffers.loss.fill(0)
+        if self._device_sum is not None:
+            for index in reversed(range(len(self._stack.layers))):
+                self._device_sum.ready(index)  # in the order of those that have rows
         return buffers
 
     def _finish(self, batch: Data, buffers: Buffers, part: Part, total: Array) -> None:
@@ -95,7 +101,8 @@ class StepWork:
         buffers = stack.run_forward(batch.x, self._clock, bool(loss.logits_of))
         scaling = self._state.scaling
         from_logits = stack.run_loss(buffers, batch.expected, loss, batch.weights, scaling)
-        stack.run_backward(buffers, from_logits)
+        ready = None if self._device_sum is None else self._device_sum.ready
+        stack.run_backward(buffers, from_logits, ready=ready)
         return buffers
 
     def _update(self, batch: Data) -> None:

@@ -39,7 +39,9 @@ class Device:
 class Stream:
     """A simulated stream; while it records, launches are noted and not done.
 
-    Whatever is no launch is refused then, also what CuPy might let pass and would not replay.
+    Whatever is no launch is refused then, also what CuPy might let pass and would not replay. A
+    stream that waits for an event of a recording one becomes a branch of the recording; what it
+    notes is done as late as possible: when the other waits for it.
     """
 
     made = 0
@@ -51,6 +53,8 @@ class Stream:
         self.ptr = Stream.made
         self._non_blocking = non_blocking
         self.recorded: list[Any] | None = None
+        self.branches: set[Stream] = set()
+        self._trunk: Stream | None = None
 
     def __enter__(self) -> Stream:
         Stream.stack.append(self)
@@ -67,13 +71,24 @@ class Stream:
 
     def end_capture(self) -> Graph:
         """Return what was noted."""
+        assert not self.branches, "cudaErrorStreamCaptureUnjoined"
         launches, self.recorded = self.recorded, None
         assert launches is not None, "cudaErrorIllegalState: no capture"
         return Graph(launches)
 
     def wait_event(self, event: Event) -> None:
-        """Do nothing, but be refused while recording."""
-        refuse_while_recording("wait for an event")
+        """Join the recording that the event is of, or take back one's branch."""
+        source = event.stream
+        if source is None or source.recorded is None:  # not of a recording
+            if self.recorded is not None:
+                raise RuntimeError("cudaErrorStreamCaptureIsolation: the event is not recorded")
+        elif self.recorded is None:
+            self.recorded, self._trunk = [], source
+            source.branches.add(self)
+        elif source._trunk is self and self.recorded is not None:
+            self.recorded += source.recorded
+            source.recorded = source._trunk = None
+            self.branches.remove(source)
 
     def synchronize(self) -> None:
         """Do nothing: a simulated kernel returns when it is done."""
@@ -83,9 +98,17 @@ class Stream:
 class Event:
     """A simulated event."""
 
+    def __init__(self, disable_timing: bool = False) -> None:
+        self.stream: Stream | None = None
+
     def record(self, stream: Stream | None = None) -> None:
-        """Do nothing, but be refused while recording."""
-        refuse_while_recording("record an event")
+        """Note which stream it is of; where that records, only streams of the recording may wait.
+
+        Recorded on the null stream it would be lost, as it is not what is captured.
+        """
+        self.stream = stream or Stream.stack[-1]
+        if self.stream.recorded is None:
+            refuse_while_recording("record an event of another stream")
 
     def synchronize(self) -> None:
         """Do nothing, but be refused while recording."""

@@ -17,7 +17,7 @@ import gpubp
 import gpubp.data
 import simulated_nccl
 from gpubp import checkpoints, errors
-from gpubp.distributed import launching, nccl, startup
+from gpubp.distributed import launching, nccl, reduction, startup
 from gpubp.distributed.reduction import FixedPointSum
 from gpubp.distributed.watchdog import Watchdog
 from gpubp.shards import shards_of
@@ -468,6 +468,27 @@ def test_gradients_go_through_nccl_on_a_gpu(monkeypatch, gpu, precision):
     np.testing.assert_allclose(found, alone.parameters.get(), rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-5)
     assert simulated.sent == [64 + alone.parameters.size] * 21  # one a step
+
+
+def test_large_sums_are_begun_during_the_backward_pass(monkeypatch, gpu):
+    """On a stream of their own; the last bucket, which holds the loss, when all is written."""
+    monkeypatch.setattr(reduction, "BUCKET", 200)  # bytes
+    simulated = simulated_nccl.install(monkeypatch, gpu.cuda)
+    shape = (SIZES[0], 16, 12, 8, SIZES[-1])
+
+    def work(talk):
+        own = gpubp.Network(shape, output="softmax", backend="gpu", dropout=0.2)
+        history = own.fit(*arrays(), distributed=talk, epochs=2, batch_size=32)
+        return own.parameters.get(), history
+
+    found, history = run_ranks(1, work)[0]
+    alone = gpubp.Network(shape, output="softmax", backend="gpu", dropout=0.2)
+    expected = alone.fit(*arrays(), epochs=2, batch_size=32)
+    np.testing.assert_array_equal(found, alone.parameters.get())
+    np.testing.assert_array_equal(history.loss, expected.loss)
+    # the last two layers together, then one by one; the first goes with the 64 numbers in front
+    first, *others = (shape[i + 1] * (shape[i] + 1) for i in range(4))
+    assert simulated.sent == [others[2] + others[1], others[0], 64 + first] * 14
 
 
 def test_a_gpu_without_nccl_is_told_the_wheel(monkeypatch, gpu):

@@ -74,7 +74,9 @@ if backend == "gpu":  # simulated, its NCCL by MPI
     from mpi4py import MPI
     import simulated_cupy
     import simulated_nccl
+    from gpubp.distributed import reduction
     patch = pytest.MonkeyPatch()
+    patch.setattr(reduction, "BUCKET", given.pop("bucket"))
     simulated = simulated_cupy.install(patch, count=talk.size)
     simulated_nccl.install(patch, simulated.cuda, MPI.COMM_WORLD)
 data = (x, y) if not stream else (gpubp.data.ArrayDataset(x, y, block=50, window=2),)
@@ -142,12 +144,12 @@ def test_ranks_train_as_one_process(script, tmp_path):
         np.testing.assert_allclose(found, one, rtol=3e-5, atol=3e-5)
 
 
-@pytest.mark.parametrize("stream", ["", "yes"])
-def test_gpus_train_as_one_through_nccl(script, tmp_path, stream):
+@pytest.mark.parametrize(("stream", "bucket"), [("", 1 << 20), ("yes", 100), ("", 100)])
+def test_gpus_train_as_one_through_nccl(script, tmp_path, stream, bucket):
     if host_compiler() is None:
         pytest.skip("the simulated GPU needs a C++ compiler: g++ or clang++")
     tests = str(Path(__file__).parent)
-    given = {"backend": "gpu", "tests": tests, "stream": stream, "shards": 6}
+    given = {"backend": "gpu", "tests": tests, "stream": stream, "shards": 6, "bucket": bucket}
     one = weights(script, tmp_path, 1, **given)
     for ranks in (2, 3):
         found = weights(script, tmp_path, ranks, **given)

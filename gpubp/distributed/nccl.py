@@ -14,12 +14,16 @@ from gpubp.backends import Array
 from gpubp.backends.protocol import ReplayBackend
 from gpubp.buffers import Buffers
 from gpubp.distributed.communicator import Communicator
+from gpubp.distributed.reduction import Buckets
 from gpubp.errors import DistributedError, MissingExtraError
 from gpubp.stack import HEADER, LayerStack
 
 
 class DeviceSum:
-    """The sum of gradients and losses over the GPUs of a group; can be recorded.
+    """The sum of gradients and losses over the GPUs of a group, where they lie; can be recorded.
+
+    Large buckets are added up on a stream of their own while the backward pass goes on, which in a
+    recording becomes a branch of its graph.
 
     Raises
     ------
@@ -32,7 +36,8 @@ class DeviceSum:
     def __init__(self, stack: LayerStack, communicator: Communicator) -> None:
         backend: ReplayBackend = stack.backend  # type: ignore[assignment]
         self._backend, self._stack = backend, stack
-        nccl = load_nccl(backend.xp)
+        cuda, nccl = backend.xp.cuda, load_nccl(backend.xp)
+        self._cuda = cuda
         self._float = nccl.NCCL_FLOAT64 if stack.dtype == np.float64 else nccl.NCCL_FLOAT32
         self._add = nccl.NCCL_SUM
         place = f"{socket.gethostname()}, gpu:{getattr(backend, 'index', 0)}"
@@ -40,21 +45,55 @@ class DeviceSum:
         own = nccl.get_unique_id() if communicator.is_root else None
         identity = communicator.share(own, "NCCL's id")
         self._comm = nccl.NcclCommunicator(communicator.size, identity, communicator.rank)
-        self._buffer = backend.empty((HEADER + stack.gradients.size,), stack.dtype)
-        self._buffer.fill(0)
+        self._buckets, self._share = Buckets(stack), 0.0
+        self._branch = cuda.Stream(non_blocking=True)
+        self._written, self._summed = (cuda.Event(disable_timing=True) for _ in range(2))
+        self._branched = False
         self._counts: dict[int, Array] = {}
 
-    def __call__(self, buffers: Buffers, share: float) -> None:
-        """Add up gradients and loss, one's own weighted by the share of one's rows."""
-        backend, sums = self._backend, self._buffer
+    def watch(self, share: float) -> None:
+        """Begin anew, with gradients that are weighted by the share of one's rows."""
+        self._share, self._branched = share, False
+        self._buckets.begin_anew()
+
+    def ready(self, index: int) -> None:
+        """Be told that a layer's gradients are written."""
+        part = self._buckets.completed(index)
+        if part is not None:
+            self._weight(part)
+            self._sum_aside(part)
+
+    def finish(self, buffers: Buffers) -> None:
+        """Add up the rest and the losses; what follows on the stream reads the sums."""
+        exchanged, rest = self._stack.exchanged, self._buckets.rest
         loss = buffers.loss.reshape(1)
-        backend.accumulate(self._stack.gradients, share, True, sums[HEADER:])
-        backend.accumulate(loss, share, True, sums[:1])
-        stream = backend.xp.cuda.get_current_stream()
-        where = sums.data.ptr
-        self._comm.allReduce(where, where, sums.size, self._float, self._add, stream.ptr)
-        backend.accumulate(sums[HEADER:], 1.0, True, self._stack.gradients)
-        backend.accumulate(sums[:1], 1.0, True, loss)
+        self._weight(slice(HEADER, rest.stop))
+        self._backend.accumulate(loss, self._share, True, exchanged[:1])
+        if self._branched:
+            self._sum_aside(rest)
+            self._summed.record(self._branch)
+            self._cuda.get_current_stream().wait_event(self._summed)
+        else:
+            self._sum(rest)
+        self._backend.accumulate(exchanged[:1], 1.0, True, loss)
+
+    def _weight(self, part: slice) -> None:
+        values = self._stack.exchanged[part]
+        if self._share != 1:
+            self._backend.accumulate(values, self._share, True, values)
+
+    def _sum_aside(self, part: slice) -> None:
+        """Add up on the other stream once what this one has begun is done."""
+        self._written.record(self._cuda.get_current_stream())
+        self._branch.wait_event(self._written)
+        with self._branch:
+            self._sum(part)
+        self._branched = True
+
+    def _sum(self, part: slice) -> None:
+        values = self._stack.exchanged[part]
+        where, stream = values.data.ptr, self._cuda.get_current_stream()
+        self._comm.allReduce(where, where, values.size, self._float, self._add, stream.ptr)
 
     def count(self, rows: int) -> Array:
         """Return the number of rows of a batch over all processes on the device, shape ()."""

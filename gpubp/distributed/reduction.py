@@ -3,16 +3,48 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.distributed.communicator import Communicator
-from gpubp.stack import LayerStack
+from gpubp.layers import parameter_count
+from gpubp.stack import HEADER, LayerStack
 
 BITS = 62  # of a sum in int64
 BUCKET = 8 << 20  # bytes whose sum is begun while earlier layers are still on their way back
+
+
+class Buckets:
+    """Which of the numbers to be summed are whole while the backward pass goes on."""
+
+    def __init__(self, stack: LayerStack) -> None:
+        counts = [
+            parameter_count(layer.inputs, layer.outputs, layer.normalization is not None)
+            for layer in stack.layers
+        ]
+        self._starts = list(accumulate(counts, initial=HEADER))
+        self._most = BUCKET // stack.dtype.itemsize
+        self._length = self._end = len(stack.exchanged)
+
+    def completed(self, index: int) -> slice | None:
+        """Return the bucket that the gradients of a layer complete, if they do."""
+        start, end = self._starts[index], self._end
+        if not index or end - start < self._most:
+            return None
+        self._end = start
+        return slice(start, end)
+
+    @property
+    def rest(self) -> slice:
+        """What is in no bucket yet."""
+        return slice(0, self._end)
+
+    def begin_anew(self) -> None:
+        """Be ready for the next backward pass."""
+        self._end = self._length
 
 
 class FloatSum:
@@ -21,7 +53,7 @@ class FloatSum:
     def __init__(self, stack: LayerStack, communicator: Communicator) -> None:
         self._stack, self._communicator = stack, communicator
         self._factor: float | None = None
-        self._end = len(stack.exchanged)
+        self._buckets = Buckets(stack)
         self._begun: list[Any] = []
 
     def watch(self, factor: float) -> None:
@@ -32,32 +64,28 @@ class FloatSum:
         """Be told that a layer's gradients are written."""
         if self._factor is None or self._communicator.size == 1:
             return
-        exchanged, layer = self._stack.exchanged, self._stack.layers[index]
-        start = (layer.dweight.ctypes.data - exchanged.ctypes.data) // exchanged.itemsize
-        if index and (self._end - start) * exchanged.itemsize >= BUCKET:
-            self._begin(start)
+        part = self._buckets.completed(index)
+        if part is not None:
+            bucket = self._stack.exchanged[part]
+            if self._factor != 1:
+                bucket *= self._factor
+            self._begun.append(self._communicator.begin_sum(bucket))
 
     def finish(self, what: str, patient: bool) -> None:
         """Add up the rest, with the numbers before the gradients, and wait for all."""
-        communicator, rest = self._communicator, self._stack.exchanged[: self._end]
+        communicator, rest = self._communicator, self.unscaled
         if self._begun:
             self._begun.append(communicator.begin_sum(rest))
             communicator.finish(self._begun, what, patient)
         elif communicator.size > 1:
             communicator.sum(rest, what, patient)
-        self._factor, self._end, self._begun = None, len(self._stack.exchanged), []
-
-    def _begin(self, start: int) -> None:
-        bucket = self._stack.exchanged[start : self._end]
-        if self._factor != 1:
-            bucket *= self._factor
-        self._begun.append(self._communicator.begin_sum(bucket))
-        self._end = start
+        self._factor, self._begun = None, []
+        self._buckets.begin_anew()
 
     @property
     def unscaled(self) -> Any:
-        """The gradients that are not in a bucket yet."""
-        return self._stack.exchanged[: self._end]
+        """The numbers that are not in a bucket yet."""
+        return self._stack.exchanged[self._buckets.rest]
 
 
 class FixedPointSum:
