@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -226,7 +226,9 @@ def prepare_stream(
     without = sum(files.files.sizes) - int(merged.counts.sum())
     note = f"{without} rows have no {target!r} and are left out"
     notes = (*[note] * bool(without), *preprocessing.notes)
-    return StreamedTable(files, preprocessing, counts, notes)
+    found = StreamedTable(files, preprocessing, counts, notes)
+    in_order_of_target = files.files.sorted_by(target, found.dataset("train").window)
+    return replace(found, notes=(*notes, *[in_order_of_target] * bool(in_order_of_target)))
 
 
 def _fitted(files: TableFiles, found: Summary, task: str) -> Preprocessing:

@@ -44,6 +44,19 @@ def streamed(path, target="label", task="auto", test=0.2, validation=0.2, **more
     return prepare_stream(path, target, task, test, validation, 0, **more)
 
 
+def test_rows_in_the_order_of_the_target_are_noted(tmp_path):
+    """20 row groups, more than a window of 16 can mix: text and numbers alike."""
+    table = columns()
+    order = np.argsort([str(label) for label in table["label"]], kind="stable")
+    mixed = streamed(write(tmp_path, table, group=35))
+    assert not any("is sorted by" in note for note in mixed.notes)
+    table = {name: values[order] for name, values in table.items()}
+    path = write(tmp_path, table | {"number": np.arange(ROWS)[::-1].astype(float)}, group=35)
+    for target, answer in (("label", True), ("number", True), ("gaps", False)):
+        notes = streamed(path, target).notes
+        assert any(f"is sorted by '{target}' and has 20 row groups" in n for n in notes) == answer
+
+
 @pytest.mark.parametrize("target", ["label", "number"])
 def test_one_pass_finds_what_is_found_in_memory(tmp_path, target):
     table = columns()

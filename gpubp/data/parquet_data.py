@@ -77,7 +77,9 @@ class ParquetDataset(BlockDataset):
             (*self._inputs, *masks), self._dtype.name, tuple(self._targets), weight is not None
         )
         self.choose_window(window)
-        self._warn_if_sorted()
+        warned = self._files.sorted_by(self._targets[0], self.window)
+        if warned:
+            warnings.warn(f"{warned}, or raise window", stacklevel=2)
 
     def read(self, block: int) -> Rows:
         """Return all rows of a row group.
@@ -157,25 +159,6 @@ class ParquetDataset(BlockDataset):
             f"{self._files.groups[block]}: column {name!r} is {value} in row {row + 1}; finite"
             " numbers are needed"
         )
-
-    def _warn_if_sorted(self) -> None:
-        """Warn where rows lie in the order of the target, more than a window can mix."""
-        groups = len(self.sizes)
-        if groups <= self.window:
-            return
-        found = [self._files.statistics(index, self._targets[0]) for index in range(groups)]
-        if not all(each is not None and each.has_min_max for each in found):
-            return
-        lows, highs = [each.min for each in found], [each.max for each in found]
-        rising = all(high <= low for high, low in zip(highs, lows[1:], strict=False))
-        falling = all(low >= high for low, high in zip(lows, highs[1:], strict=False))
-        if (rising or falling) and lows[0] != highs[-1]:
-            warnings.warn(
-                f"{self._files.name} is sorted by {self._targets[0]!r} and has {groups} row groups,"
-                f" of which {self.window} are mixed at a time: batches will hold few of its values;"
-                " shuffle the rows once before writing, or raise window",
-                stacklevel=3,
-            )
 
 
 def _dtype(kind: pa.DataType) -> str:

@@ -94,6 +94,24 @@ class ParquetFiles:
         chunk = self._opened(group.file).metadata.row_group(group.number).column(place)
         return chunk.statistics if chunk.path_in_schema == column else None
 
+    def sorted_by(self, column: str, window: int) -> str:
+        """Say that rows lie in the order of a column, more than a window can mix; "" if not."""
+        groups = len(self.sizes)
+        known = [self.statistics(index, column) for index in range(groups)]
+        found = [each for each in known if each is None or each.num_values]  # with any value
+        if len(found) <= window or not all(each and each.has_min_max for each in found):
+            return ""
+        lows, highs = [each.min for each in found], [each.max for each in found]
+        rising = all(high <= low for high, low in zip(highs, lows[1:], strict=False))
+        falling = all(low >= high for low, high in zip(lows, highs[1:], strict=False))
+        if not (rising or falling) or lows[0] == highs[-1]:
+            return ""
+        return (
+            f"{self.name} is sorted by {column!r} and has {groups} row groups, of which {window}"
+            " are mixed at a time: batches will hold few of its values; shuffle the rows before"
+            " writing"
+        )
+
     def fingerprint(self, columns: Iterable[str]) -> str:
         """Return a SHA-256 of names, sizes, the columns and what metadata say of each row group."""
         digest = hashlib.sha256(repr([*columns]).encode())
