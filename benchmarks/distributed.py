@@ -9,10 +9,7 @@ lies within a job, after a first epoch. Extra: ``mpi-mpich``, or another MPI.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,7 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tables import number, table
+from tables import circumstances, number, table
 
 import gpubp
 from gpubp.blas_kernels import use_best_kernels
@@ -126,13 +123,7 @@ def main() -> None:
     import mpi4py
 
     print("# Several ranks beside one, on the CPU\n")
-    print(f"    {Path(sys.executable).name} {' '.join(sys.argv)}\n")
-    print(
-        f"{datetime.date.today()}, {platform.platform()}, {os.cpu_count()} cores, Python"
-        f" {platform.python_version()}, NumPy {np.__version__}, mpi4py {mpi4py.__version__},"
-        f" {launcher_vendor(find_launcher())}, gpubp {gpubp.__version__}"
-        f" ({gpubp.get_backend('cpu').device})\n"
-    )
+    print(circumstances(f"mpi4py {mpi4py.__version__}", launcher_vendor(find_launcher())))
     how = ", deterministic" if options.deterministic else ""
     print(
         f"{'-'.join(map(str, SIZES))}, Adam, float32, {BATCH} rows a batch over all ranks, one BLAS"

@@ -9,22 +9,18 @@ gives) and as float32.
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import platform
 import statistics
 import sys
 import time
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
 import sklearn.neural_network
 from cases import mnist
-from tables import number, table
+from tables import circumstances, number, table
 
 import gpubp
 
@@ -96,12 +92,7 @@ def main() -> None:
     head = ["X", "max_iter", "library", "computed in", "seconds", "epochs", "worst accuracy"]
     head += ["scikit-learn / gpubp", "the same an epoch"]
     print("# MLPClassifier(hidden_layer_sizes=(100,)) on MNIST\n")
-    print(f"    {Path(sys.executable).name} {' '.join(sys.argv)}\n")
-    print(
-        f"{datetime.date.today()}, {platform.platform()}, {os.cpu_count()} cores, Python"
-        f" {platform.python_version()}, NumPy {np.__version__}, scikit-learn"
-        f" {sklearn.__version__}, gpubp {gpubp.__version__} ({gpubp.get_backend('cpu').device})\n"
-    )
+    print(circumstances(f"scikit-learn {sklearn.__version__}"))
     print(table(head, found))
     print(
         f"\nMedians over {options.rounds} rounds, each with its own random_state, the libraries in"

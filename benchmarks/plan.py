@@ -9,18 +9,14 @@ processors than ranks each computes more slowly. Extra: ``mpi-mpich``, or anothe
 from __future__ import annotations
 
 import argparse
-import datetime
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from distributed import BATCH, SIZES, measured
-from tables import number, table
+from tables import circumstances, number, table
 
 import gpubp
 from gpubp.blas_kernels import use_best_kernels
@@ -67,12 +63,7 @@ def main() -> None:
             ]
         )
     print("# What gpubp plan predicts, beside what is measured\n")
-    print(f"    {Path(sys.executable).name} {' '.join(sys.argv)}\n")
-    print(
-        f"{datetime.date.today()}, {platform.platform()}, {os.cpu_count()} cores, Python"
-        f" {platform.python_version()}, NumPy {np.__version__},"
-        f" {launcher_vendor(find_launcher())}, gpubp {gpubp.__version__}\n"
-    )
+    print(circumstances(launcher_vendor(find_launcher())))
     print(f"{'-'.join(map(str, SIZES))}, {BATCH} rows a batch over all ranks, one thread a rank\n")
     head = ["ranks", "GFLOP/s a rank", "alpha us", "GB/s", "predicted ms", "measured ms", "ratio"]
     print(table(head, rows))

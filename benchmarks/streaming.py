@@ -8,11 +8,8 @@ The data are generated in FOLDER, unless they are there, and stay. Each run is a
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
 import json
-import os
-import platform
 import random
 import resource
 import signal
@@ -24,7 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tables import number, table
+from tables import circumstances, number, table
 
 import gpubp
 import gpubp.data
@@ -162,12 +159,7 @@ def print_results(options, kinds, found, same, share) -> None:  # type: ignore[n
     import pyarrow
 
     print("# Training on Parquet files, on the CPU\n")
-    print(f"    {Path(sys.executable).name} {' '.join(sys.argv)}\n")
-    print(
-        f"{datetime.date.today()}, {platform.platform()}, {os.cpu_count()} cores, Python"
-        f" {platform.python_version()}, NumPy {np.__version__}, pyarrow {pyarrow.__version__},"
-        f" gpubp {gpubp.__version__} ({gpubp.get_backend('cpu').device})\n"
-    )
+    print(circumstances(f"pyarrow {pyarrow.__version__}"))
     print(
         f"{'-'.join(map(str, SIZES))}, Adam, batches of {BATCH} rows, {COLUMNS} float32 columns,"
         f" row groups of {GROUP:,} rows, shuffled\n"

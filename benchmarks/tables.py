@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import platform
 import statistics
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+import gpubp
 
 Rounds = dict[str, list[float]]  # a peer's name -> its seconds in each round
 
@@ -24,6 +33,17 @@ def fastest(rounds: Rounds, names: Sequence[str]) -> str:
     """Return the peer with the least median; "" where there is none."""
     found = [name for name in names if name in rounds]
     return min(found, key=lambda name: statistics.median(rounds[name])) if found else ""
+
+
+def circumstances(*others: str) -> str:
+    """Return what every report begins with: the command, the day, the machine and versions."""
+    versions = [f"Python {platform.python_version()}", f"NumPy {np.__version__}", *others]
+    return (
+        f"    {Path(sys.executable).name} {' '.join(sys.argv)}\n\n"
+        f"{datetime.date.today()}, {platform.platform()}, {os.cpu_count()} cores,"
+        f" {', '.join(versions)}, gpubp {gpubp.__version__}"
+        f" ({gpubp.get_backend('cpu').device})\n"
+    )
 
 
 def number(value: float | None) -> str:

@@ -191,8 +191,10 @@ def is_streamed(data: str, wanted: bool | None) -> bool:
     path = Path(data)
     if data in BUNDLED or not path.exists():
         return False
-    if wanted is not None or path.is_dir():
-        return wanted is not False or path.is_dir()
+    if path.is_dir():
+        return True
+    if wanted is not None:
+        return wanted
     # numbers take about this many times their size in the file; see `gpubp.tables.Table`
     expanded = path.stat().st_size * (4 if path.suffix == ".parquet" else 2)
     return expanded > free_memory() / 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,8 @@ def with_targets(
     return Data(x, gathered("expected", data.expected), weights=weights)
 
 
-class Streamed:
-    """Batches of data that lie on the host: two pinned buffers, copied while a step runs.
+class _Slots(ABC):
+    """Two slots, each a pinned buffer and one on the device.
 
     While the device works on the batch in one slot, the host gathers the next into the other and
     the copy goes on in a stream of its own.
@@ -75,28 +76,19 @@ class Streamed:
 
     slots = 2
 
-    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
-        self._batches, data = batches, batches.data
-        self._backend, cuda = backend, backend.xp.cuda
-        self._rows = batches.own_order(0, False)
-        self._order = backend.asarray(self._rows)
-        self._size = batches.own_sizes[0]
-        self._identity = backend.xp.arange(self._size, dtype=np.int64)
-        self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
-        shape = (self._size, data.x.shape[1])
-        self._pinned = [_pinned(backend.xp, shape, data.x.dtype) for _ in range(self.slots)]
-        self._device = [backend.empty(shape, data.x.dtype) for _ in range(self.slots)]
+    def __init__(self, backend: ReplayBackend, size: int, steps: int) -> None:
+        self._backend, self._size, self._steps = backend, size, steps
+        cuda = backend.xp.cuda
         self._copies = cuda.Stream(non_blocking=True)
         self._filled = [cuda.Event() for _ in range(self.slots)]
         self._emptied = [cuda.Event() for _ in range(self.slots)]
         self._holds: list[int | None] = [None] * self.slots
+        self._identity = backend.xp.arange(size, dtype=np.int64)
+        self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Bring the rows into the order of an epoch."""
-        self._holds = [None] * self.slots
-        if self._batches.shuffle:
-            self._rows = self._batches.own_order(epoch)
-            self._order.set(self._rows)
+    @abstractmethod
+    def _send(self, slot: int, index: int) -> None:
+        """Gather a batch into a slot's pinned buffer, and have it copied to the device."""
 
     def prepare(self, index: int) -> int:
         """Make sure that a batch can be read; return from which slot."""
@@ -109,32 +101,25 @@ class Streamed:
     def done(self, index: int) -> None:
         """Be told that the step on a batch has been asked for: fetch the next meanwhile."""
         self._emptied[index % self.slots].record(self._current())
-        if index + 1 < self._batches.steps:
+        if index + 1 < self._steps:
             self._fill(index + 1)
 
-    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
-        """Bring the batch in a slot, of so many rows, into buffers."""
-        data, size = self._batches.data, self._size
-        if not rows:
-            return data.part(0, 0)
-        x = stack.scratch("batch x", (rows, data.x.shape[1]), stack.stored)
+    def _empty(self) -> None:
+        """Forget what the slots hold: another epoch begins."""
+        self._holds = [None] * self.slots
+
+    def _scaled(self, stack: LayerStack, stored: Array, rows: int) -> Array:
+        """Return the inputs in a slot as the network reads them."""
+        x = stack.scratch("batch x", (rows, stored.shape[1]), stack.stored)
         self._backend.gather_batch(
-            self._device[slot], self._identity, self._start, size, stack.input_scale, x
+            stored, self._identity, self._start, self._size, stack.input_scale, x
         )
-        return with_targets(stack, x, data, rows, self._order, clock, size)
+        return x
 
     def _fill(self, index: int) -> None:
-        slot, size = index % self.slots, self._size
-        rows = self._rows[index * size : (index + 1) * size]
-        pinned, device = self._pinned[slot][: len(rows)], self._device[slot][: len(rows)]
+        slot = index % self.slots
         self._filled[slot].synchronize()  # the copy before last has left the pinned buffer
-        x = self._batches.data.x
-        if isinstance(x, SparseRows):
-            x[rows].dense(pinned)
-        else:
-            np.take(x, rows, axis=0, out=pinned, mode="clip")
-        self._copies.wait_event(self._emptied[slot])
-        device.set(pinned, stream=self._copies)
+        self._send(slot, index)
         self._filled[slot].record(self._copies)
         self._holds[slot] = index
 
@@ -142,68 +127,78 @@ class Streamed:
         return self._backend.xp.cuda.get_current_stream()
 
 
-class Fed:
+class Streamed(_Slots):
+    """Batches of data that lie on the host, their x in slots, y and weights on the device."""
+
+    def __init__(self, backend: ReplayBackend, batches: Batches) -> None:
+        super().__init__(backend, batches.own_sizes[0], batches.steps)
+        self._batches, data = batches, batches.data
+        self._rows = batches.own_order(0, False)
+        self._order = backend.asarray(self._rows)
+        shape = (self._size, data.x.shape[1])
+        self._pinned = [_pinned(backend.xp, shape, data.x.dtype) for _ in range(self.slots)]
+        self._device = [backend.empty(shape, data.x.dtype) for _ in range(self.slots)]
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Bring the rows into the order of an epoch."""
+        self._empty()
+        if self._batches.shuffle:
+            self._rows = self._batches.own_order(epoch)
+            self._order.set(self._rows)
+
+    def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
+        """Bring the batch in a slot, of so many rows, into buffers."""
+        data = self._batches.data
+        if not rows:
+            return data.part(0, 0)
+        x = self._scaled(stack, self._device[slot], rows)
+        return with_targets(stack, x, data, rows, self._order, clock, self._size)
+
+    def _send(self, slot: int, index: int) -> None:
+        rows = self._rows[index * self._size : (index + 1) * self._size]
+        pinned, device = self._pinned[slot][: len(rows)], self._device[slot][: len(rows)]
+        x = self._batches.data.x
+        if isinstance(x, SparseRows):
+            x[rows].dense(pinned)
+        else:
+            np.take(x, rows, axis=0, out=pinned, mode="clip")
+        self._copies.wait_event(self._emptied[slot])
+        device.set(pinned, stream=self._copies)
+
+
+class Fed(_Slots):
     """Batches of a data set that is read while the network trains, x, y and weights in slots."""
 
-    slots = 2
-
-    def __init__(self, backend: ReplayBackend, stack: LayerStack, batches: StreamBatches) -> None:
-        self._backend, self._stack, self._batches = backend, stack, batches
-        self._copies = backend.xp.cuda.Stream(non_blocking=True)
-        self._filled = [backend.xp.cuda.Event() for _ in range(self.slots)]
-        self._emptied = [backend.xp.cuda.Event() for _ in range(self.slots)]
+    def __init__(self, backend: ReplayBackend, batches: StreamBatches) -> None:
+        super().__init__(backend, batches.own_sizes[0], batches.steps)
+        self._batches = batches
         self._pinned: list[list[Array]] = []
         self._device: list[list[Array]] = []
-        self._size = batches.own_sizes[0]
-        self._identity = backend.xp.arange(self._size, dtype=np.int64)
-        self._start = backend.xp.zeros(3, np.int64)  # a clock that stands still
         self._epoch = 0
-        self._holds: list[int | None] = [None] * self.slots
 
     def begin_epoch(self, epoch: int) -> None:
         """Read another epoch."""
-        self._epoch, self._holds = epoch, [None] * self.slots
-
-    def prepare(self, index: int) -> int:
-        """Make sure that a batch can be read; return from which slot."""
-        slot = index % self.slots
-        if self._holds[slot] != index:
-            self._fill(index)
-        self._current().wait_event(self._filled[slot])
-        return slot
-
-    def done(self, index: int) -> None:
-        """Be told that the step on a batch has been asked for: fetch the next meanwhile."""
-        self._emptied[index % self.slots].record(self._current())
-        if index + 1 < self._batches.steps:
-            self._fill(index + 1)
+        self._epoch = epoch
+        self._empty()
 
     def read(self, stack: LayerStack, rows: int, slot: int, clock: Array) -> Data:
         """Bring the batch in a slot, of so many rows, into buffers."""
         x, expected, *weights = self._device[slot]
         if not rows:
             return Data(x[:0], expected[:0])
-        out = stack.scratch("batch x", (rows, x.shape[1]), stack.stored)
-        self._backend.gather_batch(
-            x, self._identity, self._start, self._size, stack.input_scale, out
-        )
         given = weights[0][:rows] if weights else None
-        return Data(out, expected[:rows], weights=given)
+        return Data(self._scaled(stack, x, rows), expected[:rows], weights=given)
 
-    def _fill(self, index: int) -> None:
-        slot = index % self.slots
+    def _send(self, slot: int, index: int) -> None:
         host = self._batches.host_batch(self._epoch, index)
         arrays = [host.x, host.expected, *([] if host.weights is None else [host.weights])]
         if not self._pinned:
             self._make_slots(arrays)
-        self._filled[slot].synchronize()  # the copy before last has left the pinned buffers
         self._copies.wait_event(self._emptied[slot])
         pairs = zip(self._pinned[slot], self._device[slot], arrays, strict=True)
         for pinned, device, array in pairs:
             pinned[: len(array)] = array
             device[: len(array)].set(pinned[: len(array)], stream=self._copies)
-        self._filled[slot].record(self._copies)
-        self._holds[slot] = index
 
     def _make_slots(self, arrays: list[Array]) -> None:
         xp, size = self._backend.xp, self._size
@@ -214,16 +209,13 @@ class Fed:
             self._pinned.append([_pinned(xp, shape, kind) for shape, kind in pairs])
             self._device.append([self._backend.empty(shape, kind) for shape, kind in pairs])
 
-    def _current(self) -> Any:
-        return self._backend.xp.cuda.get_current_stream()
-
 
 def source_of(
-    backend: ReplayBackend, stack: LayerStack, batches: Batches | StreamBatches
+    backend: ReplayBackend, batches: Batches | StreamBatches
 ) -> Resident | Streamed | Fed:
     """Return where the batches of a training are fetched from."""
     if isinstance(batches, StreamBatches):
-        return Fed(backend, stack, batches)
+        return Fed(backend, batches)
     kind = Streamed if isinstance(batches.data.x, np.ndarray | SparseRows) else Resident
     return kind(backend, batches)
 

@@ -53,7 +53,7 @@ class DeviceSteps:
         self._backend = backend
         self._clock = backend.empty((3,), np.dtype(np.int64))
         self._settings: Array = None
-        self._source = source_of(backend, stack, batches)
+        self._source = source_of(backend, batches)
         self._works = step_works(
             *(stack, state, settings, self._clock, losses, batches.weighted, device_sum)
         )

@@ -7,8 +7,9 @@ import math
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from gpubp.errors import OutputPathError
 
@@ -28,21 +29,32 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
         _write_special(target, content)
         return
     try:
-        handle, temporary = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.name}.", suffix=".part"
-        )
+        with replacing(target) as file:
+            file.write(content)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of another once all is written, and is gone if not.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    handle, temporary = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name}.", suffix=".part"
+    )
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         _keep_mode(target, temporary)
         os.replace(temporary, target)
         _sync_folder(target.parent)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

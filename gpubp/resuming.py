@@ -68,32 +68,24 @@ class Checkpointer:
         losses: Array,
     ) -> None:
         """Write a checkpoint; `losses` are those of the epoch so far, `run_state` its position."""
-        what = (stack, state, history, callbacks, run_state, losses)
-        on_root(self._communicator, lambda: self._write(*what), "a checkpoint")
 
-    def _write(
-        self,
-        stack: LayerStack,
-        state: TrainingState,
-        history: History,
-        callbacks: Sequence[Callback],
-        run_state: dict[str, Any],
-        losses: Array,
-    ) -> None:
-        host = stack.backend.to_numpy
-        arrays = {"parameters": host(stack.parameters), "losses": host(losses)}
-        for index, array in enumerate(state.arrays):
-            arrays[f"state {index}"] = host(array)
-        memories = []
-        for index, callback in enumerate(_resumable(callbacks)):
-            memory = callback.get_state(stack)
-            for name, value in list(memory.items()):
-                if isinstance(value, np.ndarray):
-                    arrays[f"callback {index} {name}"] = memory.pop(name)
-            memories.append(memory)
-        counters = {name: getattr(state, name) for name in _COUNTERS}
-        described = counters | run_state | {"history": asdict(history), "callbacks": memories}
-        self.folder.save(state.step, Checkpoint(self.run, described, arrays))
+        def write() -> None:
+            host = stack.backend.to_numpy
+            arrays = {"parameters": host(stack.parameters), "losses": host(losses)}
+            for index, array in enumerate(state.arrays):
+                arrays[f"state {index}"] = host(array)
+            memories = []
+            for index, callback in enumerate(_resumable(callbacks)):
+                memory = callback.get_state(stack)
+                for name, value in list(memory.items()):
+                    if isinstance(value, np.ndarray):
+                        arrays[f"callback {index} {name}"] = memory.pop(name)
+                memories.append(memory)
+            counters = {name: getattr(state, name) for name in _COUNTERS}
+            described = counters | run_state | {"history": asdict(history), "callbacks": memories}
+            self.folder.save(state.step, Checkpoint(self.run, described, arrays))
+
+        on_root(self._communicator, write, "a checkpoint")
 
     def load(
         self,

@@ -46,10 +46,16 @@ def read_file(path: Path, text: tuple[str, ...] = ()) -> Columns:
             f"{path.name!r} has a header that is not UTF-8; save it as UTF-8"
         ) from error
     except (pa.ArrowException, OSError, EOFError) as error:
-        reason = (str(error).splitlines() or ["unreadable"])[0]
         kind = "Parquet" if ending == ".parquet" else "CSV"
-        raise DataError(f"{path.name!r} cannot be read as a {kind} file: {reason}") from error
+        raise DataError(
+            f"{path.name!r} cannot be read as a {kind} file: {reason_of(error)}"
+        ) from error
     return columns_of(path, arrow, is_csv=ending != ".parquet")
+
+
+def reason_of(error: Exception) -> str:
+    """Return the first line of what Arrow says is wrong with a file; the others are its sources."""
+    return (str(error).splitlines() or ["unreadable"])[0]
 
 
 def _ending(path: Path) -> str:

@@ -62,10 +62,7 @@ class ArrayDataset(BlockDataset):
             raise DataError("x has no rows; at least one is needed")
         self.block = checked_count("block", block)
         self.sizes = [min(block, rows - start) for start in range(0, rows, block)]
-        inputs = tuple(f"x{column}" for column in range(self._x.shape[1]))
-        outputs = 1 if self._y.ndim == 1 else self._y.shape[1]
-        expected = tuple(f"y{column}" for column in range(outputs))
-        self.schema = Schema(inputs, self._x.dtype.name, expected, self._weights is not None)
+        self.schema = Schema.of(Rows(self._x, self._y, self._weights))
         self.choose_window(window)
 
     def read(self, block: int) -> Rows:

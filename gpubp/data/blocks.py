@@ -92,7 +92,7 @@ class BlockDataset(ABC):
         whole: Rows | None = None
         done = 0
         for block, start, stop in window.pieces:
-            part = _part(self.read(block), slice(start, stop))
+            part = self.read(block).part(slice(start, stop))
             if len(window.pieces) == 1:
                 return part
             if whole is None:
@@ -159,11 +159,6 @@ def _loaded(
             continue
         yield window, data.load(window), skip
         skip = 0
-
-
-def _part(rows: Rows, part: slice) -> Rows:
-    x, y, weights = rows
-    return Rows(x[part], y[part], None if weights is None else weights[part])
 
 
 def _room(array: Any, rows: int) -> Any:

@@ -6,8 +6,6 @@ import hashlib
 import os
 import re
 import sys
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,8 @@ import pyarrow.parquet as pq
 
 from gpubp.data.parquet_data import ParquetDataset
 from gpubp.errors import DataError, OutputPathError
-from gpubp.files import cache_folder
-from gpubp.table_files import check_names, csv_options
+from gpubp.files import cache_folder, replacing
+from gpubp.table_files import check_names, csv_options, reason_of
 
 BLOCK_BYTES = 16 << 20  # of the CSV file, read at a time
 ROWS = 65_536  # of a row group
@@ -81,9 +79,8 @@ def _convert(source: Path, target: Path) -> None:
             # types are found from the first block: a later one may hold what does not fit them
             where = _WHERE.match(str(error))
             if where is None:
-                reason = str(error).splitlines()[0]
                 raise DataError(
-                    f"{source.name!r} cannot be read as a CSV file: {reason}"
+                    f"{source.name!r} cannot be read as a CSV file: {reason_of(error)}"
                 ) from error
             _widen(source, types, int(where[1]))
 
@@ -104,23 +101,14 @@ def _write(source: Path, target: Path, types: dict[str, pa.DataType]) -> None:
     """Write the Parquet file whole or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
-        os.close(handle)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    try:
-        with _reader(source, types) as reader:
+        with replacing(target) as file, _reader(source, types) as reader:
             check_names(source, reader.schema.names)
-            with pq.ParquetWriter(temporary, reader.schema) as writer:
+            with pq.ParquetWriter(file, reader.schema) as writer:
                 _copy(reader, writer)
-        os.replace(temporary, target)
     except pa.ArrowInvalid:
         raise
     except OSError as error:
         raise _cannot_write(target, error) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
 
 
 def _copy(reader: Any, writer: Any) -> None:

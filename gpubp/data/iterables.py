@@ -57,13 +57,7 @@ class BatchDataset:
             raise DataError("the source of batches gave none; at least one is needed")
         rows = _checked(first, 0)
         self._first_rows = len(rows.x)
-        outputs = 1 if rows.y.ndim == 1 else rows.y.shape[1]
-        self.schema = Schema(
-            tuple(f"x{column}" for column in range(rows.x.shape[1])),
-            rows.x.dtype.name,
-            tuple(f"y{column}" for column in range(outputs)),
-            rows.weights is not None,
-        )
+        self.schema = Schema.of(rows)
 
     @property
     def batch_size(self) -> int:
@@ -81,14 +75,14 @@ class BatchDataset:
     def _batches(self, reading: Reading, epoch: int, start: int) -> Iterator[Rows]:
         number = start
         for number, batch in enumerate(islice(self._epoch(epoch), start, self.steps), start):
-            x, y, weights = _checked(batch, number)
-            if x.shape[1] != len(self.schema.inputs):
+            rows = _checked(batch, number)
+            inputs = rows.x.shape[1]
+            if inputs != len(self.schema.inputs):
                 raise ShapeError(
-                    f"batch {number + 1} has {x.shape[1]} inputs; {len(self.schema.inputs)} are"
+                    f"batch {number + 1} has {inputs} inputs; {len(self.schema.inputs)} are"
                     " needed, as in the first"
                 )
-            own = slice(*reading.shards.span(len(x)))
-            yield Rows(x[own], y[own], None if weights is None else weights[own])
+            yield rows.part(slice(*reading.shards.span(len(rows.x))))
         if number + 1 < self.steps:
             raise DataError(
                 f"the source of batches ended after {number + 1} in epoch {epoch + 1};"

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpubp.errors import DataError
+from gpubp.table_files import reason_of
 
 
 class RowGroup(NamedTuple):
@@ -83,8 +84,7 @@ class ParquetFiles:
             with self._lock:  # a reader serves one thread at a time
                 table = self._opened(group.file).read_row_group(group.number, columns=columns)
         except (pa.ArrowException, OSError) as error:
-            reason = (str(error).splitlines() or ["unreadable"])[0]
-            raise DataError(f"{group} cannot be read: {reason}") from error
+            raise DataError(f"{group} cannot be read: {reason_of(error)}") from error
         return table.select(columns)
 
     def statistics(self, index: int, column: str) -> Any:
@@ -129,8 +129,9 @@ class ParquetFiles:
                 # with buffers made ahead, every open file would keep its last row group
                 self._open[file] = pq.ParquetFile(file, pre_buffer=False)
             except (pa.ArrowException, OSError) as error:
-                reason = (str(error).splitlines() or ["unreadable"])[0]
-                raise DataError(f"{file} cannot be read as a Parquet file: {reason}") from error
+                raise DataError(
+                    f"{file} cannot be read as a Parquet file: {reason_of(error)}"
+                ) from error
         return self._open[file]
 
 

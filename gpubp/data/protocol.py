@@ -32,6 +32,17 @@ class Schema:
     expected: tuple[str, ...]
     weighted: bool = False
 
+    @classmethod
+    def of(cls, rows: Rows) -> Schema:
+        """Return the schema of arrays: their columns have numbers for names."""
+        outputs = 1 if rows.y.ndim == 1 else rows.y.shape[1]
+        return cls(
+            tuple(f"x{column}" for column in range(rows.x.shape[1])),
+            rows.x.dtype.name,
+            tuple(f"y{column}" for column in range(outputs)),
+            rows.weights is not None,
+        )
+
 
 class Rows(NamedTuple):
     """Some rows: x (rows, inputs), y (rows,) or (rows, outputs), weights (rows,) or None."""
@@ -39,6 +50,11 @@ class Rows(NamedTuple):
     x: NDArray[Any]
     y: NDArray[Any]
     weights: NDArray[Any] | None = None
+
+    def part(self, part: slice) -> Rows:
+        """Return some of them, without copying."""
+        weights = None if self.weights is None else self.weights[part]
+        return Rows(self.x[part], self.y[part], weights)
 
 
 @dataclass(frozen=True)
