@@ -48,9 +48,8 @@ def lint(session: nox.Session) -> None:
     session.install(*LINT_TOOLS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    kernels = sorted(str(path) for path in Path("kernels").glob("*.c*")) + sorted(
-        str(path) for path in Path("kernels").glob("*.h")
-    )
+    sources = [path for kind in ("cpp", "cuh", "h") for path in Path("kernels").rglob(f"*.{kind}")]
+    kernels = sorted(map(str, sources))
     session.run("clang-format", "--dry-run", "-Werror", *kernels)
 
 

@@ -43,9 +43,9 @@ class BuildKernels(build_ext):
 setup(
     ext_modules=[
         Extension(
-            f"gpubp.backends._host_{name}",
-            sources=[f"kernels/host_{name}.cpp"],
-            depends=[str(path) for path in sorted(Path("kernels").glob("*.*h"))],
+            f"gpubp.backends.cpu._host_{name}",
+            sources=[f"kernels/host/{name}.cpp"],
+            depends=[str(path) for path in sorted(Path("kernels").rglob("*.*h"))],
             py_limited_api=True,
             optional=True,
         )

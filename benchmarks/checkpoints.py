@@ -20,7 +20,7 @@ from cases import MIDDLE, SMALL
 from tables import table
 
 import gpubp
-from gpubp import checkpoints
+from gpubp.training import checkpoint_files as checkpoints
 
 ROWS, BATCH, EPOCHS = 12_800, 128, 5
 ROUNDS = 5

@@ -27,7 +27,7 @@ from footprint import footprint
 from process import Peer
 from report import write_report
 
-from gpubp.blas_kernels import WIDE, has_wide_vectors
+from gpubp.cli.openblas import WIDE, has_wide_vectors
 
 HERE = Path(__file__).parent
 OWN = ("gpubp", "gpubp-numpy", "floor")  # run by this Python; the others by --peer-python

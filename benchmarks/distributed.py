@@ -21,7 +21,7 @@ import numpy as np
 from tables import circumstances, number, table
 
 import gpubp
-from gpubp.blas_kernels import use_best_kernels
+from gpubp.cli.openblas import use_best_kernels
 from gpubp.distributed.launching import environment, find_launcher, launcher_vendor
 
 SIZES = [784, 512, 512, 10]

@@ -29,8 +29,8 @@ from gpu_report import write_report
 from process import Peer
 
 import gpubp
+from gpubp.backends.precision import PRECISIONS
 from gpubp.errors import BackendUnavailableError
-from gpubp.precision import PRECISIONS
 
 HERE = Path(__file__).parent
 OWN = ("gpu-gpubp", "gpu-products")

@@ -19,9 +19,9 @@ from distributed import BATCH, SIZES, measured
 from tables import circumstances, number, table
 
 import gpubp
-from gpubp.blas_kernels import use_best_kernels
+from gpubp.cli.openblas import use_best_kernels
+from gpubp.cli.planning import Constants, plan, read_constants
 from gpubp.distributed.launching import environment, find_launcher, launcher_vendor
-from gpubp.planning import Constants, plan, read_constants
 
 
 def calibrated(ranks: int) -> Constants:

@@ -19,11 +19,11 @@ import tracemalloc
 import numpy as np
 
 import gpubp
-from gpubp.batches import Batches, take_data
-from gpubp.losses import get_loss
-from gpubp.training import do_step
-from gpubp.training_settings import TrainingSettings
-from gpubp.training_state import TrainingState
+from gpubp.data.batches import Batches, take_data
+from gpubp.nn.losses import get_loss
+from gpubp.training.fit import do_step
+from gpubp.training.settings import TrainingSettings
+from gpubp.training.state import TrainingState
 
 NETWORKS = (  # without dropout a step of these is one call, with dropout it goes pass by pass
     ([784, 128, 10], "relu", "softmax", "cross_entropy", 0.0),

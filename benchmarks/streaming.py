@@ -25,7 +25,7 @@ from tables import circumstances, number, table
 
 import gpubp
 import gpubp.data
-from gpubp.blas_kernels import use_best_kernels
+from gpubp.cli.openblas import use_best_kernels
 
 COLUMNS = 100
 GROUP = 65_536  # rows

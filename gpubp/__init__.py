@@ -12,24 +12,16 @@ from typing import TYPE_CHECKING, Any
 from gpubp import errors
 
 if TYPE_CHECKING:
-    from gpubp import exchange as exchange
-    from gpubp import losses as losses
+    from gpubp import interop as interop
     from gpubp.backends import available_backends, get_backend
-    from gpubp.callbacks import (
-        Callback,
-        EarlyStopping,
-        HealthWatch,
-        History,
-        ReduceOnPlateau,
-    )
-    from gpubp.estimators import MLPClassifier as MLPClassifier
-    from gpubp.estimators import MLPRegressor as MLPRegressor
-    from gpubp.gradient_checking import gradient_check
-    from gpubp.log_callbacks import CSVLog, ModelCheckpoint, TensorBoard
+    from gpubp.inspection.gradient_checking import gradient_check
+    from gpubp.interop.classifier import MLPClassifier as MLPClassifier
+    from gpubp.interop.regressor import MLPRegressor as MLPRegressor
     from gpubp.network import Network
-    from gpubp.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
-    from gpubp.regularization import Regularization
-    from gpubp.schedules import (
+    from gpubp.nn import losses as losses
+    from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+    from gpubp.nn.regularization import Regularization
+    from gpubp.nn.schedules import (
         Chain,
         Constant,
         CosineDecay,
@@ -38,6 +30,14 @@ if TYPE_CHECKING:
         StepDecay,
         WarmUp,
     )
+    from gpubp.training.callbacks import (
+        Callback,
+        EarlyStopping,
+        HealthWatch,
+        History,
+        ReduceOnPlateau,
+    )
+    from gpubp.training.logs import CSVLog, ModelCheckpoint, TensorBoard
 
     __version__: str
 
@@ -76,20 +76,20 @@ __all__ = [
 
 _MODULES = {
     "backends": ("available_backends", "get_backend"),
-    "callbacks": (
+    "training.callbacks": (
         "Callback",
         "EarlyStopping",
         "HealthWatch",
         "History",
         "ReduceOnPlateau",
     ),
-    "estimators": ("MLPClassifier", "MLPRegressor"),
-    "gradient_checking": ("gradient_check",),
-    "log_callbacks": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
+    "interop": ("MLPClassifier", "MLPRegressor"),
+    "inspection.gradient_checking": ("gradient_check",),
+    "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
-    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
-    "regularization": ("Regularization",),
-    "schedules": (
+    "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
+    "nn.regularization": ("Regularization",),
+    "nn.schedules": (
         "Chain",
         "Constant",
         "CosineDecay",
@@ -99,8 +99,8 @@ _MODULES = {
         "WarmUp",
     ),
 }
-# Modules that are reached as attributes: gpubp.losses.quantile(0.9)
-_SUBMODULES = ("exchange", "losses")
+# Modules that are reached as attributes, such as gpubp.losses.quantile(0.9), and where they lie
+_SUBMODULES = {"estimators": "interop", "exchange": "interop", "losses": "nn.losses"}
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
@@ -108,7 +108,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = _version()
     elif name in _SUBMODULES:
-        value = importlib.import_module(f"gpubp.{name}")
+        value = importlib.import_module(f"gpubp.{_SUBMODULES[name]}")
     elif name in _HOMES:
         value = getattr(importlib.import_module(f"gpubp.{_HOMES[name]}"), name)
     else:

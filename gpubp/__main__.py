@@ -6,7 +6,7 @@ import importlib.util
 import os
 import sys
 
-from gpubp.blas_kernels import use_best_kernels
+from gpubp.cli.openblas import use_best_kernels
 from gpubp.errors import GpubpError
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     if missing:
         _fail(f"the command needs {' and '.join(missing)}: pip install 'gpubp[cli]'")
     use_best_kernels()  # before the next line imports NumPy
-    from gpubp.cli import app
+    from gpubp.cli.app import app
 
     try:
         try:

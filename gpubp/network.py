@@ -9,32 +9,34 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import inference, memory, model_file
+from gpubp import saving as model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
-from gpubp.batches import Batches, Data, Shuffle, take_data, take_inputs
-from gpubp.buffers import Buffers
-from gpubp.callbacks import Callback, History
+from gpubp.data.batches import Batches, Data, Shuffle, take_data, take_inputs
+from gpubp.data.dataset_batches import StreamBatches, StreamData, check_alone
 from gpubp.data.protocol import Dataset
+from gpubp.data.row_weights import ClassWeight
+from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.distributed.group import joined
 from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
-from gpubp.health import Health, examine
-from gpubp.losses import Loss, get_loss
-from gpubp.memory import MemoryPlan, on_device
-from gpubp.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.inspection import memory
+from gpubp.inspection.health import Health, examine
+from gpubp.inspection.memory import MemoryPlan, on_device
+from gpubp.inspection.trace import Trace, trace
+from gpubp.nn.backprop import LayerStack
+from gpubp.nn.buffers import Buffers
+from gpubp.nn.losses import Loss, get_loss
+from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.nn.regularization import NONE, Regularization
 from gpubp.pickling import reduced
-from gpubp.progress import progress_display
-from gpubp.regularization import NONE, Regularization
-from gpubp.resuming import checkpointer
-from gpubp.row_weights import ClassWeight
-from gpubp.shards import ALL
-from gpubp.stack import LayerStack
-from gpubp.streams import StreamBatches, StreamData, check_alone
-from gpubp.trace import Trace, trace
-from gpubp.training import Fit, do_step, first_non_finite
-from gpubp.training_settings import TrainingSettings
-from gpubp.training_state import TrainingState
+from gpubp.training import evaluation as inference
+from gpubp.training.callbacks import Callback, History
+from gpubp.training.checkpoints import checkpointer
+from gpubp.training.fit import Fit, do_step, first_non_finite
+from gpubp.training.group import joined
+from gpubp.training.progress import progress_display
+from gpubp.training.settings import TrainingSettings
+from gpubp.training.state import TrainingState
 
 
 class Network(LayerStack):
@@ -61,7 +63,7 @@ class Network(LayerStack):
     dropout : float or sequence of float
         Share of outputs dropped in training, one number or one a hidden layer.
     initializer : str
-        See `gpubp.initializers`; ``"auto"`` follows the activation. Biases start at zero.
+        See `gpubp.nn.initializers`; ``"auto"`` follows the activation. Biases start at zero.
     input_scale : float
         What every input is multiplied by as a batch is read: with 1 / 255, bytes from 0 to 255
         are trained on as they are stored.
@@ -73,7 +75,7 @@ class Network(LayerStack):
 
     normalization : {"layer", "batch"}, sequence or None
         Whether hidden layers normalise what their units sum up, over the units of a row or over the
-        rows of a batch; one for all or one a hidden layer. See `gpubp.normalization`.
+        rows of a batch; one for all or one a hidden layer. See `gpubp.nn.normalization`.
 
     Raises
     ------
@@ -241,7 +243,7 @@ class Network(LayerStack):
         optimizer : str or Optimizer
             Adam with its default settings when None.
         loss : str or Loss
-            See `gpubp.losses`; ``"auto"`` follows the output.
+            See `gpubp.nn.losses`; ``"auto"`` follows the output.
         batch_size : int or None
             Rows a step; None takes 128, or all where there are fewer.
         validation : (x, y), (x, y, sample_weight), data set or None
@@ -280,7 +282,7 @@ class Network(LayerStack):
             Whether these give the same bits however many they are.
         shards : int or None
             Parts that each batch is cut into, shared out among the processes; see
-            `gpubp.distributed.group.group_of`.
+            `gpubp.training.group.group_of`.
 
         Returns
         -------

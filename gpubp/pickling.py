@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from gpubp.callbacks import History
 from gpubp.errors import BackendUnavailableError
+from gpubp.training.callbacks import History
 
 _COUNTERS = ("step", "epoch", "kernel", "updates", "rate_factor")  # of a TrainingState
 

@@ -11,7 +11,7 @@
 #endif
 
 #ifdef GPUBP_VECTOR_MATH  // the compiled kernels of the CPU
-#include "vector_math.h"
+#include "host/vector_math.h"
 #elif !defined(__CUDACC_RTC__)
 #include <cmath>
 #endif

@@ -11,10 +11,10 @@ import os
 import numpy as np
 import pytest
 
-import simulated_cupy
+import simulated.cupy
 from gpubp.backends import Backend, Scratch, get_backend
-from gpubp.backends._compiled import CompiledBackend, host_kernels
-from gpubp.backends._numpy import NumpyBackend
+from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.errors import BackendUnavailableError
 from kernel_compilation import host_compiler
 
@@ -50,7 +50,7 @@ def simulated_gpu(monkeypatch: pytest.MonkeyPatch) -> Backend:
     """Return the CuPy backend over the simulated CuPy, or skip the test."""
     if host_compiler() is None:
         pytest.skip("the simulated GPU needs a C++ compiler: g++ or clang++")
-    simulated_cupy.install(monkeypatch)
+    simulated.cupy.install(monkeypatch)
     return get_backend("gpu")
 
 

@@ -1,4 +1,4 @@
-"""Kernels of `gpubp.backends.kernel_table` as C++ and CUDA text, compiled without a GPU.
+"""Kernels of `gpubp.backends.gpu.kernel_table` as C++ and CUDA text, compiled without a GPU.
 
 CuPy wraps the operation of a kernel into a loop and hands the text to NVRTC. Here the same
 operation is wrapped into an equal loop for the host compiler, which runs it, and for NVRTC, which
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpubp.backends.kernel_table import Elementwise
+from gpubp.backends.gpu.kernel_table import Elementwise
 
 C_TYPES = {
     "float16": "_Float16",  # of the host compiler; CuPy has a class of its own

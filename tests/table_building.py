@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from gpubp.preprocessing import Preprocessing
-from gpubp.tables import Table
+from gpubp.tables.preprocessing import Preprocessing
+from gpubp.tables.table import Table
 
 NAN = math.nan
 

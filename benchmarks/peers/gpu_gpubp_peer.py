@@ -11,7 +11,7 @@ import numpy as np
 from cases import CLASSES, Case
 
 import gpubp
-from gpubp.precision import PRECISIONS
+from gpubp.backends.precision import PRECISIONS
 
 BATCHES = 16  # different batches that steps go round
 SMALLEST_EPOCH = 256  # steps; an epoch's end waits for the device

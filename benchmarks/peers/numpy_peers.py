@@ -10,7 +10,7 @@ import numpy as np
 from cases import Case, all_rows, mnist, scaled, step_batches
 
 import gpubp
-from gpubp.backends._compiled import host_kernels
+from gpubp.backends.cpu.compiled_backend import host_kernels
 
 
 def versions() -> dict[str, str]:

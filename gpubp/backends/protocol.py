@@ -9,8 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpubp.backends.kernel_table import Elementwise
-from gpubp.precision import Precision
+from gpubp.backends.gpu.kernel_table import Elementwise
+from gpubp.backends.precision import Precision
 
 Array = Any  # numpy.ndarray or cupy.ndarray; CuPy cannot be named, it may not be installed
 
@@ -189,7 +189,7 @@ class Backend(Protocol):
     ) -> None:
         """Write dz = f'(kept) * dy and its column sums dbias; dz may be dy.
 
-        `kept` is z or y, as the activation's `keeps` in `gpubp.activations` says.
+        `kept` is z or y, as the activation's `keeps` in `gpubp.nn.activations` says.
         """
 
     def loss(
@@ -355,7 +355,7 @@ class ReplayBackend(Backend, Protocol):
         """Return the work as something to call, which is recorded once and then replayed."""
 
     def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
-        """Write the order of rows that `gpubp.random.permutation` gives into `order`, int64."""
+        """Write the rows as `gpubp.backends.random.permutation` orders them, int64."""
 
     def gather_batch(
         self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array

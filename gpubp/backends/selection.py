@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from gpubp.backends._compiled import cpu_backend
+from gpubp.backends.cpu.compiled_backend import cpu_backend
 from gpubp.backends.protocol import Backend
 from gpubp.backends.ranks import local_rank
 from gpubp.errors import BackendUnavailableError, UnknownNameError
@@ -79,7 +79,7 @@ def _gpu(reason: str, name: str = "gpu") -> Backend:
         import cupy
     except Exception as error:  # CuPy raises more than ImportError, and "auto" must never fail
         raise _import_failure(error) from error
-    from gpubp.backends._cupy import CupyBackend
+    from gpubp.backends.gpu.cupy_backend import CupyBackend
 
     index, device = _device(cupy, name.partition(":")[2])
     try:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.checkpoints import fingerprint, sampled_rows
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.checks import checked_array, checked_count
 from gpubp.data.protocol import Rows, Schema
 from gpubp.errors import DataError, ShapeError
+from gpubp.training.checkpoint_files import fingerprint, sampled_rows
 
 BLOCK = 65_536  # rows
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from gpubp.data.arrow_files import check_names, csv_options, reason_of
 from gpubp.data.parquet_data import ParquetDataset
 from gpubp.errors import DataError, OutputPathError
 from gpubp.files import cache_folder, replacing
-from gpubp.table_files import check_names, csv_options, reason_of
 
 BLOCK_BYTES = 16 << 20  # of the CSV file, read at a time
 ROWS = 65_536  # of a row group

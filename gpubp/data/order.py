@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.backends.random import permutation
 from gpubp.data.protocol import Reading
-from gpubp.random import permutation
 
 _BLOCKS, _WINDOWS = 1, 2  # parts of the random stream: one for blocks, then one for each window
 

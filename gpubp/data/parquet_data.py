@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.parquet_files import ParquetFiles
 from gpubp.data.protocol import Rows, Schema
+from gpubp.data.statistics import Moments
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, UnknownNameError
-from gpubp.moments import Moments
 
 KEPT_DTYPES = ("uint8", "float16", "float32", "float64")  # which batches are read from as they are
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpubp.data.arrow_files import reason_of
 from gpubp.errors import DataError
-from gpubp.table_files import reason_of
 
 
 class RowGroup(NamedTuple):

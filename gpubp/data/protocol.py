@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from gpubp.shards import ALL, Shards
+from gpubp.data.shards import ALL, Shards
 
 
 @dataclass(frozen=True)

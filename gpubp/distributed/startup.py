@@ -9,8 +9,8 @@ from functools import cache
 from types import TracebackType
 from typing import Any
 
-from gpubp.backends._compiled import told_threads
-from gpubp.backends.threads import use_threads
+from gpubp.backends.cpu.compiled_backend import told_threads
+from gpubp.backends.cpu.threads import use_threads
 from gpubp.distributed.communicator import TIMEOUT, Communicator
 from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
 

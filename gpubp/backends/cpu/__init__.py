@@ -1,0 +1,1 @@
+"""The CPU: plain NumPy, and compiled kernels where they were built."""

@@ -1,0 +1,186 @@
+"""The CPU backend with compiled kernels: the loops of `kernels/host/module.h` on NumPy arrays.
+
+Three modules are built from one source, for the instructions of any processor, for AVX2 and for
+AVX-512; the widest that this processor has is loaded. Where none was built, or the environment
+variable GPUBP_HOST_KERNELS is "off", the CPU backend is plain NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.cpu import blas
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.protocol import Array, Scratch, WholeStep
+
+ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
+LEVELS = ("baseline", "avx2", "avx512")  # narrowest first
+ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
+# Multiplications in the largest product of a step: with so many a thread, the step is shared out
+# among threads; with more in all, it is left to BLAS to share out each product.
+PRODUCT_A_THREAD = 1_000_000
+WHOLE_STEP_PRODUCT = 100_000_000
+
+
+class CompiledBackend(NumpyBackend):
+    """NumPy arrays and matrix products, compiled loops; see `gpubp.backends.protocol.Backend`."""
+
+    def __init__(self, host: Any, level: str, reason: str = "asked for") -> None:
+        super().__init__(reason)
+        self.device = f"CPU, compiled kernels ({level})"
+        self._host = host
+        self._activation = {name: place for place, name in enumerate(host.ACTIVATIONS)}
+        self._loss = {name: place for place, name in enumerate(host.LOSSES)}
+        self._update = {name: place for place, name in enumerate(host.UPDATES)}
+
+    def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
+        if out.dtype.kind == "f":
+            self._host.gather(array, rows, out, scale)
+        else:  # class indices
+            super().gather(array, rows, out, scale, scratch)
+
+    def all_finite(self, array: Array) -> bool:
+        if array.dtype == np.float16:
+            return super().all_finite(array)
+        finite: bool = self._host.all_finite(array)
+        return finite
+
+    def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
+        self._host.activate(self._activation[name], z, bias, y)
+
+    def activate_backward(
+        self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
+    ) -> None:
+        rows, columns = dy.shape
+        partial = scratch("bias gradient", (-(-rows // ROWS_A_CHUNK), columns), dz.dtype)
+        self._host.backward(self._activation[name], kept, dy, dz, partial, dbias)
+
+    def loss(
+        self,
+        name: str,
+        parameter: float,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        mean: Array,
+        scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
+        scaling: Array | None = None,
+    ) -> None:
+        row_loss = scratch("row loss", y.shape[:1], y.dtype)
+        weights = None
+        if weighting is not None:
+            weights, total = weighting
+            np.sum(weights, out=total)
+        self._host.loss(self._loss[name], parameter, y, expected, dy, row_loss, mean, weights)
+
+    def update(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        scalars: tuple[float, ...],
+        scratch: Scratch,
+    ) -> None:
+        self._host.update(self._update[name], gradients, parameters, *state, *scalars)
+
+    def plan_step(
+        self,
+        layers: Sequence[tuple[Any, ...]],
+        loss: str,
+        on_logits: bool,
+        update: str,
+        flat: tuple[Array, ...],
+        mean: Array,
+        parameter: float = 0.0,
+        alpha: float = 0.0,
+    ) -> WholeStep | None:
+        rows = len(layers[0][4])
+        largest = rows * max(layer[0].size for layer in layers)
+        products = blas.products()
+        if products is None or largest > WHOLE_STEP_PRODUCT:
+            return None
+        run, one_thread = self._host.run_step, blas.threads_for(0)
+        widest = max(layer[0].shape[1] for layer in layers)
+        parts = max(1, min(thread_count(), largest // PRODUCT_A_THREAD))
+        plan = self._host.plan_step(
+            tuple((*arrays, self._activation[name]) for *arrays, name in layers),
+            rows,
+            self._loss[loss],
+            on_logits,
+            self._update[update],
+            flat,
+            self.empty((rows,), mean.dtype),
+            mean,
+            self.empty((2 * (parts - 1) * rows + parts, widest), mean.dtype),
+            products,
+            parameter,
+            alpha,
+        )
+
+        def step(
+            x: Array, expected: Array, weights: Array | None, scalars: tuple[float, ...]
+        ) -> None:
+            with one_thread:
+                run(plan, x, expected, weights, *scalars)
+
+        return step
+
+
+def cpu_backend(reason: str = "asked for") -> NumpyBackend:
+    """Return the CPU backend: with compiled kernels where they can be had, else plain NumPy."""
+    host, level = host_kernels()
+    return NumpyBackend(reason) if host is None else CompiledBackend(host, level, reason)
+
+
+@cache
+def host_kernels() -> tuple[Any, str]:
+    """Return the module of compiled kernels and its instruction set; None and why there is none."""
+    wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
+    if wanted == "off":
+        return None, f"{ENVIRONMENT_VARIABLE}=off"
+    try:
+        level = _load("baseline").level()
+    except ImportError as error:
+        return None, f"not built when gpubp was installed ({error})"
+    if wanted in LEVELS:
+        level = min(level, wanted, key=LEVELS.index)
+    for name in reversed(LEVELS[: LEVELS.index(level) + 1]):
+        try:
+            host = _load(name)
+        except ImportError:
+            continue
+        host.set_threads(thread_count())
+        return host, name
+    raise AssertionError("the baseline module was loaded above")
+
+
+def _load(level: str) -> Any:
+    return importlib.import_module(f"gpubp.backends.cpu._host_{level}")
+
+
+@cache
+def thread_count() -> int:
+    """Return how many threads BLAS was told to use, or the processors this process may use."""
+    told = told_threads()
+    if told:
+        return told
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def told_threads() -> int:
+    """Return how many threads BLAS was told to use; 0 for nothing."""
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(variable, "")
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    return 0

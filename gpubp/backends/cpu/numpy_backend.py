@@ -1,0 +1,320 @@
+"""The NumPy backend: the specification of every kernel, in cache-sized blocks and no allocation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpubp.backends.cpu.activations import BACKWARD, FORWARD
+from gpubp.backends.cpu.aligned import aligned_empty
+from gpubp.backends.cpu.blas import threads_for
+from gpubp.backends.cpu.losses import LOSSES
+from gpubp.backends.cpu.normalization import NumpyNormalization
+from gpubp.backends.cpu.updates import UPDATES
+from gpubp.backends.precision import Precision
+from gpubp.backends.protocol import Array, Normalization, Scratch, WholeStep
+from gpubp.backends.random import generator
+
+# Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
+BLOCK = 32768
+
+
+class NumpyBackend:
+    """Arrays and functions on the CPU; see `gpubp.backends.protocol.Backend`."""
+
+    name = "cpu"
+    device = "CPU"
+    storage = frozenset({"uint8", "float16", "float32", "float64"})
+    chunk_rows = 1024
+    replays = False
+    workspace = 0
+
+    def __init__(self, reason: str = "asked for") -> None:
+        self.xp: Any = np
+        self.reason = reason
+        self.notes: list[str] = []
+        self.normalization: Normalization = NumpyNormalization()
+
+    def for_precision(self, precision: Precision) -> NumpyBackend:
+        return self  # what a precision leaves out, a CPU computes
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
+    def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
+        return np.ascontiguousarray(array, dtype=dtype)
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return aligned_empty(shape, dtype)
+
+    def to_numpy(self, array: Array) -> NDArray[Any]:
+        return np.asarray(array)
+
+    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
+        # not one block: aligned_empty puts each at another place in its page
+        return [self.empty(shape, dtype) for shape, dtype in kinds]
+
+    def free_memory(self) -> int:
+        return 0
+
+    def holds(self, size: int) -> bool:
+        return True
+
+    def convert(self, array: Array, out: Array) -> None:
+        out[...] = array
+
+    def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
+        same = array.dtype == out.dtype
+        taken = out if same else scratch("gather", out.shape, array.dtype)
+        np.take(array, rows, axis=0, out=taken, mode="clip")  # mode="raise" would copy `taken`
+        if not same:
+            np.copyto(out, taken)
+        if scale != 1:
+            out *= scale
+
+    def all_finite(self, array: Array) -> bool:
+        with np.errstate(over="ignore", invalid="ignore"):
+            # one pass without an array of booleans; the sum of finite values may overflow
+            return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
+        return threads_for(multiplications)
+
+    def multiply(self, a: Array, b: Array, out: Array) -> None:
+        np.dot(a, b, out=out)
+
+    def dense_forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        name: str,
+        z: Array,
+        y: Array,
+        scratch: Scratch,
+    ) -> None:
+        np.dot(x, weight, out=z)
+        self.activate(name, z, bias[0], y, scratch)
+
+    def dense_backward(
+        self,
+        name: str,
+        kept: Array,
+        delta: Array,
+        x: Array,
+        dweight: Array,
+        dbias: Array,
+        scratch: Scratch,
+    ) -> None:
+        self.activate_backward(name, kept, delta, delta, dbias, scratch)
+        np.dot(x.T, delta, out=dweight)
+
+    def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
+        np.add(z, bias, out=z)
+        if name == "softmax":
+            _softmax(z, y, scratch)
+        else:
+            _in_blocks(FORWARD[name], (z, y), (), scratch)
+
+    def activate_backward(
+        self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
+    ) -> None:
+        if name == "softmax":
+            _softmax_backward(kept, dy, dz, scratch)
+        else:
+            _in_blocks(BACKWARD[name], (kept, dy, dz), (), scratch)
+        np.add.reduce(dz, axis=0, out=dbias)
+
+    def loss(
+        self,
+        name: str,
+        parameter: float,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        mean: Array,
+        scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
+        scaling: Array | None = None,
+    ) -> None:
+        rows = scratch("row loss", y.shape[:1], y.dtype)
+        LOSSES[name](y, expected, dy, rows, parameter, scratch)
+        if weighting is None:
+            np.sum(rows, out=mean)
+            dy /= len(y)
+            mean /= len(y)
+            return
+        weights, total = weighting
+        np.sum(weights, out=total)
+        shares = scratch("row share", weights.shape, weights.dtype)
+        np.divide(weights, total if total > 0 else 1, out=shares)
+        rows *= shares
+        np.sum(rows, out=mean)
+        dy *= shares[:, None]
+
+    def dropout(
+        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+    ) -> None:
+        numbers = scratch("dropout", x.shape, np.dtype(np.float32))
+        generator(*key).random(dtype=np.float32, out=numbers)
+        dropped = scratch("dropped", x.shape, np.dtype(bool))
+        np.less(numbers, np.float32(rate), out=dropped)
+        kept_share = x.dtype.type(1) - x.dtype.type(np.float32(rate))  # as the kernel rounds it
+        np.divide(x, kept_share, out=y)
+        np.copyto(y, 0, where=dropped)
+
+    def penalize(
+        self,
+        weight: Array,
+        dweight: Array,
+        l1: float,
+        l2: float,
+        scratch: Scratch,
+        scaling: Array | None = None,
+        per: Array | None = None,
+    ) -> None:
+        part = scratch("penalty", weight.shape, weight.dtype)
+        for factor, gradient in ((l2, np.positive), (l1, np.sign)):
+            if factor:
+                gradient(weight, out=part)
+                part *= factor if per is None else _share(factor, per)
+                dweight += part
+
+    def add_squares(
+        self,
+        weights: Sequence[Array],
+        factor: float,
+        per: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        squares = sum(float(np.vdot(weight, weight)) for weight in weights)
+        mean += _share(factor, per) * squares
+
+    def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
+        np.clip(gradients, -limit, limit, out=gradients)
+
+    def clip_norm(
+        self, gradients: Array, limit: float, scratch: Scratch, scaling: Array | None = None
+    ) -> None:
+        squares = scratch("squares", gradients.shape, gradients.dtype)
+        np.multiply(gradients, gradients, out=squares)
+        norm = float(squares.sum(dtype=np.float64)) ** 0.5
+        if norm > limit:
+            gradients *= limit / norm
+
+    def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
+        gradients *= share
+        np.add(0 if first else total, gradients, out=total)
+
+    def average(
+        self,
+        values: Array,
+        decay: float,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        part = scratch("accumulated", values.shape, values.dtype)
+        np.subtract(values, mean, out=part)
+        part *= 1 - decay
+        mean += part
+
+    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
+        squares = scratch("penalty", weight.shape, weight.dtype)
+        norms = scratch("norms", weight.shape[1:], weight.dtype)
+        np.multiply(weight, weight, out=squares)
+        np.sum(squares, axis=0, out=norms)
+        np.sqrt(norms, out=norms)
+        np.maximum(norms, limit, out=norms)
+        np.divide(limit, norms, out=norms)
+        weight *= norms
+
+    def update(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        scalars: tuple[float, ...],
+        scratch: Scratch,
+    ) -> None:
+        _in_blocks(UPDATES[name], (gradients, parameters, *state), scalars, scratch)
+
+    def plan_step(
+        self,
+        layers: Sequence[tuple[Any, ...]],
+        loss: str,
+        on_logits: bool,
+        update: str,
+        flat: tuple[Array, ...],
+        mean: Array,
+        parameter: float = 0.0,
+        alpha: float = 0.0,
+    ) -> WholeStep | None:
+        return None
+
+    def synchronize(self) -> None:
+        """Do nothing: NumPy returns when it is done."""
+
+
+def _share(factor: float, per: Array) -> float:
+    return factor / float(per) if per > 0 else 0.0
+
+
+def _in_blocks(
+    function: Callable[..., None],
+    arrays: tuple[Array, ...],
+    scalars: tuple[float, ...],
+    scratch: Scratch,
+) -> None:
+    """Call ``function(*blocks, *scalars, temporaries)`` on slices short enough to stay in cache."""
+    flat = _flatten(arrays)
+    size = flat[0].size
+    dtype = flat[0].dtype
+    for start in range(0, size, BLOCK):
+        length = min(BLOCK, size - start)
+
+        def temporaries(number: int, length: int = length) -> Array:
+            return scratch(f"block {number}", (BLOCK,), dtype)[:length]
+
+        if length == size:
+            function(*flat, *scalars, temporaries)
+        else:
+            blocks = _slices(flat, start, start + length)
+            function(*blocks, *scalars, temporaries)
+
+
+def _flatten(arrays: tuple[Array, ...]) -> list[Array]:
+    """Flatten the arrays to one dimension; one that comes twice stays one object."""
+    seen = {id(array): array.reshape(-1) for array in arrays}
+    return [seen[id(array)] for array in arrays]
+
+
+def _slices(arrays: list[Array], start: int, stop: int) -> list[Array]:
+    seen = {id(array): array[start:stop] for array in arrays}
+    return [seen[id(array)] for array in arrays]
+
+
+def _softmax(z: Array, y: Array, scratch: Scratch) -> None:
+    row = scratch("softmax row", (len(z), 1), z.dtype)
+    np.max(z, axis=1, keepdims=True, out=row)
+    np.subtract(z, row, out=y)
+    np.exp(y, out=y)
+    np.sum(y, axis=1, keepdims=True, out=row)
+    y /= row
+
+
+def _softmax_backward(y: Array, dy: Array, dz: Array, scratch: Scratch) -> None:
+    """Write dz = y (dy - sum(dy y))."""
+    row = scratch("softmax row", (len(y), 1), y.dtype)
+    product = scratch("softmax product", y.shape, y.dtype)
+    np.multiply(dy, y, out=product)
+    np.sum(product, axis=1, keepdims=True, out=row)
+    np.subtract(dy, row, out=dz)
+    dz *= y

@@ -1,0 +1,19 @@
+"""How many threads this process computes with on the CPU."""
+
+from __future__ import annotations
+
+import os
+
+from gpubp.backends.cpu import blas
+from gpubp.backends.cpu import compiled_backend as _compiled
+
+
+def use_threads(count: int) -> None:
+    """Have BLAS and the compiled kernels use so many threads from now on."""
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ[variable] = str(count)  # for what has not looked yet
+    _compiled.thread_count.cache_clear()
+    host, _ = _compiled.host_kernels()
+    if host is not None:
+        host.set_threads(count)
+    blas.set_threads(count)

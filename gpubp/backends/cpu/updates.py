@@ -1,0 +1,182 @@
+"""Optimizer steps in NumPy: the readable specification of `kernels/updates.cuh`.
+
+Each is called ``update(g, p, *state, *scalars, scratch)`` on flat arrays and changes p and the
+state in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gpubp.backends.cpu.activations import Floats, Temporaries
+
+
+def sgd(g: Floats, p: Floats, rate: float, scratch: Temporaries) -> None:
+    """P -= rate g."""
+    step = scratch(0)
+    np.multiply(g, rate, out=step)
+    p -= step
+
+
+def momentum(
+    g: Floats, p: Floats, velocity: Floats, rate: float, decay: float, scratch: Temporaries
+) -> None:
+    """V = decay v + g; p -= rate v."""
+    velocity *= decay
+    velocity += g
+    sgd(velocity, p, rate, scratch)
+
+
+def nesterov(
+    g: Floats, p: Floats, velocity: Floats, rate: float, decay: float, scratch: Temporaries
+) -> None:
+    """V = decay v + g; p -= rate (g + decay v)."""
+    velocity *= decay
+    velocity += g
+    ahead = scratch(1)
+    np.multiply(velocity, decay, out=ahead)
+    ahead += g
+    sgd(ahead, p, rate, scratch)
+
+
+def rmsprop(
+    g: Floats,
+    p: Floats,
+    square: Floats,
+    rate: float,
+    decay: float,
+    epsilon: float,
+    scratch: Temporaries,
+) -> None:
+    """S = decay s + (1 - decay) g^2; p -= rate g / (sqrt(s) + epsilon)."""
+    size, step = scratch(0), scratch(1)
+    np.multiply(g, g, out=size)
+    size *= 1 - decay
+    square *= decay
+    square += size
+    np.sqrt(square, out=size)
+    size += epsilon
+    np.multiply(g, rate, out=step)
+    step /= size
+    p -= step
+
+
+def adagrad(
+    g: Floats, p: Floats, square: Floats, rate: float, epsilon: float, scratch: Temporaries
+) -> None:
+    """S += g^2; p -= rate g / (sqrt(s) + epsilon)."""
+    size, step = scratch(0), scratch(1)
+    np.multiply(g, g, out=size)
+    square += size
+    np.sqrt(square, out=size)
+    size += epsilon
+    np.multiply(g, rate, out=step)
+    step /= size
+    p -= step
+
+
+def lion(
+    g: Floats,
+    p: Floats,
+    moment: Floats,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    shrink: float,
+    scratch: Temporaries,
+) -> None:
+    """P = shrink p - rate sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g."""
+    part, sign = scratch(0), scratch(1)
+    np.multiply(g, 1 - beta1, out=part)
+    np.multiply(moment, beta1, out=sign)
+    sign += part
+    np.sign(sign, out=sign)
+    sign *= rate
+    p *= shrink
+    p -= sign
+    np.multiply(g, 1 - beta2, out=part)
+    moment *= beta2
+    moment += part
+
+
+def _moments(
+    g: Floats,
+    moment1: Floats,
+    moment2: Floats,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    root: float,
+    size: Floats,
+    step: Floats,
+) -> None:
+    """M = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; size = root sqrt(v) + epsilon."""
+    np.multiply(g, 1 - beta1, out=step)
+    moment1 *= beta1
+    moment1 += step
+    np.multiply(g, g, out=size)
+    size *= 1 - beta2
+    moment2 *= beta2
+    moment2 += size
+    np.sqrt(moment2, out=size)
+    size *= root
+    size += epsilon
+
+
+def nadam(
+    g: Floats,
+    p: Floats,
+    moment1: Floats,
+    moment2: Floats,
+    rate_g: float,
+    rate_m: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    root: float,
+    scratch: Temporaries,
+) -> None:
+    """P -= (rate_g g + rate_m m) / (root sqrt(v) + epsilon)."""
+    size, step, ahead = scratch(0), scratch(1), scratch(2)
+    _moments(g, moment1, moment2, beta1, beta2, epsilon, root, size, step)
+    np.multiply(g, rate_g, out=step)
+    np.multiply(moment1, rate_m, out=ahead)
+    step += ahead
+    step /= size
+    p -= step
+
+
+def adam(
+    g: Floats,
+    p: Floats,
+    moment1: Floats,
+    moment2: Floats,
+    rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    root: float,
+    shrink: float,
+    scratch: Temporaries,
+) -> None:
+    """P = shrink p - rate m / (root sqrt(v) + epsilon)."""
+    size, step = scratch(0), scratch(1)
+    _moments(g, moment1, moment2, beta1, beta2, epsilon, root, size, step)
+    np.multiply(moment1, rate, out=step)
+    step /= size
+    p *= shrink
+    p -= step
+
+
+UPDATES: dict[str, Callable[..., None]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nesterov": nesterov,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "lion": lion,
+    "nadam": nadam,
+    "adam": adam,
+}

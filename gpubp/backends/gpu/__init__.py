@@ -1,0 +1,1 @@
+"""NVIDIA GPUs: arrays and kernels by CuPy, products by cuBLASLt."""

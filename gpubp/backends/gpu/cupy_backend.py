@@ -1,0 +1,415 @@
+"""The CuPy backend: kernels compiled by CuPy on first use, products by cuBLASLt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
+from gpubp.backends.gpu.dense import DenseLayers
+from gpubp.backends.gpu.normalization import CupyNormalization
+from gpubp.backends.gpu.products import Products, workspace_bytes
+from gpubp.backends.gpu.recording import Recording
+from gpubp.backends.gpu.sources import preamble
+from gpubp.backends.gpu.tuning import Tuner
+from gpubp.backends.precision import PRECISIONS, Precision
+from gpubp.backends.protocol import Array, Normalization, Scratch, WholeStep
+from gpubp.errors import BackendUnavailableError
+
+# Rows that one thread of a backward kernel walks down: enough threads for a large device even at
+# moderate batches, and not so many partial sums that adding them up takes long.
+CHUNK_ROWS = 32
+MOST_CHUNKS = 128
+ALIGNMENT = 256  # bytes; the least that CuPy's own arrays are aligned to is 512
+GROUP = 1024  # row losses that one warp adds up
+# of a device; one serves all networks, from any thread
+cublaslt = cache(lambda index: CublasLt())
+
+
+class CupyBackend:
+    """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
+
+    name = "gpu"
+    storage: frozenset[str] = frozenset({"uint8", "float16", "float32", "float64"})
+    replays = True
+    chunk_rows = 1 << 16
+
+    def __init__(
+        self,
+        cupy: Any,
+        index: int,
+        device: str,
+        reason: str,
+        precision: Precision = PRECISIONS["float32"],
+    ) -> None:
+        self.xp = cupy
+        self.index = index
+        self.device = device
+        self.reason = reason
+        self.precision = precision
+        self.notes: list[str] = []
+        self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
+        self.normalization: Normalization = CupyNormalization(self._kernels, self._sum_columns)
+        self._clock = cupy.zeros(3, np.int64)
+        self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
+        self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
+        major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
+        self.workspace = workspace_bytes(major)
+        self._products = self._start_products()
+        self._tuner = Tuner(cupy, f"{device}, {self._products.version}") if self._products else None
+        self._dense = DenseLayers(self, self._products, self._tuner)
+
+    def _start_products(self) -> Products | None:
+        try:
+            library = cublaslt(self.index)
+        except (OSError, CublasLtError) as error:
+            text = " ".join(str(error).split())
+            if self.precision.half:
+                raise BackendUnavailableError(
+                    f"precision {self.precision.name!r} needs cuBLASLt, which was not found"
+                    f" ({text}): pip install 'cupy-cuda13x[ctk]' or 'cupy-cuda12x[ctk]'"
+                ) from error
+            self.notes.append(f"steps are not recorded and products left to CuPy: {text}")
+            return None
+        return Products(self.xp, library, self.precision.tf32, self.workspace)
+
+    def for_precision(self, precision: Precision) -> CupyBackend:
+        if precision == self.precision:
+            return self
+        with self.on_device():
+            return CupyBackend(self.xp, self.index, self.device, self.reason, precision)
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        device: AbstractContextManager[Any] = self.xp.cuda.Device(self.index)
+        return device
+
+    def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
+        return self.xp.ascontiguousarray(self.xp.asarray(array, dtype=dtype))
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        return self.xp.empty(shape, dtype)
+
+    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
+        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in kinds]
+        starts = list(accumulate((-(-size // ALIGNMENT) * ALIGNMENT for size in sizes), initial=0))
+        arena = self.xp.empty(starts[-1], np.uint8)
+        return [
+            arena[start : start + size].view(dtype).reshape(shape)
+            for start, size, (shape, dtype) in zip(starts, sizes, kinds, strict=False)
+        ]
+
+    def to_numpy(self, array: Array) -> NDArray[Any]:
+        result: NDArray[Any] = self.xp.asnumpy(array)
+        return result
+
+    def holds(self, size: int) -> bool:
+        return size <= self.free_memory() // 2
+
+    def free_memory(self) -> int:
+        pool = self.xp.get_default_memory_pool()
+        return int(self.xp.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
+
+    def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
+        self.gather_batch(array, rows, self._clock, len(rows), scale, out)
+
+    def convert(self, array: Array, out: Array) -> None:
+        self._kernels[table.CONVERT.name](array, out)
+
+    def all_finite(self, array: Array) -> bool:
+        if array.dtype == np.uint16:  # bfloat16
+            wide = self.xp.empty(array.shape, np.float32)
+            self.convert(array, wide)
+            array = wide
+        return bool(self.xp.isfinite(array.sum())) or bool(self.xp.isfinite(array).all())
+
+    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def multiply(self, a: Array, b: Array, out: Array) -> None:
+        self._dense.multiply(a, b, out)
+
+    def dense_forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        name: str,
+        z: Array,
+        y: Array,
+        scratch: Scratch,
+    ) -> None:
+        self._dense.forward(x, weight, bias, name, z, y, scratch)
+
+    def dense_backward(
+        self,
+        name: str,
+        kept: Array,
+        delta: Array,
+        x: Array,
+        dweight: Array,
+        dbias: Array,
+        scratch: Scratch,
+    ) -> None:
+        self._dense.backward(name, kept, delta, x, dweight, dbias, scratch)
+
+    def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
+        if name == "softmax":
+            rows, columns = z.shape
+            self._kernels[table.SOFTMAX.name](bias, columns, z, y, size=rows * table.LANES)
+        elif z is y:
+            self._kernels[table.ACTIVATE_IN_PLACE[name].name](z, bias, y)
+        else:
+            self._kernels[table.ACTIVATE[name].name](z, bias, z, y)
+
+    def activate_backward(
+        self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
+    ) -> None:
+        if name == "softmax":
+            self._softmax_backward(kept, dy, dz)
+            name, dy = "identity", dz
+        self._backward_and_sum(name, kept, dy, dz, dbias, scratch)
+
+    def _sum_columns(self, x: Array, sums: Array, scratch: Scratch) -> None:
+        self._backward_and_sum("identity", x, x, x, sums, scratch)
+
+    def _backward_and_sum(
+        self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
+    ) -> None:
+        rows, columns = dy.shape
+        chunk = max(CHUNK_ROWS, -(-rows // MOST_CHUNKS))
+        chunks = -(-rows // chunk)
+        partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
+        self._kernels[table.BACKWARD[name].name](
+            kept, kept, dy, rows, columns, chunk, dz, partial, size=max(chunks, 1) * columns
+        )
+        if chunks != 1:
+            self._kernels[table.SUM_COLUMNS.name](
+                partial, chunks, columns, dbias, size=columns * table.LANES
+            )
+
+    def loss(
+        self,
+        name: str,
+        parameter: float,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        mean: Array,
+        scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
+        scaling: Array | None = None,
+    ) -> None:
+        rows, columns = y.shape
+        row_loss = scratch("row loss", (rows,), y.dtype)
+        scaling = self._scaling if scaling is None else scaling
+        kernels, shares = table.LOSS, weighting or (1.0 / rows,)
+        if weighting is not None:
+            kernels = table.WEIGHTED_LOSS
+            self.add_up(*weighting, scratch)
+        self._kernels[kernels[name].name](
+            *(y, expected, parameter, *shares, scaling, columns, dy, row_loss),
+            size=rows * table.LANES,
+        )
+        self.add_up(row_loss, mean, scratch)
+
+    def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
+        count, sums, add = len(values), values, self._kernels[table.SUM_GROUPS.name]
+        if count > GROUP:
+            groups = -(-count // GROUP)
+            sums = scratch("groups", (groups,), values.dtype)
+            add(values, count, GROUP, sums, size=groups * table.LANES)
+        add(sums, len(sums), len(sums), total, size=table.LANES)
+
+    def dropout(
+        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+    ) -> None:
+        seed, stream, step = key
+        clock = step
+        if isinstance(step, int):
+            clock = scratch("dropout clock", (1,), np.dtype(np.int64))
+            clock.fill(np.uint64(step).astype(np.int64))  # the kernel takes the same bits
+        self._kernels[table.DROPOUT.name](
+            x, np.uint64(seed), np.uint64(stream), clock, np.float32(rate), y
+        )
+
+    def penalize(
+        self,
+        weight: Array,
+        dweight: Array,
+        l1: float,
+        l2: float,
+        scratch: Scratch,
+        scaling: Array | None = None,
+        per: Array | None = None,
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        per = self._ones[weight.dtype] if per is None else per
+        self._kernels[table.PENALIZE.name](weight, l1, l2, per, scaling, dweight)
+
+    def add_squares(
+        self,
+        weights: Sequence[Array],
+        factor: float,
+        per: Array,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        counts = [-(-weight.size // GROUP) for weight in weights]
+        squares = scratch("squared weights", (sum(counts),), mean.dtype)
+        total, start = scratch("square", (1,), mean.dtype), 0
+        for weight, count in zip(weights, counts, strict=True):
+            self._kernels[table.SUM_SQUARES.name](
+                *(weight, weight.size, GROUP, self._scaling, squares[start : start + count]),
+                size=count * table.LANES,
+            )
+            start += count
+        self.add_up(squares, total, scratch)
+        self._kernels[table.ADD_SQUARES.name](total, factor, per, scaling, mean, size=1)
+
+    def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
+        self._kernels[table.ACCUMULATE.name](gradients, share, int(first), total)
+
+    def average(
+        self,
+        values: Array,
+        decay: float,
+        mean: Array,
+        scratch: Scratch,
+        scaling: Array | None = None,
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        self._kernels[table.AVERAGE.name](values, decay, scaling, mean)
+
+    def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        self._kernels[table.CLIP.name](limit, scaling, gradients)
+
+    def clip_norm(
+        self, gradients: Array, limit: float, scratch: Scratch, scaling: Array | None = None
+    ) -> None:
+        scaling = self._scaling if scaling is None else scaling
+        count, dtype = gradients.size, gradients.dtype
+        groups = -(-count // GROUP)
+        squares, total = scratch("squares", (groups,), dtype), scratch("square", (1,), dtype)
+        self._kernels[table.SUM_SQUARES.name](
+            gradients, count, GROUP, scaling, squares, size=groups * table.LANES
+        )
+        self.add_up(squares, total, scratch)
+        self._kernels[table.CLIP_NORM.name](total, limit, gradients)
+
+    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
+        rows, columns = weight.shape
+        self._kernels[table.LIMIT_NORMS.name](
+            rows, columns, limit, weight, size=columns * table.LANES
+        )
+
+    def update(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        scalars: tuple[float, ...],
+        scratch: Scratch,
+    ) -> None:
+        settings = self.asarray(np.array(scalars))
+        self.update_on_clock(
+            name, gradients, parameters, state, settings, self._clock, self._scaling, None
+        )
+
+    def plan_step(
+        self,
+        layers: Sequence[tuple[Any, ...]],
+        loss: str,
+        on_logits: bool,
+        update: str,
+        flat: tuple[Array, ...],
+        mean: Array,
+        parameter: float = 0.0,
+        alpha: float = 0.0,
+    ) -> WholeStep | None:
+        return None
+
+    def synchronize(self) -> None:
+        self.xp.cuda.get_current_stream().synchronize()
+
+    # What a recorded step is made of besides: see `gpubp.backends.protocol.ReplayBackend`.
+
+    def kernel(self, kernel: table.Elementwise) -> Any:
+        return self.xp.ElementwiseKernel(
+            kernel.inputs, kernel.outputs, kernel.operation, kernel.name, preamble=preamble()
+        )
+
+    def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
+        return self._tuner.choose(key, ways) if self._tuner else next(iter(ways))
+
+    def record(self, work: Callable[[], None]) -> Recording:
+        return Recording(self.xp, work, "" if self._products else self.notes[0], self.notes.append)
+
+    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
+        mask = (1 << (len(order) - 1).bit_length()) - 1
+        keys = order.view(np.uint64)
+        key = (np.uint64(part) for part in (seed, stream, epoch, mask))
+        self._kernels[table.SHUFFLE_KEYS.name](*key, keys)
+        keys.sort()
+        self.xp.bitwise_and(keys, np.uint64(mask), out=keys)
+
+    def gather_batch(
+        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
+    ) -> None:
+        columns = out.size // max(len(out), 1)
+        self._kernels[table.GATHER.name](
+            array, order, clock, batch, columns, scale, out, size=out.size
+        )
+
+    def find_overflow(self, values: Array, scaling: Array) -> None:
+        self._kernels[table.FIND_OVERFLOW.name](values, scaling)
+
+    def update_on_clock(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        settings: Array,
+        clock: Array,
+        scaling: Array,
+        half: Array | None,
+    ) -> None:
+        kernels = table.UPDATE if half is None else table.UPDATE_HALF
+        outputs = (parameters, *state) if half is None else (parameters, *state, half)
+        self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
+
+    def finish_step(
+        self,
+        mean: Array,
+        losses: Array,
+        clock: Array,
+        scaling: Array,
+        growth: int,
+        updated: bool = True,
+    ) -> None:
+        self._kernels[table.FINISH_STEP.name](
+            mean, growth, int(updated), losses, clock, scaling, size=1
+        )
+
+    def derivative(self, name: str, kept: Array, delta: Array) -> None:
+        """Multiply delta by the derivative, in place, without a bias gradient."""
+        if name == "softmax":
+            self._softmax_backward(kept, delta, delta)
+        elif name != "identity":
+            self._kernels[table.DERIVATIVE[name].name](kept, kept, delta, delta)
+
+    def _softmax_backward(self, kept: Array, dy: Array, dz: Array) -> None:
+        rows, columns = dy.shape
+        self._kernels[table.SOFTMAX_BACKWARD.name](kept, dy, columns, dz, size=rows * table.LANES)

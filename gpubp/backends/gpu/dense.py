@@ -1,0 +1,168 @@
+"""A dense layer on a GPU: the ways to do a product with what follows it, the fastest kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from gpubp.backends.gpu.products import Products, alignment, kinds
+from gpubp.backends.gpu.tuning import Tuner
+from gpubp.backends.protocol import Array, Scratch
+
+Way = Callable[..., None]
+Ways = dict[str, Way]
+
+# Bytes that a bias has to be aligned to for a product to read or write it: what is said of operands
+# alone is checked by the library.
+BIAS_ALIGNMENT = 16
+EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}  # activations that a product can do itself
+
+
+class Kernels(Protocol):
+    """What comes before and after a product: methods of the CuPy backend."""
+
+    xp: Any
+
+    def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
+        """Add the bias and write f(z)."""
+
+    def activate_backward(
+        self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
+    ) -> None:
+        """Write f' dy and its column sums."""
+
+    def derivative(self, name: str, kept: Array, delta: Array) -> None:
+        """Multiply by f' alone."""
+
+
+class DenseLayers:
+    """Products, and layers forward and backward, each shape by its fastest way.
+
+    Without cuBLASLt, `products` and `tuner` are None and CuPy multiplies.
+    """
+
+    def __init__(self, kernels: Kernels, products: Products | None, tuner: Tuner | None) -> None:
+        self._kernels, self._products, self._tuner = kernels, products, tuner
+        self._chosen: dict[str, Way] = {}
+
+    def multiply(self, a: Array, b: Array, out: Array) -> None:
+        """Write a @ b."""
+        self._way(f"product {kinds(a, b, out)}", self._product_ways, (a, b, out))(a, b, out)
+
+    def forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        name: str,
+        z: Array,
+        y: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Do a layer: see `Backend.dense_forward`."""
+        arguments = (x, weight, bias, z, y, scratch)
+        key = f"forward {name} {z is y} {kinds(x, weight, *bias, z)}"
+        self._way(key, partial(self._forward_ways, name), arguments)(*arguments)
+
+    def backward(
+        self,
+        name: str,
+        kept: Array,
+        delta: Array,
+        x: Array,
+        dweight: Array,
+        dbias: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Do a layer backward: see `Backend.dense_backward`."""
+        arguments = (kept, delta, x, dweight, dbias, scratch)
+        key = f"backward {name} {kept.dtype.name} {kinds(x, delta, dweight, dbias)}"
+        # timing multiplies delta by the derivative again and again: a copy of it
+        self._way(
+            key,
+            partial(self._backward_ways, name),
+            arguments,
+            lambda: (kept, delta.copy(), *arguments[2:]),
+        )(*arguments)
+
+    def _way(
+        self,
+        key: str,
+        ways: Callable[..., Ways],
+        arguments: tuple[Any, ...],
+        trial: Callable[[], tuple[Any, ...]] | None = None,
+    ) -> Way:
+        """Return the fastest way for these arguments, timed on them or on those of a trial."""
+        found = self._chosen.get(key)
+        if found is None:
+            named = ways(*arguments)
+            name = next(iter(named))
+            if len(named) > 1 and self._tuner is not None:
+                timed = trial() if trial else arguments
+                calls = {name: partial(way, *timed) for name, way in named.items()}
+                name = self._tuner.choose(key, calls)
+            found = self._chosen[key] = named[name]
+        return found
+
+    def _product_ways(self, a: Array, b: Array, out: Array) -> Ways:
+        ways = self._planned(a, b, out, "DEFAULT")
+        return ways or {"CuPy": lambda a, b, out: self._kernels.xp.dot(a, b, out=out)}
+
+    def _planned(self, a: Array, b: Array, out: Array, epilogue: str) -> Ways:
+        """Return cuBLASLt's ways; none where it is missing or does not offer the epilogue."""
+        if self._products is None:
+            return {}
+        plan = self._products.plan(a, b, out, epilogue)
+        return {
+            f"{epilogue} {bytes(algorithm).hex()}": partial(self._products.run, plan, algorithm)
+            for algorithm in plan.algorithms
+        }
+
+    def _forward_ways(self, name: str, *arguments: Any) -> Ways:
+        x, weight, bias, z, y, _ = arguments
+        ways: Ways = {
+            way: partial(self._forward_apart, name, product)
+            for way, product in self._product_ways(x, weight, z).items()
+        }
+        if name in EPILOGUES and z is y and alignment(_of_dtype(bias, z)) >= BIAS_ALIGNMENT:
+            for way, product in self._planned(x, weight, z, EPILOGUES[name]).items():
+                ways[way] = partial(_forward_fused, product)
+        return ways
+
+    def _forward_apart(self, name: str, product: Way, *arguments: Any) -> None:
+        x, weight, bias, z, y, scratch = arguments
+        product(x, weight, z)
+        self._kernels.activate(name, z, bias[0], y, scratch)
+
+    def _backward_ways(self, name: str, *arguments: Any) -> Ways:
+        _, delta, x, dweight, dbias, _ = arguments
+        ways: Ways = {
+            way: partial(self._backward_apart, name, product)
+            for way, product in self._product_ways(x.T, delta, dweight).items()
+        }
+        if delta.dtype == dweight.dtype and alignment(dbias) >= BIAS_ALIGNMENT:
+            for way, product in self._planned(x.T, delta, dweight, "BGRADA").items():
+                ways[way] = partial(self._backward_fused, name, product)
+        return ways
+
+    def _backward_apart(self, name: str, product: Way, *arguments: Any) -> None:
+        kept, delta, x, dweight, dbias, scratch = arguments
+        self._kernels.activate_backward(name, kept, delta, delta, dbias, scratch)
+        product(x.T, delta, dweight)
+
+    def _backward_fused(self, name: str, product: Way, *arguments: Any) -> None:
+        kept, delta, x, dweight, dbias, _ = arguments
+        self._kernels.derivative(name, kept, delta)
+        product(x.T, delta, dweight, dbias)
+
+
+def _forward_fused(product: Way, *arguments: Any) -> None:
+    x, weight, bias, z, _, _ = arguments
+    product(x, weight, z, _of_dtype(bias, z))
+
+
+def _of_dtype(bias: tuple[Array, Array], z: Array) -> Array:
+    """Return the bias as computed or as stored, whichever has the dtype of z."""
+    computed, stored = bias
+    return computed if z.dtype == computed.dtype else stored

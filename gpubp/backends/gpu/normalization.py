@@ -1,0 +1,95 @@
+"""Layer and batch normalisation on a GPU: the kernels of `kernels/normalization.cuh`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.protocol import NORM_EPSILON, Array, Scratch
+
+
+class CupyNormalization:
+    """See `gpubp.backends.protocol.Normalization`.
+
+    Parameters
+    ----------
+    kernels : dict
+        The compiled kernels, by name.
+    sum_columns : callable
+        Called with a matrix, where its column sums go, and a scratch.
+    """
+
+    def __init__(
+        self, kernels: dict[str, Any], sum_columns: Callable[[Array, Array, Scratch], None]
+    ) -> None:
+        self._kernels, self._sum_columns = kernels, sum_columns
+
+    def rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
+        rows, columns = n.shape
+        self._kernels[table.LAYER_NORM.name](
+            NORM_EPSILON, columns, n, inverse, size=rows * table.LANES
+        )
+
+    def columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
+        rows, columns = n.shape
+        mean, variance = moments[0], moments[1]
+        sums = scratch("norm sums", (columns,), inverse.dtype)
+        self._sum_columns(n, sums, scratch)
+        self._kernels[table.SHARE.name](sums, rows, mean)
+        self._kernels[table.CENTER.name](n, mean, columns, n)
+        self._sum_products(n, n, sums, scratch)
+        self._kernels[table.BATCH_INVERSE.name](sums, rows, NORM_EPSILON, inverse)
+        self._kernels[table.SHARE.name](sums, max(rows - 1, 1), variance)
+        self._kernels[table.SCALE_COLUMNS.name](n, inverse, columns, n)
+
+    def fixed_columns(self, n: Array, inverse: Array, moments: Array) -> None:
+        columns = n.shape[1]
+        self._kernels[table.CENTER.name](n, moments[0], columns, n)
+        self._kernels[table.BATCH_INVERSE.name](moments[1], 1, NORM_EPSILON, inverse)
+        self._kernels[table.SCALE_COLUMNS.name](n, inverse, columns, n)
+
+    def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
+        self._kernels[table.SCALE_COLUMNS.name](n, gamma, n.shape[1], z)
+
+    def rows_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dgamma: Array,
+        scratch: Scratch,
+    ) -> None:
+        rows, columns = n.shape
+        self._sum_products(delta, n, dgamma, scratch)
+        self._kernels[table.LAYER_NORM_BACKWARD.name](
+            n, gamma, inverse, columns, delta, size=rows * table.LANES
+        )
+
+    def columns_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dbias: Array,
+        dgamma: Array,
+        fixed: bool,
+        scratch: Scratch,
+    ) -> None:
+        rows, columns = n.shape
+        self._sum_products(delta, n, dgamma, scratch)
+        if fixed:
+            self._kernels[table.SCALE_COLUMNS.name](delta, gamma, columns, delta)
+            self._kernels[table.SCALE_COLUMNS.name](delta, inverse, columns, delta)
+        else:
+            self._kernels[table.BATCH_NORM_BACKWARD.name](
+                n, gamma, inverse, dbias, dgamma, rows, columns, delta
+            )
+
+    def _sum_products(self, a: Array, b: Array, sums: Array, scratch: Scratch) -> None:
+        """Write the column sums of a * b."""
+        product = scratch("norm product", a.shape, sums.dtype)
+        self._kernels[table.PRODUCT.name](a, b, product)
+        self._sum_columns(product, sums, scratch)

@@ -1,0 +1,237 @@
+"""The command `train`: tables in memory or read meanwhile, one process or several."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gpubp import distributed
+from gpubp.backends import get_backend
+from gpubp.backends.precision import PRECISIONS
+from gpubp.cli import output as cli_output
+from gpubp.cli.options import BackendName, Data, Json
+from gpubp.errors import ConfigurationError, DivergenceError, UnknownNameError
+from gpubp.files import check_writable, free_memory
+from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
+from gpubp.tables.model import Prepared, TabularModel, finite_only, prepare
+from gpubp.tables.splits import check_shares
+from gpubp.tables.streamed import StreamedTable, prepare_stream
+from gpubp.tables.table import BUNDLED, Table, read_table
+
+
+def train(
+    data: Data,
+    target: Annotated[
+        str, typer.Option(help="The column to predict; bundled sets have one.", show_default=False)
+    ] = "",
+    hidden: Annotated[str, typer.Option(help="Neurons of the hidden layers.")] = "256,128",
+    activation: Annotated[str, typer.Option(help="Activation of the hidden layers.")] = "relu",
+    optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = "adamw",
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Size of a step; by default the optimizer's own.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Weight decay of adamw; by default 0.5.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training part at most.")] = 100,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows a step; 32, or fewer where there are fewer.")
+    ] = None,
+    dropout: Annotated[float, typer.Option(help="Share of hidden outputs dropped.")] = 0.2,
+    validation: Annotated[
+        float, typer.Option(help="Share of the rows for early stopping; 0 for none.")
+    ] = 0.2,
+    test: Annotated[float, typer.Option(help="Share of the rows held out to test; 0 for none.")] = (
+        0.2
+    ),
+    patience: Annotated[
+        int, typer.Option(help="Epochs without a better validation loss before stopping.")
+    ] = 15,
+    task: Annotated[str, typer.Option(help="classification, regression or auto.")] = "auto",
+    backend: BackendName = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    precision: Annotated[
+        str | None,
+        typer.Option(help=f"On a GPU: {', '.join(PRECISIONS)}; by default as dtype says."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides split, weights, order, dropout.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A folder for a checkpoint after each epoch.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in the folder.")
+    ] = False,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            help="Read the table while training; by default if it would take half of the memory.",
+            show_default=False,
+        ),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option(help="With `gpubp launch`: the same bits for any -n.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network on a table and save it."""
+    path = out or Path(f"{Path(data).name.split('.')[0] or 'model'}.safetensors")
+    talk = distributed.communicator() if distributed.is_launched() else None
+    root = talk is None or talk.is_root
+    distributed.on_root(talk, lambda: check_writable(path), "the model file")
+    sizes = _hidden_sizes(hidden)
+    chosen = _optimizer(optimizer, learning_rate, weight_decay)
+    where = get_backend(backend)
+    prepared: Prepared | StreamedTable
+    if is_streamed(data, stream):
+        prepared = stream_table(data, target, task, test, validation, seed, talk)
+    else:
+        table = read_table(data)
+        prepared = prepare(table, _target(table, data, target), task, test, validation, seed)
+    model = TabularModel.create(
+        prepared,
+        sizes,
+        activation=activation,
+        dropout=dropout,
+        dtype=dtype,
+        precision=precision,
+        seed=seed,
+        backend=where,
+    )
+    if root:
+        cli_output.before_training(prepared, model, as_json)
+    start, stopped = time.perf_counter(), None
+    try:
+        shown = sys.stderr.isatty() and not as_json
+        model.train(
+            *(prepared, chosen, epochs, batch_size, patience, shown, checkpoint, resume),
+            *(talk or False, deterministic),
+        )
+    except (KeyboardInterrupt, DivergenceError) as error:
+        stopped = error
+    seconds = time.perf_counter() - start
+    if root:
+        model.save(path)
+        report = training_report(model, prepared, path, seconds, talk)
+        cli_output.after_training(report, data, as_json)
+    if isinstance(stopped, KeyboardInterrupt):
+        cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
+        _leave(talk, 130)
+    if stopped is not None:
+        cli_output.note(f"error: {stopped}; they are saved in {path}", root)
+        _leave(talk, 1)
+
+
+def training_report(
+    model: TabularModel,
+    prepared: Prepared | StreamedTable,
+    path: Path,
+    seconds: float,
+    talk: distributed.Communicator | None,
+) -> dict[str, Any]:
+    """Return what a training did, as ``--json`` prints it."""
+    net, epochs = model.net, model.net.history.epochs
+    report: dict[str, Any] = {
+        "out": str(path),
+        "task": model.preprocessing.task,
+        **{f"{part}_rows": prepared.rows(part) for part in ("train", "validation", "test")},
+        "epochs": epochs,
+        "stopped": net.history.stopped,
+        "backend": net.backend.name,
+        "seconds": round(seconds, 3),
+    }
+    if talk is not None:
+        rate = prepared.rows("train") * epochs / seconds
+        report |= {
+            "ranks": talk.size,
+            "rows_per_second": round(rate),
+            "rows_per_second_a_rank": round(rate / talk.size),
+            "communication_share": round(talk.seconds / seconds, 4),
+        }
+    if prepared.rows("test"):
+        report |= finite_only(model.test(prepared))
+    return report
+
+
+def _leave(talk: distributed.Communicator | None, code: int) -> None:
+    """Exit with a code when all processes are done: the first to leave so ends the others."""
+    if talk is not None:
+        talk.barrier("the end")
+    raise typer.Exit(code)
+
+
+def _hidden_sizes(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ConfigurationError(
+            f"--hidden is {text!r}; whole numbers above 0 are needed, for example 128,64"
+        )
+    return [int(part) for part in parts]
+
+
+def _optimizer(name: str, learning_rate: float | None, weight_decay: float | None) -> Optimizer:
+    if name not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", name, OPTIMIZERS)
+    settings = {} if learning_rate is None else {"learning_rate": learning_rate}
+    if name == "adamw":
+        # small tables need more decay than the library's default, which is PyTorch's
+        settings["weight_decay"] = 0.5 if weight_decay is None else weight_decay
+    elif weight_decay is not None:
+        raise ConfigurationError(f"--weight-decay is for adamw and --optimizer is {name}")
+    return OPTIMIZERS[name](**settings)
+
+
+def is_streamed(data: str, wanted: bool | None) -> bool:
+    """Tell whether a table is to be read while training, not before."""
+    path = Path(data)
+    if data in BUNDLED or not path.exists():
+        return False
+    if path.is_dir():
+        return True
+    if wanted is not None:
+        return wanted
+    # numbers take about this many times their size in the file; see `gpubp.tables.table.Table`
+    expanded = path.stat().st_size * (4 if path.suffix == ".parquet" else 2)
+    return expanded > free_memory() / 2
+
+
+def stream_table(
+    data: str,
+    target: str,
+    task: str,
+    test: float,
+    validation: float,
+    seed: int,
+    talk: distributed.Communicator | None,
+) -> StreamedTable:
+    """Return a table that is read while training, a CSV file as the Parquet file made of it."""
+    if not target:
+        raise ConfigurationError("--target is missing; the name of a column is needed")
+    check_shares(test, validation, seed)
+    path = Path(data)
+    if path.is_file() and path.suffix != ".parquet":
+        from gpubp.data import csv_cache
+
+        path = distributed.on_root(
+            talk, lambda: csv_cache.converted(path), "the conversion of the CSV file"
+        )
+    if talk is None:
+        return prepare_stream(path, target, task, test, validation, seed)
+    return prepare_stream(
+        *(path, target, task, test, validation, seed),
+        lambda read: talk.collect(read, "what the rows hold", patient=True),
+        (talk.rank, talk.size),
+    )
+
+
+def _target(table: Table, data: str, target: str) -> str:
+    if target or data in BUNDLED:
+        return target or BUNDLED[data]
+    columns = ", ".join(list(table.columns)[:20])
+    raise ConfigurationError(f"--target is missing; one of the columns is needed: {columns}")

@@ -1,0 +1,100 @@
+"""What each row weighs in the loss: weights of rows and of classes, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array, Backend
+from gpubp.backends.interchange import take_in
+from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from gpubp.nn.backprop import LayerStack
+
+ClassWeight = str | Mapping[Any, float] | Sequence[float] | None
+
+
+def take_weights(
+    stack: LayerStack, sample_weight: Any, class_weight: ClassWeight, expected: Array, name: str
+) -> Array | None:
+    """Return the weights of the rows, (rows,), those given times their classes'; None for all 1.
+
+    Parameters
+    ----------
+    class_weight : {"balanced"}, dict, sequence or None
+        A weight a class, by its index; ``"balanced"`` gives every class the same in all:
+        ``rows / (classes * rows of the class)`` (King and Zeng 2001).
+
+    Raises
+    ------
+    ShapeError, DataError, NonFiniteError, ConfigurationError
+        When they do not fit, are negative or not finite, or sum to nothing.
+    """
+    rows, backend = len(expected), stack.backend
+    weights = None
+    if sample_weight is not None:
+        array = take_in(sample_weight, backend, f"{name}sample_weight")
+        if array.shape != (rows,):
+            raise ShapeError(
+                f"{name}sample_weight has shape {tuple(array.shape)}; ({rows},) is needed, one for"
+                " each row"
+            )
+        weights = checked_weights(array, backend, stack.dtype, name)
+    if class_weight is not None:
+        by_class = _weights_by_class(stack, class_weight, expected)
+        weights = by_class if weights is None else weights * by_class
+    return weights
+
+
+def checked_weights(given: Array, backend: Backend, dtype: Any, name: str) -> Array:
+    """Return weights of rows in a network's dtype.
+
+    Raises
+    ------
+    NonFiniteError, DataError
+        When one is not finite or negative, or all are 0.
+    """
+    weights = backend.asarray(given, dtype)
+    if not backend.all_finite(weights):
+        raise NonFiniteError(f"{name}sample_weight is not finite; finite numbers are needed")
+    if bool((weights < 0).any()) or not bool((weights > 0).any()):
+        raise DataError(
+            f"{name}sample_weight goes from {float(weights.min()):g} to"
+            f" {float(weights.max()):g}; numbers from 0, and one above, are needed"
+        )
+    return weights
+
+
+def _weights_by_class(stack: LayerStack, class_weight: ClassWeight, expected: Array) -> Array:
+    host = stack.backend.to_numpy(expected)
+    classes = max(stack.sizes[-1], 2)
+    indices = host.argmax(axis=1) if host.ndim == 2 and host.shape[1] > 1 else host.reshape(-1)
+    if (
+        not (indices == np.floor(indices)).all()
+        or not 0 <= indices.min() <= indices.max() < classes
+    ):
+        raise ConfigurationError("class_weight without classes; expected class indices are needed")
+    indices = indices.astype(np.int64)
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ConfigurationError(
+                f"class_weight is {class_weight!r}; 'balanced', or a weight a class, is needed"
+            )
+        counts = np.bincount(indices, minlength=classes)
+        table = len(indices) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    elif isinstance(class_weight, Mapping):
+        unknown = [key for key in class_weight if key not in range(classes)]
+        if unknown:
+            raise ConfigurationError(
+                f"class_weight has key {unknown[0]!r}; class indices from 0 to {classes - 1} are"
+                " needed"
+            )
+        table = np.array([class_weight.get(index, 1.0) for index in range(classes)], np.float64)
+    else:
+        table = np.asarray(class_weight, np.float64)
+    if table.shape != (classes,) or not np.isfinite(table).all() or (table < 0).any():
+        raise ConfigurationError(
+            f"class_weight is {class_weight!r}; {classes} finite numbers from 0 are needed"
+        )
+    return stack.backend.asarray(table[indices], stack.dtype)

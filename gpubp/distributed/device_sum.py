@@ -1,0 +1,141 @@
+"""Sums over GPUs by NCCL, one process a device; MPI only hands round NCCL's id.
+
+A CuPy array must never go into MPI: where MPI was not built for CUDA, that is a segmentation fault.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array
+from gpubp.backends.protocol import ReplayBackend
+from gpubp.distributed.communicator import Communicator
+from gpubp.distributed.host_sums import Buckets
+from gpubp.errors import DistributedError, MissingExtraError
+from gpubp.nn.backprop import HEADER, LayerStack
+from gpubp.nn.buffers import Buffers
+
+
+class DeviceSum:
+    """The sum of gradients and losses over the GPUs of a group, where they lie; can be recorded.
+
+    Large buckets are added up on a stream of their own while the backward pass goes on, which in a
+    recording becomes a branch of its graph.
+
+    Raises
+    ------
+    MissingExtraError
+        When CuPy has no NCCL.
+    DistributedError
+        When two processes use one device.
+    """
+
+    def __init__(self, stack: LayerStack, communicator: Communicator) -> None:
+        backend: ReplayBackend = stack.backend  # type: ignore[assignment]
+        self._backend, self._stack = backend, stack
+        cuda, nccl = backend.xp.cuda, load_nccl(backend.xp)
+        self._cuda = cuda
+        self._float = nccl.NCCL_FLOAT64 if stack.dtype == np.float64 else nccl.NCCL_FLOAT32
+        self._add = nccl.NCCL_SUM
+        place = f"{socket.gethostname()}, gpu:{getattr(backend, 'index', 0)}"
+        check_devices(communicator.collect(place, "the names of the devices", patient=True))
+        own = nccl.get_unique_id() if communicator.is_root else None
+        identity = communicator.share(own, "NCCL's id")
+        self._comm = nccl.NcclCommunicator(communicator.size, identity, communicator.rank)
+        self._buckets, self._share = Buckets(stack), 0.0
+        self._branch = cuda.Stream(non_blocking=True)
+        self._written, self._summed = (cuda.Event(disable_timing=True) for _ in range(2))
+        self._branched = False
+        self._counts: dict[int, Array] = {}
+
+    def watch(self, share: float) -> None:
+        """Begin anew, with gradients that are weighted by the share of one's rows."""
+        self._share, self._branched = share, False
+        self._buckets.begin_anew()
+
+    def ready(self, index: int) -> None:
+        """Be told that a layer's gradients are written."""
+        part = self._buckets.completed(index)
+        if part is not None:
+            self._weight(part)
+            self._sum_aside(part)
+
+    def finish(self, buffers: Buffers) -> None:
+        """Add up the rest and the losses; what follows on the stream reads the sums."""
+        exchanged, rest = self._stack.exchanged, self._buckets.rest
+        loss = buffers.loss.reshape(1)
+        self._weight(slice(HEADER, rest.stop))
+        self._backend.accumulate(loss, self._share, True, exchanged[:1])
+        if self._branched:
+            self._sum_aside(rest)
+            self._summed.record(self._branch)
+            self._cuda.get_current_stream().wait_event(self._summed)
+        else:
+            self._sum(rest)
+        self._backend.accumulate(exchanged[:1], 1.0, True, loss)
+
+    def _weight(self, part: slice) -> None:
+        values = self._stack.exchanged[part]
+        if self._share != 1:
+            self._backend.accumulate(values, self._share, True, values)
+
+    def _sum_aside(self, part: slice) -> None:
+        """Add up on the other stream once what this one has begun is done."""
+        self._written.record(self._cuda.get_current_stream())
+        self._branch.wait_event(self._written)
+        with self._branch:
+            self._sum(part)
+        self._branched = True
+
+    def _sum(self, part: slice) -> None:
+        values = self._stack.exchanged[part]
+        where, stream = values.data.ptr, self._cuda.get_current_stream()
+        self._comm.allReduce(where, where, values.size, self._float, self._add, stream.ptr)
+
+    def count(self, rows: int) -> Array:
+        """Return the number of rows of a batch over all processes on the device, shape ()."""
+        if rows not in self._counts:
+            self._counts[rows] = self._backend.xp.full((), rows, self._stack.dtype)
+        return self._counts[rows]
+
+
+def load_nccl(cupy: Any) -> Any:
+    """Return CuPy's NCCL.
+
+    Raises
+    ------
+    MissingExtraError
+        When there is none; names the wheel.
+    """
+    try:
+        from cupy.cuda import nccl
+    except ImportError:
+        nccl = None
+    if nccl is None or not getattr(nccl, "available", True):
+        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        raise MissingExtraError(
+            f"CuPy found no NCCL, which several GPUs need: pip install nvidia-nccl-cu{major}"
+        )
+    return nccl
+
+
+def check_devices(places: list[str]) -> None:
+    """Refuse two processes on one device, which NCCL cannot serve.
+
+    Raises
+    ------
+    DistributedError
+        Names the device and the ranks.
+    """
+    for place in places:
+        ranks = [rank for rank, other in enumerate(places) if other == place]
+        if len(ranks) > 1:
+            error = DistributedError(
+                f"ranks {ranks} are all on {place}; one process a device is needed: backend='gpu'"
+                " takes a device of its own for each, if there are as many"
+            )
+            error.everywhere = True
+            raise error

@@ -1,0 +1,163 @@
+"""Gradient check: the backward pass against central differences, in float64.
+
+The directional derivative of the loss along a random direction v is compared with
+``(loss(p + h v) - loss(p - h v)) / (2 h)``. A direction that moves a weighted sum across a kink of
+its activation (the 0 of relu) is tried again with a shorter h, as no derivative exists there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.backends.random import CHECK, generator
+from gpubp.data.batches import Data, take_data
+from gpubp.nn.backprop import LayerStack
+from gpubp.nn.losses import Loss, get_loss
+
+if TYPE_CHECKING:
+    from gpubp.network import Network
+
+STEP = 1e-5
+DIRECTIONS = 3  # a layer
+TRIES = 4  # each with a step ten times shorter
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """Result of a gradient check.
+
+    Attributes
+    ----------
+    relative_error : float
+        The largest |backward - numeric| / max(|backward|, |numeric|, 1e-6) over all directions.
+    tolerance : float
+        What it is compared with.
+    layers : tuple of float
+        The largest error of each layer.
+    """
+
+    relative_error: float
+    tolerance: float
+    layers: tuple[float, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether backward pass and differences agree."""
+        return self.relative_error <= self.tolerance
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __str__(self) -> str:
+        verdict = "agree" if self.passed else "DISAGREE"
+        return (
+            f"gradients {verdict}: relative error {self.relative_error:.2e}"
+            f" (tolerance {self.tolerance:.0e})"
+        )
+
+
+def gradient_check(
+    net: Network, x: Any, y: Any, loss: str = "auto", tolerance: float = 1e-5
+) -> GradientCheck:
+    """Compare the backward pass with central differences, on a float64 copy of the network.
+
+    Parameters
+    ----------
+    net : Network
+        Left as it is; dropout is off.
+    x, y : array
+        A batch, as for `Network.train_step`.
+    tolerance : float
+        Largest relative error that passes.
+
+    Returns
+    -------
+    GradientCheck
+        True when they agree; prints its error.
+
+    Raises
+    ------
+    ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+        When an argument cannot be used.
+    """
+    twin = net.copy(dtype="float64")
+    chosen = get_loss(loss, twin.output)
+    data = take_data(twin, x, y, chosen)
+    return _check(twin, replace(data, x=twin.read_rows(data.x)), chosen, tolerance)
+
+
+def _check(stack: LayerStack, data: Data, loss: Loss, tolerance: float) -> GradientCheck:
+    """Check a float64 stack, whose parameters are moved and put back."""
+    buffers = stack.run_forward(data.x, learning=True)
+    stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))
+    gradients = stack.backend.to_numpy(stack.gradients).copy()
+    errors, start = [], 0
+    for layer in stack.layers:
+        stop = start + layer.size
+        errors.append(
+            max(
+                _direction_error(stack, data, loss, gradients, slice(start, stop), number)
+                for number in range(DIRECTIONS)
+            )
+        )
+        start = stop
+    return GradientCheck(max(errors), tolerance, tuple(errors))
+
+
+def _direction_error(
+    stack: LayerStack,
+    data: Data,
+    loss: Loss,
+    gradients: NDArray[np.float64],
+    part: slice,
+    number: int,
+) -> float:
+    direction = np.zeros_like(gradients)
+    draw = generator(stack.seed, CHECK + part.start, number)
+    direction[part] = draw.standard_normal(part.stop - part.start)
+    direction /= np.linalg.norm(direction)
+    backward = float(gradients @ direction)
+    step = STEP
+    for _ in range(TRIES):
+        numeric, crossed = _central_difference(stack, data, loss, direction, step)
+        if not crossed:
+            break
+        step /= 10
+    scale = max(abs(backward), abs(numeric), 1e-6)
+    return abs(backward - numeric) / scale
+
+
+def _central_difference(
+    stack: LayerStack, data: Data, loss: Loss, direction: NDArray[np.float64], step: float
+) -> tuple[float, bool]:
+    """Return the difference quotient and whether a kink lies between its two ends."""
+    there = stack.backend.asarray(direction) * step
+    home = stack.trained.copy()
+    losses, sides = [], []
+    for sign in (1, -1):
+        stack.trained[...] = home + sign * there
+        buffers = stack.run_forward(data.x, learning=True)
+        stack.run_loss(buffers, data.expected, loss)
+        losses.append(float(buffers.loss))
+        sides.append(_sides_of_kinks(stack, data, loss))
+    stack.trained[...] = home
+    return (losses[0] - losses[1]) / (2 * step), sides[0] != sides[1]
+
+
+def _sides_of_kinks(stack: LayerStack, data: Data, loss: Loss) -> bytes:
+    """Tell on which side of its activation's kinks each weighted sum lies."""
+    xp, sides, x = stack.backend.xp, [], data.x
+    buffers = stack.buffers(len(x))
+    for index, layer in enumerate(stack.layers):
+        kept = buffers.normalized[index]
+        sums = xp.dot(x, layer.weight) if kept is None else kept.n * layer.gamma
+        z = sums + layer.bias
+        sides += [z > kink for kink in layer.activation.kinks]
+        x = buffers.y[index]
+    if loss.name == "absolute_error":
+        sides.append(x > data.expected)
+    return b"".join(stack.backend.to_numpy(side).tobytes() for side in sides)

@@ -1,0 +1,138 @@
+"""How much memory training takes, said in advance and when it has run out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from gpubp.backends.protocol import Backend
+from gpubp.errors import ConfigurationError, DeviceMemoryError
+from gpubp.nn.backprop import LayerStack
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Stack = TypeVar("Stack", bound=LayerStack)
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What training keeps in memory, in bytes; the data themselves come on top.
+
+    So do copies of the parameters to go back to when a loss is not finite, which a GPU without
+    memory to spare leaves to the host.
+
+    Attributes
+    ----------
+    batch_size : int
+        Rows a step.
+    weights, gradients, moments : int
+        Of all parameters, in the network's dtype.
+    half_weights : int
+        Their copy in half precision, where that is used.
+    activations : int
+        Outputs, weighted sums and gradients of all layers for a batch, and the batch itself.
+    workspace : int
+        What matrix products may use besides.
+    """
+
+    batch_size: int
+    weights: int
+    gradients: int
+    moments: int
+    half_weights: int
+    activations: int
+    workspace: int
+
+    @property
+    def total(self) -> int:
+        """All of it together."""
+        return self._fixed + self.activations
+
+    @property
+    def _fixed(self) -> int:
+        kept = self.weights + self.gradients + self.moments
+        return kept + self.half_weights + self.workspace
+
+    def largest_batch(self, available: int) -> int:
+        """Return the largest batch for which so many bytes are enough; 0 where none is."""
+        return max(0, available - self._fixed) * self.batch_size // self.activations
+
+    def __str__(self) -> str:
+        parts = {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "moments": self.moments,
+            "half weights": self.half_weights,
+            f"activations for {self.batch_size} rows": self.activations,
+            "workspace": self.workspace,
+            "total": self.total,
+        }
+        width = max(map(len, parts))
+        return "\n".join(
+            f"{name:<{width}}  {size / 2**20:>12,.1f} MiB" for name, size in parts.items() if size
+        )
+
+
+def plan(stack: LayerStack, batch_size: int, moments: int) -> MemoryPlan:
+    """Return the plan for batches of so many rows and so many moments a parameter.
+
+    Raises
+    ------
+    ConfigurationError
+        When the batch size is no whole number above 0.
+    """
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ConfigurationError(f"batch_size is {batch_size!r}; a whole number above 0 is needed")
+    full, stored = stack.dtype.itemsize, stack.stored.itemsize
+    parameters = stack.gradients.size
+    row = stack.sizes[0] * stored
+    for index, layer in enumerate(stack.layers):
+        kept = full if index == len(stack.layers) - 1 else stored
+        two = index == len(stack.layers) - 1 or layer.activation.keeps == "x"
+        copies = (2 if two else 1) * kept + stored * (
+            bool(layer.dropout) + bool(layer.normalization)
+        )
+        row += layer.outputs * (copies + stored)
+    return MemoryPlan(
+        batch_size,
+        parameters * full,
+        parameters * full,
+        parameters * full * moments,
+        0 if stack.half is None else parameters * stored,
+        row * batch_size,
+        stack.backend.workspace,
+    )
+
+
+def on_device(method: Callable[Concatenate[Stack, P], R]) -> Callable[Concatenate[Stack, P], R]:
+    """Run a network's method on its device, and say more when the device's memory runs out."""
+
+    @wraps(method)
+    def run(self: Stack, /, *arguments: P.args, **options: P.kwargs) -> R:
+        with self.backend.on_device():
+            try:
+                return method(self, *arguments, **options)
+            except DeviceMemoryError:
+                raise  # said already, by a method that this one called
+            except MemoryError as error:
+                if not self.backend.replays:
+                    raise  # how much of the host's memory is free is not known
+                rows: Any = options.get("batch_size") or self.largest_rows or 1
+                raise out_of_memory(self, int(rows), error) from error
+
+    return run
+
+
+def out_of_memory(stack: LayerStack, rows: int, error: MemoryError) -> DeviceMemoryError:
+    """Return the error that names the plan and the largest batch that fits."""
+    needed = plan(stack, rows, moments=2)
+    backend: Backend = stack.backend
+    available = backend.free_memory() + needed.weights + needed.gradients
+    said = " ".join(str(error).split())[:100]
+    return DeviceMemoryError(
+        f"memory ran out on {backend.device} ({said}): training on {rows} rows at a time takes"
+        f" {needed.total / 2**20:,.0f} MiB besides the data, {available / 2**20:,.0f} MiB are free;"
+        f" a batch_size of {max(1, needed.largest_batch(available))} at most fits"
+    )

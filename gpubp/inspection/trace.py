@@ -1,0 +1,172 @@
+"""One step of backpropagation, number by number, in the words of the introductory texts.
+
+For every layer: weighted sum z = inputs @ weight + bias, output y = f(z), slope f'(z), error
+(delta) and weight update. The error of an output neuron is (expected - actual) * slope for squared
+error, that of a hidden neuron the weighted errors of the next layer * slope; the weights become
+weight + rate * mean over the batch of inputs.T @ error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.backends import Array
+from gpubp.data.batches import Data
+from gpubp.errors import ConfigurationError
+from gpubp.inspection.trace_table import trace_table
+from gpubp.nn.backprop import LayerStack
+from gpubp.nn.buffers import Buffers
+from gpubp.nn.losses import Loss
+
+
+@dataclass(frozen=True)
+class LayerTrace:
+    """The numbers of one layer in one step.
+
+    Attributes
+    ----------
+    inputs, weighted_sum, output, slope, error : array, (rows, layer inputs or outputs)
+        Slope is f'(z); error is the loss's gradient by the weighted sum with its sign turned.
+        For softmax, whose outputs depend on all weighted sums, slope is the diagonal y (1 - y).
+    weight_gradient, bias_gradient : array
+        Gradient of the mean loss, (inputs, outputs) and (outputs,).
+    weight_before, weight_after, bias_before, bias_after : array
+        The parameters around the update.
+    """
+
+    activation: str
+    inputs: NDArray[Any]
+    weighted_sum: NDArray[Any]
+    output: NDArray[Any]
+    slope: NDArray[Any]
+    error: NDArray[Any]
+    weight_gradient: NDArray[Any]
+    bias_gradient: NDArray[Any]
+    weight_before: NDArray[Any]
+    weight_after: NDArray[Any]
+    bias_before: NDArray[Any]
+    bias_after: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One step of gradient descent: prints as tables, gives JSON, holds NumPy arrays.
+
+    Attributes
+    ----------
+    loss, loss_after : float
+        Mean loss of the batch before and after the update.
+    expected : array, (rows, outputs)
+        Expected values; classes as one-hot rows.
+    layers : tuple of LayerTrace
+        First to last.
+    """
+
+    loss_name: str
+    learning_rate: float
+    loss: float
+    loss_after: float
+    expected: NDArray[Any]
+    layers: tuple[LayerTrace, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers as nested lists."""
+        return {
+            "loss_name": self.loss_name,
+            "learning_rate": self.learning_rate,
+            "loss": self.loss,
+            "loss_after": self.loss_after,
+            "expected": self.expected.tolist(),
+            "layers": [
+                {
+                    name: value.tolist() if isinstance(value, np.ndarray) else value
+                    for name, value in vars(layer).items()
+                }
+                for layer in self.layers
+            ],
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return all numbers as JSON."""
+        return json.dumps(self.to_dict(), indent=indent)
+
+    def table(self, max_rows: int = 12, row: int = 0) -> str:
+        """Return tables for people; a layer with more neurons or weights is cut short.
+
+        Parameters
+        ----------
+        max_rows : int
+            Lines a table at most.
+        row : int
+            Which row of the batch to show.
+        """
+        return trace_table(self.to_dict(), max_rows, row)
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply: bool) -> Trace:
+    """Do one plain step on a batch, note all numbers, and undo it unless it is to stay."""
+    if not 0 < learning_rate < math.inf:
+        raise ConfigurationError(
+            f"learning_rate is {learning_rate!r}; a finite number above 0 is needed"
+        )
+    before, gradients = stack.parameters.copy(), stack.gradients.copy()
+    x = stack.read_rows(data.x)
+    buffers = stack.run_forward(x)
+    stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))
+    loss_before = float(buffers.loss) + 0.0  # no -0
+    notes = [_note(stack, buffers, index) for index in range(len(stack.layers))]
+    step = (learning_rate,)
+    stack.backend.update("sgd", stack.gradients, stack.parameters, (), step, stack.scratch)
+    layers = tuple(
+        LayerTrace(
+            **note, weight_after=_host(stack, layer.weight), bias_after=_host(stack, layer.bias)
+        )
+        for note, layer in zip(notes, stack.layers, strict=True)
+    )
+    buffers = stack.run_forward(x)
+    stack.run_loss(buffers, data.expected, loss)
+    loss_after = float(buffers.loss) + 0.0
+    if not apply:
+        stack.parameters[...] = before
+        stack.gradients[...] = gradients
+    expected = _one_hot(stack, data.expected)
+    return Trace(loss.name, learning_rate, loss_before, loss_after, expected, layers)
+
+
+def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
+    """Note one layer's numbers after the backward pass and before the update."""
+    layer, y = stack.layers[index], buffers.y[index]
+    weighted_sum = stack.backend.xp.dot(buffers.inputs[index], layer.weight) + layer.bias
+    numbers = {
+        "inputs": buffers.inputs[index],
+        "weighted_sum": weighted_sum,
+        "output": y,
+        "slope": stack.slope(index, weighted_sum, y),
+        "error": -buffers.delta[index] * len(y),  # the loss is a mean over the batch
+        "weight_gradient": layer.dweight,
+        "bias_gradient": layer.dbias,
+        "weight_before": layer.weight,
+        "bias_before": layer.bias,
+    }
+    noted = {name: _host(stack, array) for name, array in numbers.items()}
+    return {"activation": layer.activation.name, **noted}
+
+
+def _one_hot(stack: LayerStack, expected: Array) -> NDArray[Any]:
+    values = _host(stack, expected)
+    if values.ndim == 1:
+        values = np.eye(stack.sizes[-1], dtype=stack.dtype)[values]
+    return values
+
+
+def _host(stack: LayerStack, array: Array) -> NDArray[Any]:
+    return np.array(stack.backend.to_numpy(array))

@@ -1,0 +1,190 @@
+"""ONNX files: a network with what goes before and after it, in operators of opset 17."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.errors import import_extra
+from gpubp.files import write_atomically
+from gpubp.interop.exported_model import PlainLayer, PlainModel, plain_model
+from gpubp.interop.onnx_preprocessing import add_columns
+
+OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
+
+# Each function as nodes: operator, inputs ("x" the argument, numbers constants, others the outputs
+# of nodes before), attributes. The last node's output is the function's value.
+_ACTIVATIONS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
+    "identity": [],
+    "sigmoid": [("Sigmoid", ["x"], {})],
+    "tanh": [("Tanh", ["x"], {})],
+    "exp": [("Exp", ["x"], {})],
+    "relu": [("Relu", ["x"], {})],
+    "leaky_relu": [("LeakyRelu", ["x"], {"alpha": 0.01})],
+    "elu": [("Elu", ["x"], {"alpha": 1.0})],
+    "selu": [("Selu", ["x"], {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805})],
+    "softplus": [("Softplus", ["x"], {})],
+    "softsign": [("Softsign", ["x"], {})],
+    "hard_sigmoid": [("HardSigmoid", ["x"], {"alpha": 1 / 6, "beta": 0.5})],
+    "softmax": [("Softmax", ["x"], {"axis": 1})],
+    "silu": [("Sigmoid", ["x"], {}), ("Mul", ["x", 0], {})],
+    "gelu": [
+        ("Mul", ["x", 0.5**0.5], {}),
+        ("Erf", [0], {}),
+        ("Add", [1, 1.0], {}),
+        ("Mul", [2, 0.5], {}),
+        ("Mul", ["x", 3], {}),
+    ],
+    # x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
+    "gelu_tanh": [
+        ("Mul", ["x", "x"], {}),
+        ("Mul", [0, 0.044715], {}),
+        ("Add", [1, 1.0], {}),
+        ("Mul", ["x", 2], {}),
+        ("Mul", [3, 1.5957691216057308], {}),
+        ("Sigmoid", [4], {}),
+        ("Mul", ["x", 5], {}),
+    ],
+    "mish": [("Softplus", ["x"], {}), ("Tanh", [0], {}), ("Mul", ["x", 1], {})],
+}
+
+
+class Graph:
+    """Nodes and constants of a graph under construction; names are made as they are needed."""
+
+    def __init__(self, onnx: Any) -> None:
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def node(
+        self,
+        operator: str,
+        inputs: list[str],
+        domain: str = "",
+        out: str | None = None,
+        **attributes: Any,
+    ) -> str:
+        """Add a node and return the name of its output."""
+        name = out or f"{operator.lower()}_{len(self.nodes)}"
+        made = self.onnx.helper.make_node(operator, inputs, [name], domain=domain, **attributes)
+        self.nodes.append(made)
+        return name
+
+    def constant(self, value: Any) -> str:
+        """Add a constant array and return its name."""
+        name = f"constant_{len(self.constants)}"
+        array = np.asarray(value)
+        if array.dtype.kind in "OU":
+            tensor = self.onnx.helper.make_tensor(
+                name,
+                self.onnx.TensorProto.STRING,
+                array.shape,
+                [str(text).encode() for text in array.ravel()],
+            )
+        else:
+            tensor = self.onnx.numpy_helper.from_array(array, name)
+        self.constants.append(tensor)
+        return name
+
+
+def write_onnx(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write a model to an ONNX file, which onnxruntime and others compute with.
+
+    Its inputs are ``X``, float32 (rows, inputs); or for a model that `gpubp train` made one column
+    each by its name, (rows, 1): float64 with NaN where a value is missing, or strings, empty where
+    missing. Its outputs are ``probabilities`` (rows, classes) and ``label`` (rows,) of a
+    classifier, else ``outputs`` (rows, outputs).
+
+    Parameters
+    ----------
+    model : Network, TabularModel, MLPClassifier or MLPRegressor
+
+    Raises
+    ------
+    ConfigurationError
+        When it is no model, or not fitted.
+    MissingExtraError, OutputPathError
+        When onnx is not installed, or the file cannot be written.
+    """
+    onnx = import_extra("onnx", "onnx")
+    import_extra("onnx.numpy_helper", "onnx")
+    write_atomically(path, onnx_model(plain_model(model), onnx).SerializeToString())
+
+
+def onnx_model(plain: PlainModel, onnx: Any) -> Any:
+    """Return an `onnx.ModelProto`."""
+    graph, kinds, make = Graph(onnx), onnx.TensorProto, onnx.helper
+    if plain.preprocessing is None:
+        width = plain.layers[0].weight.shape[0]
+        inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", width])]
+        x = "X"
+    else:
+        inputs, x = add_columns(graph, plain.preprocessing["columns"])
+    if plain.input_scale != 1:
+        x = graph.node("Mul", [x, graph.constant(np.float32(plain.input_scale))])
+    for layer in plain.layers:
+        x = _add_layer(graph, layer, x)
+    outputs = _add_answers(graph, plain, x)
+    body = make.make_graph(graph.nodes, "gpubp", inputs, outputs, graph.constants)
+    opsets = [make.make_opsetid("", OPSET), make.make_opsetid("ai.onnx.ml", ML_OPSET)]
+    model = make.make_model(
+        body, opset_imports=opsets, producer_name="gpubp", ir_version=IR_VERSION
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
+    weight, bias = graph.constant(layer.weight), graph.constant(layer.bias)
+    if layer.gamma is None:
+        z = graph.node("Gemm", [x, weight, bias])
+    else:
+        sums = graph.node("MatMul", [x, weight])
+        gamma = graph.constant(layer.gamma)
+        z = graph.node("LayerNormalization", [sums, gamma, bias], axis=1, epsilon=NORM_EPSILON)
+    made: list[str] = []
+    for operator, inputs, attributes in _ACTIVATIONS[layer.activation]:
+        names = [
+            z if each == "x" else made[each] if isinstance(each, int) else _number(graph, each)
+            for each in inputs
+        ]
+        made.append(graph.node(operator, names, **attributes))
+    return made[-1] if made else z
+
+
+def _number(graph: Graph, value: float) -> str:
+    return graph.constant(np.float32(value))
+
+
+def _add_answers(graph: Graph, plain: PlainModel, y: str) -> list[Any]:
+    """Add what follows the last layer; return the descriptions of the outputs."""
+    kinds, describe = graph.onnx.TensorProto, graph.onnx.helper.make_tensor_value_info
+    columns = plain.layers[-1].weight.shape[1]
+    if plain.labels is None:
+        kind, last = kinds.FLOAT, y
+        if plain.preprocessing is not None:
+            kind = kinds.DOUBLE  # the target's own units may need its digits
+            wide = graph.node("Cast", [y], to=kind)
+            scale, mean = (np.float64(plain.preprocessing[name]) for name in ("scale", "mean"))
+            scaled = graph.node("Mul", [wide, graph.constant(scale)])
+            last = graph.node("Add", [scaled, graph.constant(mean)])
+        graph.node("Identity", [last], out="outputs")
+        return [describe("outputs", kind, ["rows", columns])]
+    if columns == 1:  # the probability of the second of two labels
+        other = graph.node("Sub", [_number(graph, 1.0), y])
+        y, columns = graph.node("Concat", [other, y], axis=1), 2
+    graph.node("Identity", [y], out="probabilities")
+    place = graph.node("ArgMax", [y], axis=1, keepdims=0)
+    labels = [*plain.labels, *plain.labels][:columns]  # a single label was all there was
+    whole = all(type(label) is int for label in labels)
+    texts = labels if whole else [str(label) for label in labels]
+    listed = np.array(texts, np.int64 if whole else object)
+    graph.node("Gather", [graph.constant(listed), place], out="label")
+    return [
+        describe("probabilities", kinds.FLOAT, ["rows", columns]),
+        describe("label", kinds.INT64 if whole else kinds.STRING, ["rows"]),
+    ]

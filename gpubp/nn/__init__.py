@@ -1,0 +1,1 @@
+"""The network itself: layers, activations, losses, optimizers, and backpropagation through them."""

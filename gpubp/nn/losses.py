@@ -1,0 +1,264 @@
+"""The table of loss functions, and expected values checked and brought into their form.
+
+Every loss is summed over the outputs and averaged over the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array, Backend
+from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
+from gpubp.nn.activations import Activation
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What the library needs to know of a loss besides its kernel.
+
+    Attributes
+    ----------
+    name : str
+        Name of the loss.
+    logits_of : str
+        The output activation it is fused with and whose logits it acts on; "" when it acts on
+        the network's outputs.
+    classes : bool
+        Whether expected values may be class indices, used as such and not as one-hot rows.
+    parameter : float
+        Its own setting: delta of Huber's loss, q of the quantile loss, gamma of the focal losses.
+    label_smoothing : float
+        Share of every expected probability that is spread evenly over all classes (Szegedy et al.
+        2016).
+    """
+
+    name: str
+    logits_of: str = ""
+    classes: bool = False
+    parameter: float = 0.0
+    label_smoothing: float = 0.0
+
+    @property
+    def settings(self) -> str:
+        """Name and settings, to tell runs apart."""
+        own = f"({self.parameter:g})" if self.parameter else ""
+        smoothing = f" smoothed {self.label_smoothing:g}" if self.label_smoothing else ""
+        return f"{self.name}{own}{smoothing}"
+
+
+LOSSES: dict[str, Loss] = {
+    loss.name: loss
+    for loss in (
+        Loss("squared_error"),
+        Loss("absolute_error"),
+        Loss("huber", parameter=1.0),
+        Loss("quantile", parameter=0.5),
+        Loss("poisson", logits_of="exp"),
+        Loss("binary_cross_entropy", logits_of="sigmoid"),
+        Loss("binary_focal", logits_of="sigmoid", parameter=2.0),
+        Loss("cross_entropy", logits_of="softmax", classes=True),
+        Loss("focal", logits_of="softmax", classes=True, parameter=2.0),
+    )
+}
+_AUTOMATIC = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+
+
+def huber(delta: float = 1.0) -> Loss:
+    """Return Huber's loss (1964): squared within `delta` of the expected value, linear beyond.
+
+    Raises
+    ------
+    ConfigurationError
+        When delta is no finite number above 0.
+    """
+    if not 0 < delta < math.inf:
+        raise ConfigurationError(f"delta is {delta!r}; a finite number above 0 is needed")
+    return replace(LOSSES["huber"], parameter=float(delta))
+
+
+def quantile(q: float = 0.5) -> Loss:
+    """Return the quantile loss (Koenker and Bassett 1978): outputs below which lies the share q.
+
+    Raises
+    ------
+    ConfigurationError
+        When q is no number between 0 and 1.
+    """
+    if not 0 < q < 1:
+        raise ConfigurationError(f"q is {q!r}; a number between 0 and 1 is needed")
+    return replace(LOSSES["quantile"], parameter=float(q))
+
+
+def focal(gamma: float = 2.0, binary: bool = False) -> Loss:
+    """Return the focal loss (Lin et al. 2017): cross-entropy that looks past easy rows.
+
+    Parameters
+    ----------
+    gamma : float
+        0 is cross-entropy; the larger, the less do rows count that are right already.
+    binary : bool
+        Whether the output is sigmoid, not softmax.
+
+    Raises
+    ------
+    ConfigurationError
+        When gamma is no finite number from 0.
+    """
+    if not 0 <= gamma < math.inf:
+        raise ConfigurationError(f"gamma is {gamma!r}; a finite number from 0 is needed")
+    return replace(LOSSES["binary_focal" if binary else "focal"], parameter=float(gamma))
+
+
+def cross_entropy(label_smoothing: float = 0.0, binary: bool = False) -> Loss:
+    """Return the cross-entropy of a softmax output, or of a sigmoid one with `binary`.
+
+    Raises
+    ------
+    ConfigurationError
+        When label_smoothing is no number from 0 to below 1.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise ConfigurationError(
+            f"label_smoothing is {label_smoothing!r}; a number from 0 to below 1 is needed"
+        )
+    name = "binary_cross_entropy" if binary else "cross_entropy"
+    return replace(LOSSES[name], label_smoothing=float(label_smoothing))
+
+
+def get_loss(name: str | Loss, output: Activation) -> Loss:
+    """Return the loss itself or the one of this name; ``"auto"`` follows the output.
+
+    Softmax takes cross-entropy, sigmoid binary cross-entropy, exp the Poisson deviance, anything
+    else squared error.
+
+    Raises
+    ------
+    UnknownNameError
+        When there is no such loss; lists the known names.
+    ConfigurationError
+        When the loss acts on the logits of another output activation.
+    """
+    if isinstance(name, Loss):
+        loss = name
+    else:
+        wanted = _AUTOMATIC.get(output.name, "squared_error") if name == "auto" else name
+        if wanted not in LOSSES:
+            raise UnknownNameError("loss", name, ["auto", *LOSSES])
+        loss = LOSSES[wanted]
+    if loss.logits_of not in ("", output.name):
+        raise ConfigurationError(
+            f"loss {loss.name!r} needs output={loss.logits_of!r} and the network's output is"
+            f" {output.name!r}: choose another loss or output"
+        )
+    return loss
+
+
+def kernel_name(loss: Loss, expected: Array) -> str:
+    """Name the kernel for expected values in the form `prepare` gave them."""
+    return f"class_{loss.name}" if loss.classes and expected.ndim == 1 else loss.name
+
+
+def prepare(expected: Array, outputs: int, loss: Loss, backend: Backend, dtype: Any) -> Array:
+    """Check expected values and bring them into the form the loss takes.
+
+    Parameters
+    ----------
+    expected : array, (rows,) or (rows, outputs)
+        Class indices as integers; or probabilities or values, one a output.
+
+    Returns
+    -------
+    array
+        int64 class indices (rows,) for cross-entropy over classes, else (rows, outputs) of the
+        network's dtype; class indices become one-hot rows for any other loss.
+
+    Raises
+    ------
+    ShapeError, DataError
+        When the shape does not fit the outputs, or a value is out of range or not finite.
+    """
+    if expected.ndim == 2 and expected.shape[1] == 1 and outputs > 1:
+        expected = expected.reshape(-1)
+    if expected.ndim == 1 and outputs > 1:
+        return _classes(expected, outputs, loss, backend, dtype)
+    if expected.ndim == 1:
+        expected = expected.reshape(-1, 1)
+    if expected.ndim != 2 or expected.shape[1] != outputs:
+        raise ShapeError(
+            f"expected values have shape {tuple(expected.shape)}; (rows, {outputs})"
+            f"{' or (rows,) of class indices' if outputs > 1 else ''} is needed"
+        )
+    values = backend.asarray(expected, dtype)
+    _check_finite(values, backend)
+    if loss.logits_of in ("softmax", "sigmoid"):
+        _check_probabilities(values, loss, backend)
+        return _smooth(values, loss)
+    if loss.logits_of == "exp" and bool((values < 0).any()):
+        row = int(backend.xp.argmax((values < 0).any(axis=1)))
+        raise DataError(
+            f"expected value in row {row} is {float(values[row].min()):g}; {loss.name} needs values"
+            " from 0"
+        )
+    return values
+
+
+def _smooth(probabilities: Array, loss: Loss) -> Array:
+    if not loss.label_smoothing:
+        return probabilities
+    classes = probabilities.shape[1] if loss.classes else 2
+    kept = probabilities * (1 - loss.label_smoothing)
+    return kept + loss.label_smoothing / classes
+
+
+def _classes(expected: Array, outputs: int, loss: Loss, backend: Backend, dtype: Any) -> Array:
+    xp = backend.xp
+    if expected.dtype.kind == "f":
+        _check_finite(expected, backend)
+        if not bool((expected == xp.floor(expected)).all()):
+            raise ShapeError(
+                f"expected values have shape {tuple(expected.shape)} and are no whole numbers;"
+                f" class indices or shape (rows, {outputs}) is needed"
+            )
+    if len(expected) and not 0 <= int(expected.min()) <= int(expected.max()) < outputs:
+        wrong = xp.logical_or(expected < 0, expected >= outputs)
+        row = int(xp.argmax(wrong))
+        raise DataError(
+            f"expected class in row {row} is {int(expected[row])}; a class from 0 to"
+            f" {outputs - 1} is needed, as the network has {outputs} outputs"
+        )
+    classes = backend.asarray(expected, np.int64)
+    if loss.classes and not loss.label_smoothing:
+        return classes
+    columns = xp.arange(outputs, dtype=np.int64)
+    one_hot = backend.asarray(classes.reshape(-1, 1) == columns, dtype)
+    return _smooth(one_hot, loss)
+
+
+def _check_finite(values: Array, backend: Backend) -> None:
+    finite = backend.xp.isfinite(values)
+    if not bool(finite.all()):
+        row = int(backend.xp.argmin(finite.reshape(len(values), -1).all(axis=1)))
+        raise DataError(f"expected values are not finite in row {row}; finite numbers are needed")
+
+
+def _check_probabilities(values: Array, loss: Loss, backend: Backend) -> None:
+    xp = backend.xp
+    outside = xp.logical_or(values < 0, values > 1)
+    if bool(outside.any()):
+        row = int(xp.argmax(outside.any(axis=1)))
+        worst = float(values[row][outside[row]][0])
+        raise DataError(
+            f"expected value in row {row} is {worst:g}; {loss.name} needs probabilities from 0 to 1"
+        )
+    if loss.classes:
+        far = xp.abs(values.sum(axis=1) - 1) > 1e-3
+        if bool(far.any()):
+            row = int(xp.argmax(far))
+            raise DataError(
+                f"expected probabilities in row {row} sum to {float(values[row].sum()):g};"
+                f" {loss.name} needs rows that sum to 1"
+            )

@@ -1,0 +1,331 @@
+"""Optimizers: plain settings; their state lives with the network, their step in `kernels/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+from gpubp.errors import ConfigurationError, UnknownNameError
+from gpubp.nn.schedules import LearningRate, as_schedule
+
+
+class Optimizer(Protocol):
+    """Settings of one optimizer.
+
+    Attributes
+    ----------
+    learning_rate : float or Schedule
+        Size of a step, above 0; see `gpubp.nn.schedules`.
+    kernel : str
+        Name of the update kernel.
+    state : tuple of str
+        Names of its state buffers, each as long as the parameters and zero at the start.
+    """
+
+    @property
+    def learning_rate(self) -> LearningRate:
+        """Size of a step."""
+
+    @property
+    def kernel(self) -> str:
+        """Name of the update kernel."""
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """Names of the state buffers."""
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent, plain, with momentum or with Nesterov's momentum.
+
+    ``v = momentum * v + gradient; weight -= learning_rate * v``; with ``nesterov=True``
+    ``weight -= learning_rate * (gradient + momentum * v)`` (Sutskever et al. 2013, in the form
+    of PyTorch).
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_fraction(momentum=self.momentum)
+        if self.nesterov and self.momentum == 0:
+            raise ConfigurationError("nesterov=True with momentum 0; a momentum above 0 is needed")
+
+    @property
+    def kernel(self) -> str:
+        """Name of the update kernel: one for each of the three forms."""
+        if self.momentum == 0:
+            return "sgd"
+        return "nesterov" if self.nesterov else "momentum"
+
+    @property
+    def state(self) -> tuple[str, ...]:
+        """Names of the state buffers: none, or the velocity."""
+        return () if self.momentum == 0 else ("velocity",)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate = rate_at(self, step, factor)
+        return (rate,) if self.momentum == 0 else (rate, self.momentum)
+
+
+@dataclass(frozen=True)
+class RMSProp:
+    """Gradient divided by a running root mean square (Tieleman and Hinton 2012, lecture 6.5).
+
+    ``s = decay * s + (1 - decay) * g**2; weight -= learning_rate * g / (sqrt(s) + epsilon)``
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 0.001
+    decay: float = 0.9
+    epsilon: float = 1e-7
+
+    kernel = "rmsprop"
+    state = ("square",)
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_positive(epsilon=self.epsilon)
+        _check_fraction(decay=self.decay)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        return (rate_at(self, step, factor), self.decay, self.epsilon)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba 2015, algorithm 1).
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    kernel = "adam"
+    state = ("moment1", "moment2")
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_positive(epsilon=self.epsilon)
+        _check_fraction(beta1=self.beta1, beta2=self.beta2)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate = rate_at(self, step, factor)
+        return (
+            rate / (1.0 - self.beta1**step),
+            self.beta1,
+            self.beta2,
+            self.epsilon,
+            (1.0 - self.beta2**step) ** -0.5,
+            self._shrink(rate),
+        )
+
+    def _shrink(self, rate: float) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as in PyTorch.
+
+    Every parameter, biases too, is first multiplied by ``1 - learning_rate * weight_decay``.
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_decay(self, self.weight_decay)
+
+    def _shrink(self, rate: float) -> float:
+        return 1.0 - rate * self.weight_decay
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Gradient divided by the root of the sum of all squares so far (Duchi et al. 2011).
+
+    ``s = s + g**2; weight -= learning_rate * g / (sqrt(s) + epsilon)``
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 0.01
+    epsilon: float = 1e-10
+
+    kernel = "adagrad"
+    state = ("square",)
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_positive(epsilon=self.epsilon)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        return (rate_at(self, step, factor), self.epsilon)
+
+
+@dataclass(frozen=True)
+class Nadam(Adam):
+    """Adam with Nesterov's momentum (Dozat 2016), in the form of PyTorch.
+
+    The momentum rises with the step: ``mu(t) = beta1 * (1 - 0.96 ** (0.004 * t) / 2)``.
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 0.002
+
+    kernel = "nadam"
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate, product = rate_at(self, step, factor), _momentum_product(self.beta1, step)
+        now, ahead = _momentum(self.beta1, step), _momentum(self.beta1, step + 1)
+        return (
+            rate * (1.0 - now) / (1.0 - product),
+            rate * ahead / (1.0 - product * ahead),
+            self.beta1,
+            self.beta2,
+            self.epsilon,
+            (1.0 - self.beta2**step) ** -0.5,
+        )
+
+
+@dataclass(frozen=True)
+class Lion:
+    """A step of one size in every direction, by the sign of a momentum (Chen et al. 2023).
+
+    ``c = beta1 m + (1 - beta1) g; weight -= learning_rate (sign(c) + weight_decay weight);
+    m = beta2 m + (1 - beta2) g``
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    learning_rate: LearningRate = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    kernel = "lion"
+    state = ("moment",)
+
+    def __post_init__(self) -> None:
+        as_schedule(self.learning_rate)
+        _check_fraction(beta1=self.beta1, beta2=self.beta2)
+        _check_decay(self, self.weight_decay)
+
+    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+        rate = rate_at(self, step, factor)
+        return (rate, self.beta1, self.beta2, 1.0 - rate * self.weight_decay)
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": SGD,
+    "rmsprop": RMSProp,
+    "adagrad": Adagrad,
+    "adam": Adam,
+    "adamw": AdamW,
+    "nadam": Nadam,
+    "lion": Lion,
+}
+
+
+def rate_at(optimizer: Optimizer, step: int, factor: float = 1.0) -> float:
+    """Return the learning rate at a step, counted from 1, times a factor."""
+    rate = optimizer.learning_rate
+    # asked for at every step, so a number takes the short way; it was checked when it was given
+    return factor * (rate if isinstance(rate, int | float) else rate(step - 1))
+
+
+def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """Return the optimizer itself, or the one of this name with its default settings.
+
+    Raises
+    ------
+    UnknownNameError
+        When there is none of this name; lists the known names.
+    """
+    if not isinstance(optimizer, str):
+        return optimizer
+    if optimizer not in OPTIMIZERS:
+        raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
+    return OPTIMIZERS[optimizer]()
+
+
+def _momentum(beta1: float, step: int) -> float:
+    return float(beta1 * (1.0 - 0.5 * 0.96 ** (0.004 * step)))
+
+
+@cache
+def _momentum_products(beta1: float) -> list[float]:
+    return [1.0]
+
+
+def _momentum_product(beta1: float, step: int) -> float:
+    """Return the product of the momenta of steps 1 to `step`; those computed once are kept."""
+    products = _momentum_products(beta1)
+    while len(products) <= step:
+        products.append(products[-1] * _momentum(beta1, len(products)))
+    return products[step]
+
+
+def _check_decay(optimizer: Optimizer, weight_decay: float) -> None:
+    if not 0 <= as_schedule(optimizer.learning_rate).peak * weight_decay < 1:
+        raise ConfigurationError(
+            f"weight_decay is {weight_decay!r}; a number from 0 to below 1 / learning_rate is"
+            " needed"
+        )
+
+
+def _check_positive(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 < value < float("inf"):
+            raise ConfigurationError(f"{name} is {value!r}; a finite number above 0 is needed")
+
+
+def _check_fraction(**settings: float) -> None:
+    for name, value in settings.items():
+        if not 0 <= value < 1:
+            raise ConfigurationError(f"{name} is {value!r}; a number from 0 to below 1 is needed")

@@ -1,0 +1,111 @@
+"""What holds weights and gradients back: penalties, clipping, a largest norm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gpubp.backends import Array
+from gpubp.errors import ConfigurationError
+from gpubp.nn.backprop import LayerStack
+
+
+@dataclass(frozen=True)
+class Regularization:
+    """Settings; None or 0 leaves a part out. Biases are clipped and not otherwise touched.
+
+    Attributes
+    ----------
+    l1, l2 : float
+        Penalties ``l1 * sum(abs(weight)) + l2 / 2 * sum(weight**2)``, whose gradients are added to
+        the weights'. The losses reported leave them out.
+    alpha : float
+        scikit-learn's penalty ``alpha / 2 * sum(weight**2)``, divided by the weight of the rows of
+        the batch and counted in the losses reported.
+    clip_value : float or None
+        Each gradient is held to -clip_value..clip_value.
+    clip_norm : float or None
+        All gradients together are shortened to this norm (Pascanu et al. 2013).
+    max_norm : float or None
+        After each step the weights into a unit are shortened to this norm (Srivastava et al. 2014).
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    l1: float = 0.0
+    l2: float = 0.0
+    alpha: float = 0.0
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    max_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("l1", "l2", "alpha"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ConfigurationError(
+                    f"{name} is {value!r}; a finite number, 0 or more, is needed"
+                )
+        for name in ("clip_value", "clip_norm", "max_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigurationError(f"{name} is {value!r}; a finite number above 0 is needed")
+
+    def __bool__(self) -> bool:
+        return self != NONE
+
+    @property
+    def alpha_alone(self) -> bool:
+        """Whether nothing but alpha is used."""
+        return self == Regularization(alpha=self.alpha)
+
+    def before_update(
+        self,
+        stack: LayerStack,
+        mean: Array,
+        total: Array,
+        scaling: Array | None = None,
+        share: float = 1.0,
+    ) -> None:
+        """Change the gradients, and the mean loss of a batch.
+
+        Parameters
+        ----------
+        mean, total : array, ()
+            The mean loss and the weight of the batch's rows.
+        scaling : array or None
+            Gradients and loss are multiplied by its first number.
+        share : float
+            Of the batch among those whose gradients were gathered.
+        """
+        backend = stack.backend
+        if self.alpha:
+            weights = [layer.weight for layer in stack.layers]
+            backend.add_squares(weights, self.alpha / 2, total, mean, stack.scratch, scaling)
+            for layer in stack.layers:
+                backend.penalize(
+                    *(layer.weight, layer.dweight, 0.0, self.alpha * share, stack.scratch),
+                    *(scaling, total),
+                )
+        if self.l1 or self.l2:
+            for layer in stack.layers:
+                backend.penalize(
+                    layer.weight, layer.dweight, self.l1, self.l2, stack.scratch, scaling
+                )
+        if self.clip_value is not None:
+            backend.clip(stack.gradients, self.clip_value, scaling)
+        if self.clip_norm is not None:
+            backend.clip_norm(stack.gradients, self.clip_norm, stack.scratch, scaling)
+
+    def after_update(self, stack: LayerStack) -> None:
+        """Change the weights."""
+        if self.max_norm is not None:
+            for layer in stack.layers:
+                stack.backend.limit_norms(layer.weight, self.max_norm, stack.scratch)
+            stack.refresh()
+
+
+NONE = Regularization()

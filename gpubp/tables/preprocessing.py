@@ -1,0 +1,271 @@
+"""From tables to a network's inputs and targets, fitted on the training part only."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.errors import DataError, ModelFileError
+from gpubp.tables.columns import Column, column_from_dict, fit_column, stray_text
+from gpubp.tables.json_fields import is_texts, read_field
+from gpubp.tables.table import Table
+from gpubp.tables.targets import TARGET_TYPES, TASKS, Label, Target, fit_target
+
+FORMAT_VERSION = 1
+
+
+class Transformed(NamedTuple):
+    """Inputs of a network, shape (rows, features), and what was doubtful in making them."""
+
+    x: NDArray[np.float32]
+    warnings: list[str]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How the columns of a table become a network's inputs, and its outputs values of the target.
+
+    Attributes
+    ----------
+    goal : ClassTarget or NumberTarget
+        The target column and its encoding.
+    columns : tuple of NumericColumn or CategoricalColumn
+        The columns that are used, in the order of the table.
+    notes : tuple of str
+        What was found while fitting: columns left out, classes without a training row.
+    """
+
+    goal: Target
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def fit(
+        cls, table: Table, target: str, task: str = "auto", rows: NDArray[Any] | None = None
+    ) -> Preprocessing:
+        """Fit to the training part of a table.
+
+        Parameters
+        ----------
+        table
+            All rows, so that every class is known; means, scales and vocabularies come from the
+            training rows alone.
+        target
+            Name of the column to predict; the other columns are inputs.
+        task
+            "classification", "regression", or "auto" to decide from the target.
+        rows
+            Indices (from 0) or mask of the training rows; all rows by default.
+
+        Raises
+        ------
+        UnknownNameError
+            When the target column does not exist; suggests the nearest.
+        ConfigurationError
+            When the task is unknown or cannot be.
+        DataError
+            When there are no rows, no usable columns, or a single class.
+        NonFiniteError
+            When a value is infinite; names row and column.
+        """
+        chosen = np.arange(table.rows)[slice(None) if rows is None else rows]
+        table.column(target)
+        if len(chosen) == 0:
+            raise DataError(f"the training part of {table.name!r} has no rows; one is needed")
+        goal = fit_target(table, target, task, chosen)
+        notes = [
+            f"column {key!r} is left out: it holds {what}" for key, what in table.left_out.items()
+        ]
+        columns = []
+        for name in table.columns:
+            if name == target:
+                continue
+            column = fit_column(table, name, chosen)
+            stray = stray_text(table, name) if table.kinds[name] == "text" else ""
+            notes += [stray] if stray else []
+            if isinstance(column, str):
+                notes.append(f"column {name!r} is left out: {column}")
+            else:
+                columns.append(column)
+        if not columns:
+            why = f" ({notes[0]})" if notes else ""
+            raise DataError(
+                f"{table.name!r} has no column to learn from besides the target {target!r}{why}"
+            )
+        return cls(goal, tuple(columns), (*notes, *_untrained_classes(goal, table, chosen)))
+
+    @property
+    def target(self) -> str:
+        """Name of the column to predict."""
+        return self.goal.name
+
+    @property
+    def task(self) -> str:
+        """Either "classification" or "regression"."""
+        return self.goal.task
+
+    @property
+    def classes(self) -> list[Label]:
+        """Labels in the order of the network's outputs; empty for regression."""
+        return list(self.goal.classes)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the network's inputs."""
+        return [feature for column in self.columns for feature in column.features]
+
+    @property
+    def outputs(self) -> int:
+        """Number of the network's outputs."""
+        return self.goal.outputs
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Columns to read as text, whatever a file holds: ``read_table(path, text=...)``."""
+        names = [column.name for column in self.columns if hasattr(column, "vocabulary")]
+        return names + [self.target] * any(isinstance(label, str) for label in self.classes)
+
+    def transform(self, table: Table, strict: bool = False) -> Transformed:
+        """Return a network's inputs for every row; columns that are not needed are ignored.
+
+        Parameters
+        ----------
+        table
+            Rows to predict or to train on, with the columns of the fit in any order.
+        strict
+            Raise an error where a warning would say that training had nothing like a value: a
+            category it did not keep, or a missing value in a column that was complete.
+
+        Raises
+        ------
+        DataError
+            When a column is missing (names the nearest), holds text for numbers, or is warned of
+            under `strict`.
+        NonFiniteError
+            When a value is infinite; names row and column.
+        """
+        self._check_columns(table)
+        x = np.empty((table.rows, len(self.features)), np.float32)
+        warnings: list[str] = []
+        start = 0
+        for column in self.columns:
+            features, problems, remedies = column.encode(table)
+            if strict and problems:
+                raise DataError(f"{problems[0]}; strict allows only what training held")
+            x[:, start : start + features.shape[1]] = features
+            start += features.shape[1]
+            warnings += map("; ".join, zip(problems, remedies, strict=True))
+        return Transformed(x, warnings)
+
+    def targets(self, table: Table) -> NDArray[Any]:
+        """Return class indices int64 (rows,), or standardised float32 (rows, 1) for regression.
+
+        Raises
+        ------
+        UnknownNameError
+            When the table lacks the target column.
+        DataError, NonFiniteError
+            When a value is missing, of the wrong kind, infinite, or no known class.
+        """
+        return self.goal.encode(table)
+
+    def labels(self, outputs: Any) -> NDArray[Any]:
+        """Return labels, or float64 values for regression, from a network's outputs, (rows,).
+
+        Raises
+        ------
+        ShapeError
+            When `outputs` is not (rows, outputs of the network).
+        """
+        return self.goal.decode(outputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data that JSON can hold without loss."""
+        return {
+            "version": FORMAT_VERSION,
+            **self.goal.to_dict(),
+            "columns": [column.to_dict() for column in self.columns],
+            "notes": list(self.notes),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Preprocessing:
+        """Return what `to_dict` described.
+
+        Raises
+        ------
+        ModelFileError
+            When a field is absent or cannot be, or the version is newer than this one.
+        """
+        version = read_field(data, "version", lambda value: type(value) is int, "a whole number")
+        if version != FORMAT_VERSION:
+            raise ModelFileError(
+                f"preprocessing has version {version}; this gpubp reads version {FORMAT_VERSION}"
+            )
+        task = read_field(data, "task", lambda value: value in TASKS[1:], " or ".join(TASKS[1:]))
+        goal = TARGET_TYPES[task].from_dict(data)
+        columns = read_field(data, "columns", _is_filled_list, "a list of columns")
+        notes = read_field(data, "notes", is_texts, "a list of strings")
+        found = tuple(map(column_from_dict, columns))
+        names = [goal.name, *(column.name for column in found)]
+        if len(set(names)) < len(names):
+            raise ModelFileError(f"preprocessing names a column twice: {names!r:.200}")
+        return cls(goal, found, tuple(notes))
+
+    def _check_columns(self, table: Table) -> None:
+        """Raise DataError when the table lacks a column; name the nearest it has."""
+        present = {*table.columns, *table.left_out}
+        lacking = [column.name for column in self.columns if column.name not in present]
+        if not lacking:
+            return
+        folded = {name.casefold(): name for name in sorted(present)}
+        near = difflib.get_close_matches(lacking[0].casefold(), folded, n=1)
+        hint = f"did you mean its column {folded[near[0]]!r}?" if near else "no name is near"
+        others = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
+        raise DataError(
+            f"{table.name!r} lacks the column {lacking[0]!r} that the model needs{others}; {hint}"
+        )
+
+
+def keep_rows_with_target(table: Table, target: str) -> tuple[Table, str]:
+    """Return the rows whose target is known, and a note on those dropped ("" if none).
+
+    Raises
+    ------
+    UnknownNameError
+        When the target column does not exist; suggests the nearest.
+    DataError
+        When no row has a target.
+    """
+    missing = table.missing(target)
+    if missing.all():
+        raise DataError(f"target column {target!r} of {table.name!r} has no value in any row")
+    if not missing.any():
+        return table, ""
+    first = table.row_numbers[np.argmax(missing)]
+    note = (
+        f"{int(missing.sum())} of {table.rows} rows (first: row {first}) have no {target!r} and"
+        " are left out"
+    )
+    return table.take(~missing), note
+
+
+def _untrained_classes(goal: Target, table: Table, rows: NDArray[np.int64]) -> list[str]:
+    """Return a note on the classes that no training row has, if there are such."""
+    if not goal.classes:
+        return []
+    part = table.take(rows)
+    part = part.take(~part.missing(goal.name))
+    trained = set(goal.encode(part).ravel().tolist())
+    without = [label for index, label in enumerate(goal.classes) if index not in trained]
+    if not without:
+        return []
+    return [f"no training row has the class {', '.join(map(str, without[:10]))}"]
+
+
+def _is_filled_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0

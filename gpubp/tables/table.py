@@ -1,0 +1,193 @@
+"""Tables of named columns, read from CSV and Parquet files and scikit-learn's bundled sets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.errors import DataError, ShapeError, UnknownNameError, import_extra
+
+BUNDLED = {
+    "breast_cancer": "target",
+    "diabetes": "target",
+    "digits": "target",
+    "iris": "target",
+    "wine": "target",
+}
+KINDS = ("number", "bool", "time", "text")
+
+
+@dataclass(eq=False)
+class Table:
+    """Named columns of equal length.
+
+    Numbers are float64 with NaN where missing; booleans are float64 0/1 and times float64 seconds
+    (since 1970 for dates); text is an object array of `str`, or None where missing.
+
+    Attributes
+    ----------
+    name : str
+        Where the table comes from, for messages.
+    columns : dict of str to array (rows,)
+        Arrays of other dtypes are brought to the form above.
+    kinds : dict of str to str
+        What each column holds: "number", "bool", "time" or "text"; found from the dtype if absent.
+    left_out : dict of str to str
+        Columns of the source that hold neither numbers nor text, with what they hold instead.
+    row_numbers : array of int (rows,)
+        Number of each row in the source, for messages: data rows counted from 1, without the
+        header and blank lines.
+    """
+
+    name: str
+    columns: dict[str, NDArray[Any]]
+    kinds: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    row_numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        kinds = dict(self.kinds)
+        columns = {}
+        for name, values in self.columns.items():
+            columns[name], kind = _standard_form(name, np.asarray(values))
+            kinds.setdefault(name, kind)
+        self.columns, self.kinds = columns, kinds
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(f"columns differ in length: {lengths}; all need the same")
+        rows = next(iter(lengths.values()), 0)
+        if len(self.row_numbers) != rows:
+            self.row_numbers = np.arange(1, rows + 1)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.row_numbers)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return the values of one column, shape (rows,).
+
+        Raises
+        ------
+        UnknownNameError
+            When there is no such column; suggests the nearest.
+        DataError
+            When the column holds neither numbers nor text.
+        """
+        if name in self.left_out:
+            raise DataError(f"column {name!r} of {self.name} holds {self.left_out[name]}")
+        if name not in self.columns:
+            raise UnknownNameError("column", name, self.columns)
+        return self.columns[name]
+
+    def missing(self, name: str) -> NDArray[np.bool_]:
+        """Return where one column has no value, shape (rows,).
+
+        Raises
+        ------
+        UnknownNameError, DataError
+            As for `column`.
+        """
+        values = self.column(name)
+        if values.dtype == object:
+            return np.array([value is None for value in values], dtype=bool)
+        return np.asarray(np.isnan(values))
+
+    def without(self, name: str) -> Table:
+        """Return the table without one column.
+
+        Raises
+        ------
+        UnknownNameError, DataError
+            As for `column`.
+        """
+        self.column(name)
+        columns = {key: values for key, values in self.columns.items() if key != name}
+        kinds = {key: kind for key, kind in self.kinds.items() if key != name}
+        return Table(self.name, columns, kinds, self.left_out, self.row_numbers)
+
+    def take(self, rows: NDArray[Any]) -> Table:
+        """Return the rows of an index array or mask; they keep their numbers for messages."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Table(self.name, columns, self.kinds, self.left_out, self.row_numbers[rows])
+
+
+def read_table(source: str | Path, text: Iterable[str] = ()) -> Table:
+    """Return the table in a CSV or Parquet file, or a data set bundled with scikit-learn.
+
+    Parameters
+    ----------
+    source
+        Path of a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file, or a name in `BUNDLED`. A CSV file
+        without a comma in its header line may be separated by semicolons, tabs or bars. Empty
+        cells, NA, N/A, NaN and null are missing values.
+    text
+        Columns of a CSV file to keep as text even where all values look like numbers.
+
+    Raises
+    ------
+    DataError
+        When there is no such file, or it is empty, has no rows, or is not a table.
+    MissingExtraError
+        When pyarrow (files) or scikit-learn (bundled sets) is not installed.
+    """
+    if isinstance(source, str) and source in BUNDLED:
+        return _bundled(source)
+    path = Path(source)
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "does not exist"
+        near = difflib.get_close_matches(str(source), BUNDLED, n=1)
+        hint = f"did you mean the bundled data set {near[0]!r}? " if near else ""
+        raise DataError(
+            f"{str(source)!r} {what}; {hint}a CSV or Parquet file is needed, or one of"
+            f" {', '.join(BUNDLED)}"
+        )
+    import_extra("pyarrow", "cli")
+    from gpubp.data.arrow_files import read_file
+
+    columns, kinds, left_out = read_file(path, tuple(text))
+    table = Table(path.name, columns, kinds, left_out)
+    if not columns:
+        raise DataError(f"{table.name!r} has no column of numbers or text; it holds {left_out}")
+    if table.rows == 0:
+        raise DataError(f"{table.name!r} has a header but no rows; at least one row is needed")
+    return table
+
+
+def _bundled(name: str) -> Table:
+    """Return a bundled data set; its target holds class names where scikit-learn has them."""
+    bunch = getattr(import_extra("sklearn.datasets", "cli"), f"load_{name}")()
+    columns = dict(zip(map(str, bunch.feature_names), bunch.data.T, strict=True))
+    names = np.asarray(bunch.get("target_names", []))
+    named = names.dtype.kind == "U"
+    return Table(name, {**columns, BUNDLED[name]: names[bunch.target] if named else bunch.target})
+
+
+def _standard_form(name: str, values: NDArray[Any]) -> tuple[NDArray[Any], str]:
+    """Return an array (rows,) in the form that `Table` promises, and its kind."""
+    if values.ndim != 1:
+        raise ShapeError(f"column {name!r} has shape {values.shape}; (rows,) is needed")
+    if values.dtype.kind == "U":
+        values = values.astype(object)
+    if values.dtype.kind == "M":
+        return _seconds(values), "time"
+    if values.dtype.kind in "biuf":
+        return values.astype(np.float64), "bool" if values.dtype.kind == "b" else "number"
+    if values.dtype == object and all(value is None or isinstance(value, str) for value in values):
+        return values, "text"
+    raise DataError(
+        f"column {name!r} has dtype {values.dtype}; numbers, or an object array of str and None,"
+        " are needed"
+    )
+
+
+def _seconds(times: NDArray[Any]) -> NDArray[np.float64]:
+    """Return datetime64 values as seconds since 1970, NaN where missing."""
+    seconds = times.astype("datetime64[us]").astype(np.int64) / 1e6
+    return np.where(np.isnat(times), np.nan, seconds)

@@ -1,0 +1,1 @@
+"""Training: one step, the epochs of a fit, callbacks, checkpoints, evaluation."""

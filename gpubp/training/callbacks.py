@@ -1,0 +1,294 @@
+"""What happens between epochs: history, early stopping, the protocol of callbacks."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from gpubp.backends import Array
+from gpubp.errors import ConfigurationError, import_extra
+from gpubp.nn.backprop import LayerStack
+
+
+@dataclass
+class History:
+    """What a fit did, as plain data.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss of each epoch, measured while the weights changed.
+    validation_loss : list of float
+        Loss on the validation data after each epoch; empty without such data.
+    seconds : list of float
+        Wall time of each epoch, validation included.
+    stopped : str
+        Why training ended before its last epoch: "", "early stopping", "interrupted" or
+        "diverged".
+    """
+
+    loss: list[float] = field(default_factory=list)
+    validation_loss: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    stopped: str = ""
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs that were finished."""
+        return len(self.loss)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the history as a dictionary of lists and one string."""
+        return asdict(self)
+
+    def columns(self) -> dict[str, list[Any]]:
+        """Return what there is of every epoch, by name: epoch, loss, validation_loss, seconds."""
+        columns: dict[str, list[Any]] = {"epoch": list(range(1, self.epochs + 1))}
+        columns["loss"] = self.loss
+        if self.validation_loss:
+            columns["validation_loss"] = self.validation_loss
+        columns["seconds"] = self.seconds
+        return columns
+
+    def to_pandas(self) -> Any:
+        """Return a pandas DataFrame, a row an epoch.
+
+        Raises
+        ------
+        MissingExtraError
+            When pandas is not installed.
+        """
+        frame = import_extra("pandas", "pandas").DataFrame(self.columns())
+        return frame.set_index("epoch")
+
+    def plot(self, axes: Any = None) -> Any:
+        """Draw the losses and return matplotlib's axes.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes or None
+            Where to draw; None makes a new figure.
+
+        Raises
+        ------
+        MissingExtraError
+            When matplotlib is not installed.
+        """
+        if axes is None:
+            _, axes = import_extra("matplotlib.pyplot", "plot").subplots()
+        epochs = range(1, self.epochs + 1)
+        axes.plot(epochs, self.loss, label="training")
+        if self.validation_loss:
+            best = min(range(self.epochs), key=self.validation_loss.__getitem__)
+            (line,) = axes.plot(epochs, self.validation_loss, label="validation")
+            axes.plot(best + 1, self.validation_loss[best], "o", color=line.get_color())
+            axes.annotate(
+                f"{self.validation_loss[best]:.4g} after epoch {best + 1}",
+                (best + 1, self.validation_loss[best]),
+                xytext=(0, 8),
+                textcoords="offset points",
+                ha="right" if 2 * best > self.epochs else "left",  # within the picture
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("loss")
+        axes.legend()
+        return axes
+
+
+class Callback(Protocol):
+    """Called by `fit`; the network may be read and its parameters changed in place."""
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Be told that training begins and how many epochs were asked for."""
+
+    def advance(self, history: History, share: float) -> None:
+        """Be told now and then what share (0 to 1) of the current epoch is done."""
+
+    def epoch_end(self, net: LayerStack, history: History) -> bool:
+        """Be told that an epoch ended; return True to end the training."""
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Be told that training ended, be it by an error or Ctrl-C."""
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A callback with a memory, which a checkpoint keeps."""
+
+    def get_state(self, net: LayerStack) -> dict[str, Any]:
+        """Return its memory: numbers, strings and NumPy arrays, by name."""
+
+    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+        """Take a memory back, after `begin`."""
+
+
+class ReduceOnPlateau:
+    """Multiply the learning rate by `factor` when the validation loss no longer falls.
+
+    Without validation data the training loss is watched. It multiplies what the optimizer's
+    schedule gives, if it has one.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a better loss after which the rate falls; at least 1.
+    factor : float
+        Between 0 and 1.
+    least : float
+        The rate falls to no less than this share of what it was.
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    def __init__(self, patience: int = 5, factor: float = 0.1, least: float = 1e-4) -> None:
+        if patience < 1:
+            raise ConfigurationError(f"patience is {patience!r}; at least 1 is needed")
+        for name, value in (("factor", factor), ("least", least)):
+            if not 0 < value < 1:
+                raise ConfigurationError(f"{name} is {value!r}; a number between 0 and 1 is needed")
+        self.patience, self.factor, self.least = patience, factor, least
+        self._best, self._waited, self._share = float("inf"), 0, 1.0
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Forget an earlier training."""
+        self._best, self._waited, self._share = float("inf"), 0, 1.0
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: Any, history: History) -> bool:
+        """Lower the rate when patience is over; training goes on."""
+        loss = (history.validation_loss or history.loss)[-1]
+        if loss < self._best:
+            self._best, self._waited = loss, 0
+            return False
+        self._waited += 1
+        factor = max(self.factor, self.least / self._share)
+        if self._waited >= self.patience and factor < 1:
+            net.scale_learning_rate(factor)
+            self._share *= factor
+            self._waited = 0
+        return False
+
+    def get_state(self, net: LayerStack) -> dict[str, Any]:
+        """Return the best loss and how long it has been."""
+        return {"best": self._best, "waited": self._waited, "share": self._share}
+
+    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+        """Go on with what was best."""
+        self._best, self._waited, self._share = state["best"], state["waited"], state["share"]
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Do nothing: the rate stays as it is."""
+
+
+class HealthWatch:
+    """Examine the network at the beginning and after epochs; say on standard error what is wrong.
+
+    Parameters
+    ----------
+    x, y : array
+        Rows to look at; 1,024 of them at most are.
+    optimizer : str or Optimizer
+        As given to `fit`; decides the size of the updates.
+    every : int
+        Epochs from one look to the next; at least 1.
+
+    Attributes
+    ----------
+    reports : list of `gpubp.inspection.health.Health`
+        What was found, first at the beginning.
+    """
+
+    def __init__(self, x: Any, y: Any, optimizer: Any = "adam", every: int = 1) -> None:
+        if every < 1:
+            raise ConfigurationError(f"every is {every!r}; at least 1 is needed")
+        self.x, self.y, self.optimizer, self.every = x, y, optimizer, every
+        self.reports: list[Any] = []
+        self._said: set[str] = set()
+
+    def begin(self, net: Any, epochs: int) -> None:
+        """Take the first look."""
+        self.reports, self._said = [], set()
+        self._look(net)
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: Any, history: History) -> bool:
+        """Look again when it is time; training goes on."""
+        if history.epochs % self.every == 0:
+            self._look(net)
+        return False
+
+    def end(self, net: Any, history: History) -> None:
+        """Do nothing."""
+
+    def _look(self, net: Any) -> None:
+        self.reports.append(net.health(self.x, self.y, optimizer=self.optimizer))
+        for finding in self.reports[-1].findings:
+            kind = finding.partition(":")[0] + finding.rpartition(":")[2]
+            if kind not in self._said:  # once is enough
+                self._said.add(kind)
+                print(f"after {self.reports[-1].step} steps, {finding}", file=sys.stderr)
+
+
+class EarlyStopping:
+    """End training when the validation loss no longer falls, and put the best weights back.
+
+    Without validation data the training loss is watched. The best weights are put back however
+    training ends, after Ctrl-C or a diverged loss too.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs without a better loss after which training ends; at least 1.
+    min_delta : float
+        What counts as better: lower by more than this.
+    """
+
+    def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
+        if patience < 1:
+            raise ConfigurationError(f"patience is {patience!r}; at least 1 is needed")
+        self.patience = patience
+        self.min_delta = min_delta
+        self.best_loss = float("inf")
+        self.best_epoch = 0
+        self._best: Array = None
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Forget an earlier training."""
+        self.best_loss, self.best_epoch, self._best = float("inf"), 0, None
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: LayerStack, history: History) -> bool:
+        """Keep the weights if they are the best so far; say whether patience is over."""
+        loss = (history.validation_loss or history.loss)[-1]
+        if loss < self.best_loss - self.min_delta:
+            self.best_loss, self.best_epoch = loss, history.epochs
+            self._best = net.parameters.copy()
+        return history.epochs - self.best_epoch >= self.patience
+
+    def get_state(self, net: LayerStack) -> dict[str, Any]:
+        """Return the best loss, its epoch and its weights."""
+        state: dict[str, Any] = {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
+        if self._best is not None:
+            state["best"] = net.backend.to_numpy(self._best)
+        return state
+
+    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+        """Go on with what was best."""
+        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
+        if "best" in state:
+            self._best = net.backend.asarray(state["best"])
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Put the best weights back."""
+        if self._best is not None:
+            net.parameters[...] = self._best

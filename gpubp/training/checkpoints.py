@@ -1,0 +1,172 @@
+"""A fit that writes checkpoints and goes on from them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array
+from gpubp.data.batches import Batches
+from gpubp.data.dataset_batches import StreamBatches
+from gpubp.data.sparse_rows import SparseRows
+from gpubp.distributed.communicator import Communicator, on_root
+from gpubp.nn.backprop import LayerStack
+from gpubp.training.callbacks import Callback, History, Resumable
+from gpubp.training.checkpoint_files import (
+    Checkpoint,
+    CheckpointFolder,
+    check_same_run,
+    fingerprint,
+    sampled_rows,
+)
+from gpubp.training.state import TrainingState
+
+_COUNTERS = ("step", "epoch", "updates", "rate_factor")  # of a TrainingState
+
+
+class Checkpointer:
+    """Writes the state of a run into its folder, and brings it back.
+
+    Parameters
+    ----------
+    folder : str
+        Where the checkpoints lie.
+    every : int or None
+        Steps from one to the next; None for one at the end of every epoch.
+    run : dict
+        What must be the same when the run goes on.
+    communicator : Communicator or None
+        Of the processes that train together: rank 0 reads and writes for all.
+    """
+
+    def __init__(
+        self,
+        folder: CheckpointFolder,
+        every: int | None,
+        run: dict[str, Any],
+        communicator: Communicator | None = None,
+    ) -> None:
+        self.folder, self.every, self.run = folder, every, run
+        self._communicator = communicator
+
+    def steps_until_due(self, done: int) -> int | None:
+        """Return after how many steps the next is due; None for at the end of the epoch."""
+        return None if self.every is None else self.every - done % self.every
+
+    def save(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        history: History,
+        callbacks: Sequence[Callback],
+        run_state: dict[str, Any],
+        losses: Array,
+    ) -> None:
+        """Write a checkpoint; `losses` are those of the epoch so far, `run_state` its position."""
+
+        def write() -> None:
+            host = stack.backend.to_numpy
+            arrays = {"parameters": host(stack.parameters), "losses": host(losses)}
+            for index, array in enumerate(state.arrays):
+                arrays[f"state {index}"] = host(array)
+            memories = []
+            for index, callback in enumerate(_resumable(callbacks)):
+                memory = callback.get_state(stack)
+                for name, value in list(memory.items()):
+                    if isinstance(value, np.ndarray):
+                        arrays[f"callback {index} {name}"] = memory.pop(name)
+                memories.append(memory)
+            counters = {name: getattr(state, name) for name in _COUNTERS}
+            described = counters | run_state | {"history": asdict(history), "callbacks": memories}
+            self.folder.save(state.step, Checkpoint(self.run, described, arrays))
+
+        on_root(self._communicator, write, "a checkpoint")
+
+    def load(
+        self,
+        stack: LayerStack,
+        state: TrainingState,
+        history: History,
+        callbacks: Sequence[Callback],
+        losses: Array,
+    ) -> dict[str, Any] | None:
+        """Bring everything back and return the position; None where there is no checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            When there are checkpoints and none can be used, or they are of another run.
+        """
+        checkpoint, problems = on_root(self._communicator, self.folder.load, "a checkpoint")
+        if checkpoint is None:
+            return None
+        check_same_run(self.run, checkpoint.run, self.folder.path)
+        for problem in problems:
+            warnings.warn(f"going on from an older checkpoint: {problem}", stacklevel=4)
+        there, arrays = stack.backend.asarray, checkpoint.arrays
+        stack.parameters[...] = there(arrays["parameters"])
+        for index, array in enumerate(state.arrays):
+            array[...] = there(arrays[f"state {index}"])
+        if len(arrays["losses"]):
+            losses[: len(arrays["losses"])] = there(arrays["losses"])
+        found = checkpoint.state
+        for name in _COUNTERS:
+            setattr(state, name, found[name])
+        for name, value in found["history"].items():
+            setattr(history, name, value)
+        if self._communicator is not None and not self._communicator.is_root:
+            return found  # rank 0 has the callbacks
+        memories = zip(_resumable(callbacks), found["callbacks"], strict=True)
+        for index, (callback, memory) in enumerate(memories):
+            prefix = f"callback {index} "
+            kept = {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
+            callback.set_state(stack, memory | kept)
+        return found
+
+
+def _resumable(callbacks: Sequence[Callback]) -> list[Resumable]:
+    return [callback for callback in callbacks if isinstance(callback, Resumable)]
+
+
+def described_data(batches: Batches | StreamBatches) -> dict[str, Any]:
+    """Return what tells data apart: their shapes, dtypes and a fingerprint."""
+    if isinstance(batches, StreamBatches):
+        return batches.described()
+    data, backend = batches.data, batches.backend
+    rows = sampled_rows(len(data))
+
+    def sample(array: Array) -> Any:
+        if isinstance(array, SparseRows):
+            return array[rows].dense()
+        if isinstance(array, np.ndarray):
+            return array[rows]
+        return backend.to_numpy(array[backend.asarray(rows)])
+
+    arrays = [data.x, data.expected, *([] if data.weights is None else [data.weights])]
+    return {
+        "rows": len(data),
+        "data": fingerprint([sample(array) for array in arrays]),
+        "batch_size": batches.size,
+        "shuffle": "by a function" if callable(batches.shuffle) else batches.shuffle,
+    }
+
+
+def checkpointer(
+    folder: str | os.PathLike[str],
+    every: int | None,
+    run: dict[str, Any],
+    batches: Batches | StreamBatches,
+    communicator: Communicator | None = None,
+) -> Checkpointer:
+    """Return the checkpointer of a run."""
+    made = on_root(communicator, lambda: CheckpointFolder(folder), "the folder of checkpoints")
+    return Checkpointer(made, every, run | described_data(batches), communicator)

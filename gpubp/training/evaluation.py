@@ -1,0 +1,108 @@
+"""What a network is asked when it is not learning: outputs, measures, derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gpubp.backends import Array, Backend
+from gpubp.data.batches import Data
+from gpubp.data.dataset_batches import StreamData
+from gpubp.nn.backprop import LayerStack
+from gpubp.nn.losses import Loss
+from gpubp.training.group import Group
+
+
+def predict(stack: LayerStack, x: Array) -> Array:
+    """Return the outputs (rows, outputs), a chunk of rows at a time."""
+    rows = stack.backend.chunk_rows
+    outputs = stack.backend.xp.empty((len(x), stack.sizes[-1]), stack.dtype)
+    stack.refresh()
+    for start in range(0, len(x), rows):
+        chunk = stack.read_rows(x, start, start + rows)
+        outputs[start : start + rows] = stack.run_forward(chunk).y[-1]
+    return outputs
+
+
+def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array:
+    """Return dy/dx of some outputs, (rows, len(columns), inputs); no gradients are written."""
+    rows = stack.backend.chunk_rows
+    result = stack.backend.xp.empty((len(x), len(columns), stack.sizes[0]), stack.dtype)
+    stack.refresh()
+    for start in range(0, len(x), rows):
+        chunk = stack.read_rows(x, start, start + rows)
+        buffers = stack.run_forward(chunk)
+        dx = stack.scratch("dx", chunk.shape, stack.dtype)
+        chosen = stack.scratch("chosen output", buffers.delta[-1].shape, stack.dtype)
+        for place, column in enumerate(columns):
+            chosen.fill(0)
+            chosen[:, column] = 1
+            stack.backend.convert(chosen, buffers.delta[-1])
+            stack.run_backward(buffers, from_logits=False, dx=dx, gradients=False)
+            result[start : start + rows, place] = dx
+    if stack.input_scale != 1:
+        result *= stack.input_scale
+    return result
+
+
+def evaluate(
+    stack: LayerStack, data: Data | StreamData, loss: Loss, group: Group | None = None
+) -> dict[str, float]:
+    """Return the mean loss and, where answers can be right or wrong, the accuracy.
+
+    With softmax, or class indices as expected values, an answer is right when the largest output
+    is that of the expected class; with sigmoid otherwise, when output and expected value lie on
+    the same side of 1/2. The processes of a group measure their shards and add up what they found,
+    in one order however many they are.
+    """
+    count_right = _counter(stack, data)
+    stack.refresh()
+    if group is None:
+        found = [_measured(stack, data, loss, count_right)]
+    else:
+        count, own = group.shards.count, group.shards.own
+        parts = [_measured(stack, data.shard(count, shard), loss, count_right) for shard in own]
+        everyones = group.communicator.collect(parts, "the validation loss")
+        found = [part for parts in everyones for part in parts]
+    total, weight, right = map(sum, zip(*found, strict=True))
+    measures = {"loss": total / weight if weight else 0.0}
+    if count_right:
+        answers = len(data) * (stack.sizes[-1] if count_right is _same_side else 1)
+        measures["accuracy"] = right / answers
+    return measures
+
+
+def _measured(
+    stack: LayerStack,
+    data: Data | StreamData,
+    loss: Loss,
+    count_right: Callable[[Array, Array, Backend], int] | None,
+) -> tuple[float, float, int]:
+    """Return the sum of the losses, the weight of the rows, and how many answers are right."""
+    total, weight, right = 0.0, 0.0, 0
+    for chunk in data.chunks(stack.backend.chunk_rows):
+        buffers = stack.run_forward(stack.read_rows(chunk.x))
+        stack.run_loss(buffers, chunk.expected, loss, chunk.weights)
+        weighs = len(chunk) if chunk.weights is None else float(buffers.weight)
+        total += float(buffers.loss) * weighs
+        weight += weighs
+        if count_right:
+            right += count_right(buffers.y[-1], chunk.expected, stack.backend)
+    return total, weight, right
+
+
+def _counter(
+    stack: LayerStack, data: Data | StreamData
+) -> Callable[[Array, Array, Backend], int] | None:
+    if stack.output.name == "softmax" or data.one_class:
+        return _largest_is_expected
+    return _same_side if stack.output.name == "sigmoid" else None
+
+
+def _largest_is_expected(y: Array, expected: Array, backend: Backend) -> int:
+    xp = backend.xp
+    classes = expected if expected.ndim == 1 else xp.argmax(expected, axis=1)
+    return int((xp.argmax(y, axis=1) == classes).sum())
+
+
+def _same_side(y: Array, expected: Array, backend: Backend) -> int:
+    return int(((y > 0.5) == (expected > 0.5)).sum())

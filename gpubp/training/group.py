@@ -1,0 +1,87 @@
+"""The processes of a training, and which shards of every batch are one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpubp.backends.cpu.threads import use_threads
+from gpubp.data.shards import Shards, shards_of
+from gpubp.distributed.communicator import Communicator
+from gpubp.distributed.startup import communicator
+from gpubp.errors import ConfigurationError
+
+SHARDS = 8  # where their number decides about the numbers of a training, and so must not follow P
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train a network together.
+
+    Attributes
+    ----------
+    communicator : Communicator
+        What they talk through.
+    shards : Shards
+        One's own part of every batch.
+    deterministic : bool
+        Whether any number of processes gives the same bits.
+    """
+
+    communicator: Communicator
+    shards: Shards
+    deterministic: bool = False
+
+    def described(self) -> dict[str, object]:
+        """Return what must be the same when a training goes on, if it is to give the same bits."""
+        return {"shards": self.shards.count} if self.deterministic else {}
+
+
+def group_of(
+    communicator: Communicator, shards: int | None, deterministic: bool, streamed: bool
+) -> Group:
+    """Return the group of these processes.
+
+    Parameters
+    ----------
+    shards : int or None
+        Parts of every batch; None for 8, or as many as processes where these are more, or where
+        their number changes nothing but rounding.
+    streamed : bool
+        Whether the data are read by shards.
+
+    Raises
+    ------
+    ConfigurationError
+        When there are fewer shards than processes.
+    """
+    size = communicator.size
+    count = shards
+    if count is None:
+        count = max(SHARDS, size) if deterministic or streamed else size
+    if isinstance(count, bool) or not isinstance(count, int) or count < size:
+        raise ConfigurationError(
+            f"shards is {count!r} for {size} processes; a whole number of at least {size} is needed"
+        )
+    if deterministic:
+        use_threads(1)  # products of several threads have other bits than those of one
+    return Group(communicator, shards_of(communicator.rank, size, count), deterministic)
+
+
+def joined(
+    distributed: bool | Communicator, deterministic: bool, shards: int | None, streamed: bool
+) -> Group | None:
+    """Return the group that `Network.fit` was asked for; None for one process by itself.
+
+    Raises
+    ------
+    ConfigurationError, DistributedError, MissingExtraError
+        When a setting is for groups alone, and as `group_of` and `communicator`.
+    """
+    if distributed is False:
+        if deterministic or shards is not None:
+            raise ConfigurationError(
+                "deterministic and shards are for distributed training; distributed=True is needed"
+            )
+        return None
+    talk = distributed if isinstance(distributed, Communicator) else communicator()
+    return group_of(talk, shards, deterministic, streamed)

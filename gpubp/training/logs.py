@@ -1,0 +1,147 @@
+"""Callbacks that write: the history as CSV or for TensorBoard, and the best model."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import Any
+
+from gpubp.errors import OutputPathError, import_extra
+from gpubp.files import check_writable, write_atomically
+from gpubp.nn.backprop import LayerStack
+from gpubp.training.callbacks import History
+
+
+class CSVLog:
+    """Write the history to a CSV file after every epoch: epoch, loss, validation_loss, seconds.
+
+    The file is replaced as a whole, so it can be read at any moment.
+
+    Raises
+    ------
+    OutputPathError
+        From `fit`, before training, when it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = path
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Find out whether the file can be written."""
+        check_writable(self.path)
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: LayerStack, history: History) -> bool:
+        """Write the file; training goes on."""
+        columns = history.columns()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        write_atomically(self.path, text.getvalue().encode())
+        return False
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Do nothing."""
+
+
+class TensorBoard:
+    """Write losses and times for TensorBoard after every epoch: ``tensorboard --logdir FOLDER``.
+
+    Parameters
+    ----------
+    folder : path
+        Where its event files go; made if there is none.
+
+    Raises
+    ------
+    MissingExtraError, OutputPathError
+        From `fit`, before training, when tensorboardX is not installed or the folder cannot be
+        written to.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = folder
+        self._writer: Any = None
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Open a new event file in the folder."""
+        board = import_extra("tensorboardX", "tensorboard")
+        try:
+            self._writer = board.SummaryWriter(os.fspath(self.folder))
+        except OSError as error:
+            raise OutputPathError(
+                f"cannot write to {self.folder}: {error.strerror or error}; a folder that can be"
+                " written to is needed"
+            ) from error
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: LayerStack, history: History) -> bool:
+        """Write the epoch's numbers; training goes on."""
+        names = {"loss": "loss/training", "validation_loss": "loss/validation"}
+        for name, values in history.columns().items():
+            if name != "epoch":
+                self._writer.add_scalar(names.get(name, name), values[-1], history.epochs)
+        self._writer.flush()
+        return False
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class ModelCheckpoint:
+    """Save the model after every epoch with a better loss than all before.
+
+    The validation loss counts where there is one. ``fit(checkpoint=...)`` keeps what is needed to
+    go on with a training; this keeps a model to use.
+
+    Parameters
+    ----------
+    path : path
+        The model file, replaced when a better one is complete.
+    best : bool
+        Whether to save only what is better; else after every epoch.
+
+    Raises
+    ------
+    OutputPathError
+        From `fit`, before training, when it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], best: bool = True) -> None:
+        self.path, self.best = path, best
+        self.best_loss = float("inf")
+
+    def begin(self, net: LayerStack, epochs: int) -> None:
+        """Find out whether the file can be written; forget an earlier training."""
+        check_writable(self.path)
+        self.best_loss = float("inf")
+
+    def advance(self, history: History, share: float) -> None:
+        """Do nothing within an epoch."""
+
+    def epoch_end(self, net: Any, history: History) -> bool:
+        """Save if it is time; training goes on."""
+        loss = (history.validation_loss or history.loss)[-1]
+        if loss < self.best_loss or not self.best:
+            net.save(self.path)
+        self.best_loss = min(loss, self.best_loss)
+        return False
+
+    def get_state(self, net: LayerStack) -> dict[str, Any]:
+        """Return the best loss."""
+        return {"best_loss": self.best_loss}
+
+    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+        """Go on with the best loss."""
+        self.best_loss = state["best_loss"]
+
+    def end(self, net: LayerStack, history: History) -> None:
+        """Do nothing."""

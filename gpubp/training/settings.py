@@ -1,0 +1,85 @@
+"""How a network is trained, in one object: what a step needs besides network and batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gpubp.errors import ConfigurationError
+from gpubp.nn.losses import Loss
+from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.regularization import NONE, Regularization
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of all steps of one training.
+
+    Attributes
+    ----------
+    accumulate : int
+        Batches whose gradients are gathered for one update, as if they were one batch.
+    average : float or None
+        Decay of the running mean of the parameters, ``mean = decay * mean + (1 - decay) *
+        parameters`` after each update (Polyak and Juditsky 1992, with the weights of Adam's
+        moments); None keeps none.
+
+    Raises
+    ------
+    ConfigurationError
+        When a setting is out of its range.
+    """
+
+    optimizer: Optimizer
+    loss: Loss
+    regularization: Regularization = NONE
+    accumulate: int = 1
+    average: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.accumulate, int) or self.accumulate < 1:
+            raise ConfigurationError(
+                f"accumulate is {self.accumulate!r}; a whole number above 0 is needed"
+            )
+        if self.average is not None and not 0 < self.average < 1:
+            raise ConfigurationError(
+                f"average is {self.average!r}; a number between 0 and 1, such as 0.999, is needed"
+            )
+
+    def described(self) -> dict[str, str]:
+        """Return the settings as text, to tell runs apart."""
+        return {
+            "optimizer": repr(self.optimizer),
+            "loss": self.loss.settings,
+            "regularization": repr(self.regularization),
+            "accumulate": str(self.accumulate),
+            "average": str(self.average),
+        }
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a batch stands among those whose gradients are gathered for one update.
+
+    Attributes
+    ----------
+    share : float
+        Its share of their rows.
+    first, last : bool
+        Whether it begins and ends them.
+    """
+
+    share: float = 1.0
+    first: bool = True
+    last: bool = True
+
+
+WHOLE = Part()
+
+
+def part_of(index: int, sizes: list[int], accumulate: int) -> Part:
+    """Return where batch `index` of an epoch stands, the rows of all its batches being `sizes`."""
+    if accumulate == 1:
+        return WHOLE
+    start = index // accumulate * accumulate
+    group = sizes[start : start + accumulate]
+    return Part(sizes[index] / sum(group), index == start, index == start + len(group) - 1)

@@ -1,0 +1,136 @@
+// The tables of functions that the compiled CPU kernels offer, by name, for float and for double.
+#pragma once
+#include "loops.h"
+
+namespace gpubp {
+
+template <typename T>
+struct Activation {
+  const char* name;
+  void (*activate)(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride);
+  void (*backward)(const T* kept, const T* dy, T* dz, T* sums, int64 rows, int64 columns,
+                   int64 stride);
+};
+
+template <typename T>
+struct Loss {
+  const char* name;
+  bool classes;  // expected values are the indices of classes, int64
+  T (*row)(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale, T parameter);
+};
+
+template <typename T>
+struct Update {
+  const char* name;
+  int states, scalars;
+  void (*run)(const T* g, T* p, T* s, T* t, const double* c, int64 first, int64 end);
+};
+
+template <typename T>
+void activate_softmax(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride) {
+  for (int64 row = 0; row < rows; ++row)
+    bias_softmax_row(z + row * stride, bias, y + row * stride, columns);
+}
+
+template <typename T>
+void backward_softmax(const T* y, const T* dy, T* dz, T* sums, int64 rows, int64 columns,
+                      int64 stride) {
+  for (int64 row = 0; row < rows; ++row)
+    softmax_backward_row(y + row * stride, dy + row * stride, dz + row * stride, columns);
+  add_rows(dz, rows, columns, stride, sums);
+}
+
+#define GPUBP_ACTIVATION(name)                                                                \
+  template <typename T>                                                                       \
+  void activate_##name(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride) {  \
+    bias_activate(z, bias, y, rows, columns, stride, [](T x) { return gpubp::name(x); });     \
+  }                                                                                           \
+  template <typename T>                                                                       \
+  void backward_##name(const T* kept, const T* dy, T* dz, T* sums, int64 rows, int64 columns, \
+                       int64 stride) {                                                        \
+    backward_rows(kept, dy, dz, sums, rows, columns, stride,                                  \
+                  [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });             \
+  }
+#define GPUBP_ACTIVATIONS(X) \
+  X(identity)                \
+  X(sigmoid)                 \
+  X(tanh)                    \
+  X(exp)                     \
+  X(relu)                    \
+  X(leaky_relu)              \
+  X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) X(softsign) X(hard_sigmoid) X(mish)
+GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
+
+#define GPUBP_LOSS(name)                                                                   \
+  template <typename T>                                                                    \
+  T row_##name(const T* y, const void* expected, T* dy, int64 row, int64 columns, T scale, \
+               T parameter) {                                                              \
+    const T* own = static_cast<const T*>(expected) + row * columns;                        \
+    return name##_row(y, own, dy, columns, scale, parameter);                              \
+  }
+#define GPUBP_LOSSES(X)   \
+  X(squared_error)        \
+  X(absolute_error)       \
+  X(huber)                \
+  X(quantile)             \
+  X(poisson)              \
+  X(binary_cross_entropy) \
+  X(binary_focal)         \
+  X(cross_entropy)        \
+  X(focal)
+GPUBP_LOSSES(GPUBP_LOSS)
+
+#define GPUBP_CLASS_LOSS(name)                                                             \
+  template <typename T>                                                                    \
+  T row_##name(const T* z, const void* expected, T* dz, int64 row, int64 columns, T scale, \
+               T parameter) {                                                              \
+    const int64 chosen = static_cast<const int64*>(expected)[row];                         \
+    return name##_row(z, chosen, dz, columns, scale, parameter);                           \
+  }
+#define GPUBP_CLASS_LOSSES(X) X(class_cross_entropy) X(class_focal)
+GPUBP_CLASS_LOSSES(GPUBP_CLASS_LOSS)
+
+// name, number of state arrays, number of scalars, the arguments after g and p for element i
+#define GPUBP_UPDATES(X)                                                     \
+  X(sgd, 0, 1, T(c[0]))                                                      \
+  X(momentum, 1, 2, s[i], T(c[0]), T(c[1]))                                  \
+  X(nesterov, 1, 2, s[i], T(c[0]), T(c[1]))                                  \
+  X(rmsprop, 1, 3, s[i], T(c[0]), c[1], T(c[2]))                             \
+  X(adagrad, 1, 2, s[i], T(c[0]), T(c[1]))                                   \
+  X(lion, 1, 4, s[i], T(c[0]), c[1], c[2], T(c[3]))                          \
+  X(nadam, 2, 6, s[i], t[i], T(c[0]), T(c[1]), c[2], c[3], T(c[4]), T(c[5])) \
+  X(adam, 2, 6, s[i], t[i], T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5]))
+const int MOST_SCALARS = 6;
+
+#define GPUBP_UPDATE(name, states, scalars, ...)                                              \
+  template <typename T>                                                                       \
+  void update_##name(const T* g, T* p, T* s, T* t, const double* c, int64 first, int64 end) { \
+    (void)s, (void)t;                                                                         \
+    GPUBP_VECTORIZE                                                                           \
+    for (int64 i = first; i < end; ++i) gpubp::name(g[i], p[i], __VA_ARGS__);                 \
+  }
+GPUBP_UPDATES(GPUBP_UPDATE)
+
+template <typename T>
+struct Functions {
+  static const Activation<T> activations[];
+  static const Loss<T> losses[];
+  static const Update<T> updates[];
+};
+
+// Each table ends with an entry without a name.
+#define GPUBP_ACTIVATION_ENTRY(name) {#name, activate_##name<T>, backward_##name<T>},
+template <typename T>
+const Activation<T> Functions<T>::activations[] = {GPUBP_ACTIVATIONS(
+    GPUBP_ACTIVATION_ENTRY) GPUBP_ACTIVATION_ENTRY(softmax){nullptr, nullptr, nullptr}};
+#define GPUBP_LOSS_ENTRY(name) {#name, false, row_##name<T>},
+#define GPUBP_CLASS_LOSS_ENTRY(name) {#name, true, row_##name<T>},
+template <typename T>
+const Loss<T> Functions<T>::losses[] = {GPUBP_LOSSES(GPUBP_LOSS_ENTRY) GPUBP_CLASS_LOSSES(
+    GPUBP_CLASS_LOSS_ENTRY){nullptr, false, nullptr}};
+#define GPUBP_UPDATE_ENTRY(name, states, scalars, ...) {#name, states, scalars, update_##name<T>},
+template <typename T>
+const Update<T> Functions<T>::updates[] = {
+    GPUBP_UPDATES(GPUBP_UPDATE_ENTRY){nullptr, 0, 0, nullptr}};
+
+}  // namespace gpubp

@@ -1,3 +1,0 @@
-// The compiled CPU kernels for AVX2; setup.py gives the flags.
-#define GPUBP_MODULE _host_avx2
-#include "host_module.h"

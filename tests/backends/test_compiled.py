@@ -1,0 +1,426 @@
+"""The compiled CPU kernels: chosen, checked, the same for any number of threads, and optional."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import gpubp
+from conftest import compiled
+from gpubp.backends import Scratch
+from gpubp.backends.cpu import blas
+from gpubp.backends.cpu import compiled_backend as _compiled
+from gpubp.backends.cpu.compiled_backend import LEVELS, CompiledBackend, host_kernels, thread_count
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
+
+needs_kernels = pytest.mark.skipif(
+    host_kernels()[0] is None, reason=f"no compiled kernels: {host_kernels()[1]}"
+)
+
+
+@pytest.fixture
+def host():
+    return compiled() and host_kernels()[0]
+
+
+def in_child(code, **environment):
+    """Run Python code in a new process and return what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_level_can_be_chosen_up_to_that_of_the_processor(level):
+    widest = host_kernels()[1]
+    chosen = in_child(
+        "import gpubp.backends.cpu.compiled_backend as c; print(c.host_kernels()[1])",
+        GPUBP_HOST_KERNELS=level,
+    )
+    assert chosen == min(level, widest, key=LEVELS.index)
+
+
+def test_kernels_can_be_turned_off():
+    code = "import gpubp; b = gpubp.get_backend('cpu'); print(type(b).__name__, b.device)"
+    assert in_child(code, GPUBP_HOST_KERNELS="off") == "NumpyBackend CPU"
+
+
+def test_without_the_modules_the_backend_is_plain_numpy():
+    code = (
+        "import sys; sys.modules['gpubp.backends.cpu._host_baseline'] = None\n"
+        "import gpubp, gpubp.backends.cpu.compiled_backend as c\n"
+        "print(type(gpubp.get_backend('cpu')).__name__, c.host_kernels()[1])"
+    )
+    assert in_child(code).startswith("NumpyBackend not built when gpubp was installed")
+
+
+@pytest.mark.parametrize("storage", ["uint8", "float16", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_gather_reads_any_storage(backend, storage, dtype):
+    random = np.random.default_rng(0)
+    stored = (random.random((50, 37)) * 255).astype(storage)
+    if storage == "float16":  # the kernel takes binary16 apart by hand: zeros, subnormals, largest
+        stored[3, :6] = [0.0, -0.0, 6e-8, -6.1e-5, 65504.0, -1.5]
+    rows, out = random.permutation(50)[:20], backend.xp.empty((20, 37), dtype)
+    there, order = backend.asarray(stored), backend.asarray(rows)
+    for scale in (1.0, 1 / 255):
+        backend.gather(there, order, out, scale, Scratch(backend.xp))
+        expected = stored[rows].astype(dtype) * np.dtype(dtype).type(scale)
+        np.testing.assert_allclose(backend.to_numpy(out), expected, rtol=2e-7)
+
+
+def test_float16_storage_is_read_exactly(host):
+    every = np.arange(65536, dtype=np.uint16).view(np.float16).reshape(256, 256)
+    out = np.empty(every.shape, np.float32)
+    host.gather(every, np.arange(256), out, 1.0)
+    np.testing.assert_array_equal(out, every.astype(np.float32))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_any_number_of_threads_gives_the_same_bits(host, threads):
+    def bits():
+        random = np.random.default_rng(0)
+        z, dy = random.standard_normal((2, 700, 517)).astype(np.float32)
+        y, bias = np.empty_like(z), random.standard_normal(517).astype(np.float32)
+        partial, dbias = np.empty((11, 517), np.float32), np.empty_like(bias)
+        gelu, adam = host.ACTIVATIONS.index("gelu"), host.UPDATES.index("adam")
+        host.activate(gelu, z, bias, y)
+        host.backward(gelu, z, dy, dy, partial, dbias)
+        p, m, v = (np.zeros(z.size, np.float32) for _ in range(3))
+        host.update(adam, dy.reshape(-1), p, m, v, 0.1, 0.9, 0.999, 1e-8, 1.5, 1.0)
+        rows, mean = np.empty(700, np.float32), np.empty((), np.float32)
+        classes = host.LOSSES.index("class_cross_entropy")
+        host.loss(classes, 0.0, z, np.arange(700) % 517, dy, rows, mean, None)
+        return b"".join(array.tobytes() for array in (z, y, dy, dbias, p, m, v, mean))
+
+    assert 700 * 517 > 131072, "too few elements to be shared out"
+    try:
+        host.set_threads(1)
+        alone = bits()
+        host.set_threads(threads)
+        assert all(bits() == alone for _ in range(20))
+    finally:
+        host.set_threads(thread_count())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@needs_kernels
+def test_a_forked_child_has_threads_of_its_own():
+    code = (
+        "import os, numpy as np, gpubp.backends.cpu.compiled_backend as c\n"
+        "host = c.host_kernels()[0]; host.set_threads(2)\n"
+        "z, b = np.ones((1000, 1000), 'f4'), np.ones(1000, 'f4')\n"
+        "host.activate(0, z, b, z)\n"
+        "child = os.fork()\n"
+        "host.activate(0, z, b, z)\n"
+        "assert (z == 3).all()\n"
+        "if child: print(os.waitpid(child, 0)[1])\n"
+    )
+    assert in_child(code) == "0"
+
+
+WRONG = {
+    "types differ": lambda host, z, b: host.activate(0, z, b.astype("f8"), z),
+    "integers": lambda host, z, b: host.activate(0, z.astype("i4"), b.astype("i4"), z),
+    "short bias": lambda host, z, b: host.activate(0, z, b[:-1].copy(), z),
+    "short output": lambda host, z, b: host.activate(0, z, b, z[:1].copy()),
+    "few arguments": lambda host, z, b: host.activate(0, z, b),
+    "short partial sums": lambda host, z, b: host.backward(0, z, z, z, b[:2], b),
+    "short moments": lambda host, z, b: host.update(1, z[0], z[1], b[:1], 0.1, 0.9),
+    "float classes": lambda host, z, b: host.loss(
+        host.LOSSES.index("class_cross_entropy"), 0.0, z, b, z, b, b[:1], None
+    ),
+    "few weights": lambda host, z, b: host.loss(0, 0.0, z, z, z, b, b[:1], b[:3].copy()),
+    "weights of another type": lambda host, z, b: host.loss(0, 0.0, z, z, z, b, b[:1], np.ones(4)),
+    "parameter no number": lambda host, z, b: host.loss(0, "1", z, z, z, b, b[:1], None),
+    "row beyond the source": lambda host, z, b: host.gather(z, np.array([4]), z[:1], 1.0),
+    "row below the source": lambda host, z, b: host.gather(z, np.array([-1]), z[:1], 1.0),
+    "no such function": lambda host, z, b: host.activate(99, z, b, z),
+    "negative place": lambda host, z, b: host.activate(-1, z, b, z),
+    "no plan": lambda host, z, b: host.run_step(z, z, b, 0.1),
+    "no type to read": lambda host, z, b: host.gather(z.astype("i2"), np.array([0]), z[:1], 1.0),
+    "scale no number": lambda host, z, b: host.gather(z, np.array([0]), z[:1], "1"),
+    "not contiguous": lambda host, z, b: host.activate(0, z[:, ::2], b[::2].copy(), z[:, ::2]),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_arrays_that_do_not_fit_are_refused(host, wrong):
+    z, b = np.ones((4, 6), np.float32), np.ones(6, np.float32)
+    with pytest.raises((TypeError, IndexError, ValueError)):
+        WRONG[wrong](host, z, b)
+    assert (z == 1).all()
+
+
+def test_read_only_arrays_are_refused(host):
+    z = np.ones((4, 6), np.float32)
+    z.setflags(write=False)
+    with pytest.raises(ValueError, match="read-only"):
+        host.activate(0, z, np.ones(6, np.float32), z)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
+def test_compiled_and_plain_numpy_train_alike(activation):
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((300, 12)), random.integers(0, 3, 300)
+    found = []
+    for backend in (compiled(), NumpyBackend()):
+        net = gpubp.Network([12, 33, 20, 3], activation, "softmax", backend, "float64", dropout=0.1)
+        history = net.fit(x, y, optimizer=gpubp.AdamW(1e-2), epochs=5, batch_size=64)
+        found.append((net.parameters, history.loss))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-7, atol=1e-10)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-10)
+
+
+WHOLE = [
+    ([784, 128, 10], 40, "relu", "softmax", "auto"),
+    ([40, 300, 200, 7], 130, "gelu", "softmax", "auto"),
+    ([3, 20, 20, 20, 1], 17, "tanh", "identity", "huber"),
+    ([5, 6], 3, "relu", "sigmoid", "auto"),
+    ([5, 33, 6], 64, "mish", "sigmoid", "squared_error"),
+    ([900, 500, 900], 200, "silu", "tanh", "absolute_error"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "rows", "activation", "output", "loss"), WHOLE)
+@pytest.mark.parametrize("optimizer", [gpubp.SGD(0.1), gpubp.SGD(0.1, 0.9), gpubp.AdamW(1e-2)])
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_a_whole_step_is_the_same_step(
+    monkeypatch, sizes, rows, activation, output, loss, optimizer, parts
+):
+    monkeypatch.setattr(_compiled, "thread_count", lambda: parts)
+    monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
+    random = np.random.default_rng(0)
+    x = random.standard_normal((rows, sizes[0]))
+    y = random.random((rows, sizes[-1]))
+    if output == "softmax":
+        y = random.integers(0, sizes[-1], rows)
+    nets = [
+        gpubp.Network(sizes, activation, output, backend, "float64")
+        for backend in (compiled(), NumpyBackend())
+    ]
+    for _ in range(4):
+        losses = [net.train_step(x, y, optimizer=optimizer, loss=loss) for net in nets]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert planned(nets[0]), "the step was done pass by pass"
+    # Adam divides small gradients by their size: a last bit of one becomes some of the parameter
+    np.testing.assert_allclose(nets[0].gradients, nets[1].gradients, rtol=1e-9, atol=1e-10)
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-9, atol=1e-9)
+
+
+def planned(net):
+    """Tell whether the network's steps are done in one call each."""
+    return [step for buffers in net._buffers.values() for _, step in buffers.plans.values() if step]
+
+
+def test_a_step_is_planned_only_where_it_can_be():
+    x, y = np.ones((8, 4)), np.arange(8) % 3
+
+    def plans(**settings):
+        loss = settings.pop("loss", "auto")
+        net = gpubp.Network([4, 5, 3], backend=compiled(), **settings)
+        net.train_step(x, y, loss=loss)
+        return planned(net)
+
+    assert plans(output="softmax")
+    assert not plans(output="softmax", dropout=0.1)
+    assert not plans(output="softmax", loss="squared_error"), "its derivative needs whole rows"
+
+
+def test_plans_follow_the_optimizer_and_the_batch():
+    net = gpubp.Network([4, 5, 3], output="softmax", backend=compiled())
+    twin = gpubp.Network([4, 5, 3], output="softmax", backend=NumpyBackend())
+    random = np.random.default_rng(0)
+    for rows in (8, 3, 8):
+        for optimizer in ("sgd", "adam", "rmsprop", "adam"):
+            x, y = random.standard_normal((rows, 4)), random.integers(0, 3, rows)
+            net.train_step(x, y, optimizer=optimizer)
+            twin.train_step(x, y, optimizer=optimizer)
+    np.testing.assert_allclose(net.parameters, twin.parameters, rtol=1e-4, atol=1e-6)
+
+
+def test_two_threads_train_to_the_same_bits_as_one(monkeypatch):
+    monkeypatch.setattr(_compiled, "thread_count", lambda: 3)
+    monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((64, 50), dtype=np.float32), random.integers(0, 9, 64)
+    backend = compiled()
+
+    def bits(_):
+        net = gpubp.Network([50, 100, 9], output="softmax", backend=backend)
+        for _ in range(300):
+            net.train_step(x, y, optimizer="adam")
+        return net.parameters.tobytes()
+
+    alone = bits(0)
+    with ThreadPoolExecutor(2) as pool:
+        assert set(pool.map(bits, range(4))) == {alone}
+
+
+def test_a_loss_that_is_not_finite_leaves_a_planned_step_undone():
+    net = gpubp.Network([2, 3, 1], "relu", backend=compiled())
+    x, y = np.full((2, 2), 1e30, np.float32), np.full((2, 1), -1e30, np.float32)
+    before = net.parameters.copy()
+    with pytest.raises(gpubp.errors.DivergenceError, match="loss is inf"):
+        net.train_step(x, y, optimizer="adam")
+    assert planned(net)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net._state.step == net._state.updates == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda layers, rest: (layers[:0], *rest),
+        lambda layers, rest: (layers[::-1], *rest),
+        lambda layers, rest: (layers, 7, *rest[1:]),
+        lambda layers, rest: (layers, *rest[:1], 99, *rest[2:]),
+        lambda layers, rest: (layers, *rest[:8], (0, 0), *rest[9:]),
+        lambda layers, rest: (((1, 2, 3), *layers[1:]), *rest),
+        lambda layers, rest: ((layers[0][:8], *layers[1:]), *rest),
+        lambda layers, rest: (layers, *rest[:4], rest[4][:2], *rest[5:]),
+        lambda layers, rest: (layers, *rest[:7], np.empty(5, "f4"), *rest[8:]),
+        lambda layers, rest: (layers, *rest[:-1], "1"),
+        lambda layers, rest: (layers, *rest[:-1]),
+    ],
+)
+def test_a_plan_that_does_not_fit_is_refused(host, spoil):
+    def arrays(*shapes):
+        return tuple(np.zeros(shape, np.float32) for shape in shapes)
+
+    def layer(inputs, outputs):
+        parameters = (inputs, outputs), (outputs,)
+        return (*arrays(*parameters, *parameters, *[(4, outputs)] * 4), 0)
+
+    flat = arrays(*[(6 + 9 + 3 + 3,)] * 4)
+    layers = (layer(2, 3), layer(3, 3))
+    adam = host.UPDATES.index("adam")
+    rest = (4, 5, True, adam, flat, *arrays(4, (), (2 * 4 + 2, 3)), (1, 1, True), 0.0, 0.0)
+    assert host.plan_step(layers, *rest)
+    with pytest.raises((TypeError, IndexError)):
+        host.plan_step(*spoil(layers, rest))
+
+
+def test_moments_too_small_to_matter_cost_nothing_and_stay_harmless():
+    backend = compiled()
+    g, p = np.zeros(100, np.float32), np.ones(100, np.float32)
+    m, v = np.full((2, 100), 1e-39, np.float32)
+    backend.update("adam", g, p, (m, v), gpubp.Adam().scalars(5), Scratch(np))
+    assert (m == 0).all()
+    assert (v == 0).all()
+    assert (p == 1).all()
+    assert np.float32(1e-39) * np.float32(0.5) > 0, "subnormal numbers are left off afterwards"
+
+
+def test_small_steps_use_one_blas_thread_and_put_the_number_back():
+    context = blas.threads_for(1000)
+    assert blas.threads_for(blas.WORTH_THREADS) is not context
+    if not hasattr(context, "_get"):
+        pytest.skip("NumPy's BLAS is not OpenBLAS")
+    before = context._get()
+    context._set(2)
+    try:
+        with context, context:
+            assert context._get() == 1
+        assert context._get() == 2
+        with pytest.raises(ZeroDivisionError), context:
+            1 / 0  # noqa: B018
+        assert context._get() == 2
+    finally:
+        context._set(before)
+
+
+@pytest.mark.parametrize("storage", ["uint8", "float16", "float32", "float64"])
+def test_stored_inputs_with_a_scale_equal_scaled_inputs(backend, storage):
+    random = np.random.default_rng(0)
+    stored = random.integers(0, 256, (90, 7)).astype(storage)
+    y = random.integers(0, 3, 90)
+
+    def network(scale):
+        return gpubp.Network([7, 9, 3], "tanh", "softmax", backend, "float64", input_scale=scale)
+
+    scaled, plain = network(1 / 255), network(1.0)
+    x = stored.astype(np.float64) * (1 / 255)
+    for net, data in ((scaled, stored), (plain, x)):
+        net.fit(data, y, epochs=2, batch_size=32)
+        net.fit(data, y, epochs=1, batch_size=32, shuffle=False)
+        net.train_step(data[:10], y[:10])
+
+    def host(array):
+        return backend.to_numpy(array)
+
+    tolerance = {"rtol": 1e-12, "atol": 1e-13}
+    np.testing.assert_allclose(host(scaled.parameters), host(plain.parameters), **tolerance)
+    np.testing.assert_allclose(scaled.predict(stored), plain.predict(x), **tolerance)
+    np.testing.assert_allclose(scaled.forward(stored), plain.forward(x), **tolerance)
+    assert scaled.evaluate(stored, y) == pytest.approx(plain.evaluate(x, y))
+    np.testing.assert_allclose(
+        scaled.input_gradient(stored), plain.input_gradient(x) / 255, **tolerance
+    )
+    assert gpubp.gradient_check(scaled, stored, y)
+    assert scaled.trace(stored[:2], y[:2]).loss == pytest.approx(plain.trace(x[:2], y[:2]).loss)
+
+
+def test_input_scale_is_kept_in_the_model_file(tmp_path):
+    pytest.importorskip("safetensors")
+    net = gpubp.Network([3, 2], backend="cpu", input_scale=0.25)
+    net.save(tmp_path / "m.safetensors")
+    assert gpubp.Network.load(tmp_path / "m.safetensors", "cpu").input_scale == 0.25
+
+
+@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf")])
+def test_input_scale_out_of_range(scale):
+    with pytest.raises(gpubp.errors.ConfigurationError, match="input_scale is"):
+        gpubp.Network([3, 2], backend="cpu", input_scale=scale)
+
+
+def test_backward_gradient_is_by_the_unscaled_inputs():
+    net = gpubp.Network([3, 2], backend="cpu", dtype="float64", input_scale=0.5)
+    net.forward(np.ones((1, 3)))
+    dx = net.backward(np.array([[1.0, 0.0]]))
+    np.testing.assert_allclose(dx[0], net.layers[0].weight[:, 0] * 0.5)
+
+
+def test_the_device_names_the_instruction_set():
+    backend = compiled()
+    assert isinstance(backend, CompiledBackend)
+    assert backend.device == f"CPU, compiled kernels ({host_kernels()[1]})"
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", LEVELS)
+def test_modules_loaded_together_keep_to_their_own_instructions(level):
+    """Fused multiply-adds show in the last bits: not if another module's functions are called."""
+    if LEVELS.index(level) > LEVELS.index(host_kernels()[1]):
+        pytest.skip(f"this processor has {host_kernels()[1]} at most")
+    code = (
+        "import sys, importlib, hashlib, numpy as np\n"
+        "levels = sys.argv[1:]\n"
+        "hosts = [importlib.import_module(f'gpubp.backends.cpu._host_{name}') for name in levels]\n"
+        "z = np.random.default_rng(0).standard_normal((50, 70))\n"
+        "hosts[-1].activate(hosts[-1].ACTIVATIONS.index('tanh'), z, np.ones(70), z)\n"
+        "print(hashlib.sha256(z.tobytes()).hexdigest())"
+    )
+    others = [name for name in LEVELS if name != level]
+    others = [name for name in others if LEVELS.index(name) <= LEVELS.index(host_kernels()[1])]
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code, *loaded, level],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for loaded in ([], others)
+    }
+    assert len(found) == 1

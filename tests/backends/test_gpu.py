@@ -1,0 +1,159 @@
+"""What only a real GPU can show: run with GPUBP_REQUIRE_GPU=1 where there is one."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import gpubp
+from conftest import real_gpu
+from gpubp.backends.gpu import recording as _recorder
+from gpubp.backends.precision import PRECISIONS
+from gpubp.training.device_steps import DeviceSteps
+
+STEPS = 100
+
+
+@pytest.fixture
+def backend():
+    return real_gpu()
+
+
+def data(rows=STEPS * 16):
+    random = np.random.default_rng(0)
+    return random.standard_normal((rows, 20)).astype(np.float32), random.integers(0, 5, rows)
+
+
+def network(backend, **settings):
+    return gpubp.Network([20, 64, 32, 5], "tanh", "softmax", backend, **{"dropout": 0.1} | settings)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_100_steps_on_the_gpu_equal_those_on_the_cpu(backend, dtype, optimizer):
+    x, y = data()
+    nets = [network(where, dtype=dtype) for where in (backend, "cpu")]
+    losses = [net.fit(x, y, epochs=1, batch_size=16, optimizer=optimizer).loss[0] for net in nets]
+    assert losses[0] == pytest.approx(losses[1], rel={"float32": 1e-4, "float64": 1e-11}[dtype])
+    there, here = (net.backend.to_numpy(net.parameters) for net in nets)
+    tolerance = {"float32": 2e-3, "float64": 1e-8}[dtype]
+    np.testing.assert_allclose(there, here, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_replayed_steps_equal_steps_that_are_not_recorded(backend, monkeypatch, precision):
+    """Bit for bit, while the memory pool gives and takes."""
+    x, y = data()
+    found = []
+    for warm_ups in (_recorder.WARM_UPS, 10**9):
+        monkeypatch.setattr(_recorder, "WARM_UPS", warm_ups)
+        net = network(backend, precision=precision)
+        churn = Churn(backend.xp)
+        loss = net.fit(x, y, epochs=3, batch_size=16, callbacks=[churn]).loss
+        found.append((loss, net.backend.to_numpy(net.parameters).tobytes()))
+    assert found[0] == found[1]
+
+
+class Churn:
+    """Fills the memory pool with other numbers after every epoch."""
+
+    def __init__(self, cupy):
+        self._cupy = cupy
+
+    def begin(self, net, epochs):
+        pass
+
+    def advance(self, history, share):
+        pass
+
+    def epoch_end(self, net, history):
+        for size in (100, 1000, 10**5, 10**6):
+            self._cupy.full(size, np.nan, np.float32)
+        return False
+
+    def end(self, net, history):
+        pass
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_precision_is_as_exact_as_it_says(backend, precision):
+    x, y = data()
+    exact = network("cpu", dtype="float64").fit(x, y, epochs=3, batch_size=16).loss
+    net = network(backend, precision=precision)
+    found = net.fit(x, y, epochs=3, batch_size=16).loss
+    limit = {"float64": 1e-9, "float32": 1e-4, "tf32": 5e-3, "float16": 5e-3, "bfloat16": 3e-2}
+    np.testing.assert_allclose(found, exact, rtol=limit[precision])
+
+
+def recordings(monkeypatch):
+    made = []
+    before = DeviceSteps.__init__
+
+    def init(self, *arguments):
+        before(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(DeviceSteps, "__init__", init)
+    return made
+
+
+def test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for(backend, monkeypatch):
+    made = recordings(monkeypatch)
+    x, y = data()
+    net = network(backend)
+    net.fit(x, y, epochs=2, batch_size=16)
+    (steps,) = made
+    assert backend.notes == []
+    assert [recording.reason for recording in steps._recordings.values() if recording.reason] == []
+    assert any(recording.recorded for recording in steps._recordings.values())
+    steps.run(2, 0, 8)
+    backend.synchronize()
+    pool = backend.xp.get_default_memory_pool()
+    before = pool.used_bytes(), pool.total_bytes()
+    start = time.perf_counter()
+    steps.run(2, 8, 88)
+    seconds = (time.perf_counter() - start) / 80
+    assert (pool.used_bytes(), pool.total_bytes()) == before
+    assert np.isfinite(backend.to_numpy(steps._losses)).all()
+    print(f"Python takes {seconds * 1e6:.1f} us a step")
+
+
+def test_the_device_shuffles_as_the_host_does(backend):
+    from gpubp.backends.random import SHUFFLE, permutation
+
+    for rows in (1, 2, 1000, 60_000):
+        order = backend.xp.arange(rows, dtype=np.int64)
+        backend.shuffle(7, SHUFFLE, 3, order)
+        np.testing.assert_array_equal(backend.to_numpy(order), permutation(7, 3, rows))
+
+
+def test_data_on_the_host_train_as_data_on_the_device(backend, monkeypatch):
+    x, y = data()
+    found = []
+    for holds in (True, False):
+        net = network(backend, dtype="float64")
+        monkeypatch.setattr(type(net.backend), "holds", lambda self, size, holds=holds: holds)
+        loss = net.fit(x, y, epochs=3, batch_size=16).loss
+        found.append((loss, net.backend.to_numpy(net.parameters)))
+    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-9)
+    np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-7, atol=1e-10)
+
+
+def test_networks_on_several_streams_do_not_disturb_each_other(backend):
+    x, y = data(64)
+    together, alone = [network(backend, seed=seed) for seed in (1, 2)], []
+    streams = [backend.xp.cuda.Stream(non_blocking=True) for _ in together]
+    backend.synchronize()
+    for _ in range(20):
+        for net, stream in zip(together, streams, strict=True):
+            with stream:
+                net.train_step(x, y)
+    for seed, net in zip((1, 2), together, strict=True):
+        alone = network(backend, seed=seed)
+        for _ in range(20):
+            alone.train_step(x, y)
+        np.testing.assert_array_equal(
+            net.backend.to_numpy(net.parameters), alone.backend.to_numpy(alone.parameters)
+        )

@@ -1,0 +1,167 @@
+"""Every kernel compiles for every supported GPU: as plain CUDA, and as CuPy itself would write it.
+
+NVRTC needs no GPU and no driver; it comes with the wheels nvidia-cuda-nvrtc and cuda-bindings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpubp.backends.gpu.kernel_table import ELEMENTWISE, UPDATE, Elementwise
+from gpubp.backends.gpu.small_kernels import SmallLayer, rows_kernel, weights_kernel
+from gpubp.backends.gpu.sources import preamble
+from kernel_compilation import (
+    ARCHITECTURES,
+    C_TYPES,
+    CompilationError,
+    Parameter,
+    Types,
+    combinations,
+    compile_nvrtc,
+    cuda_source,
+    parse_parameters,
+)
+
+pytest.importorskip("cuda.bindings.nvrtc", reason="needs the wheel cuda-bindings")
+try:
+    compile_nvrtc("", ARCHITECTURES[0])
+except Exception as error:
+    pytest.skip(f"NVRTC cannot be used: {error}", allow_module_level=True)
+
+# What `CupyBackend` hands over as arrays; any other input that is not raw is a scalar.
+ARRAYS = ("x", "y", "dy", "bias", "g", "scaled")
+ELF = b"\x7fELF"
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_compiles(architecture: str) -> None:
+    source = cuda_source(preamble(), ELEMENTWISE)
+    assert compile_nvrtc(source, architecture).startswith(ELF)
+
+
+def test_a_wrong_operation_is_refused() -> None:
+    wrong = Elementwise("gpubp_wrong", "T x", "T y", "y = gpubp::no_such_function(x)")
+    with pytest.raises(CompilationError, match="no_such_function"):
+        compile_nvrtc(cuda_source(preamble(), [wrong]), ARCHITECTURES[0])
+
+
+def test_a_warning_is_an_error() -> None:
+    wrong = Elementwise("gpubp_wrong", "T x", "T y", "int unused; y = x")
+    with pytest.raises(CompilationError, match="unused"):
+        compile_nvrtc(cuda_source(preamble(), [wrong]), ARCHITECTURES[0])
+
+
+SETS = sorted({tuple(types.items()) for kernel in ELEMENTWISE for types in combinations(kernel)})
+
+
+@pytest.mark.parametrize(
+    ("architecture", "wide", "types"),
+    [
+        *((ARCHITECTURES[0], False, types) for types in SETS),
+        *((ARCHITECTURES[-1], True, types) for types in SETS if "T" in dict(types)),
+    ],
+    ids=lambda value: "-".join(map("".join, value)) if isinstance(value, tuple) else str(value),
+)
+def test_every_kernel_compiles_as_cupy_writes_it(
+    architecture: str, wide: bool, types: tuple[tuple[str, str], ...]
+) -> None:
+    options, chosen = _cupy_options(), dict(types)
+    written = [kernel for kernel in ELEMENTWISE if chosen in combinations(kernel)]
+    kernels = "".join(_cupy_elementwise(kernel, chosen, wide) for kernel in written)
+    source = f"{_cupy_headers()}{_typedefs(chosen)}{preamble()}\n{kernels}"
+    assert compile_nvrtc(source, architecture, options).startswith(ELF)
+
+
+LAYERS = [SmallLayer(784, 128, "relu", 0.1), SmallLayer(128, 40, "gelu", 0.0)]
+LAYERS.append(SmallLayer(40, 10, "identity", 0.0))
+SMALL = [
+    *(rows_kernel(LAYERS, loss, 2**64 - 1, 2 << 32) for loss in ("class_cross_entropy", "huber")),
+    rows_kernel([SmallLayer(3, 2, "tanh", 0.0)], "squared_error", 0, 0),
+    *(weights_kernel(LAYERS, update, 128) for update in UPDATE),
+]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_kernels_of_small_networks_compile(architecture: str) -> None:
+    assert compile_nvrtc(cuda_source(preamble(), SMALL), architecture).startswith(ELF)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_kernels_of_small_networks_compile_as_cupy_writes_them(dtype: str) -> None:
+    options, types = _cupy_options(), {"T": dtype}
+    for kernel in SMALL:
+        text = _cupy_elementwise(kernel, types, wide=False)
+        source = f"{_cupy_headers()}{_typedefs(types)}{preamble()}\n{text}"
+        assert compile_nvrtc(source, ARCHITECTURES[0], options).startswith(ELF)
+
+
+def _cupy_private(module: str, *names: str) -> list:
+    """Get parts of CuPy's code generator, which are private and may go."""
+    pytest.importorskip("cupy", reason="needs CuPy; a GPU is not needed")
+    generator = pytest.importorskip(f"cupy._core.{module}")
+    missing = [name for name in names if not hasattr(generator, name)]
+    if missing:
+        pytest.skip(f"this CuPy has no {', '.join(missing)}")
+    return [getattr(generator, name) for name in names]
+
+
+def _cupy_options() -> list[str]:
+    import cupy
+
+    headers = Path(cupy.__file__).parent / "_core" / "include"
+    bundled = [headers / "cupy" / "_cccl" / part for part in ("cub", "thrust", "libcudacxx")]
+    pathfinder = pytest.importorskip("cuda.pathfinder")
+    toolkit = pathfinder.find_nvidia_header_directory("cudart")
+    if toolkit is None:
+        pytest.skip("needs CUDA's headers: the wheel nvidia-cuda-runtime")
+    folders = [*bundled, headers, Path(toolkit)]
+    return ["-ftz=true", "-DCUPY_JITIFY_MODE", *(f"-I{folder}" for folder in folders)]
+
+
+def _cupy_headers() -> str:
+    (headers,) = _cupy_private("core", "_cupy_header_list")
+    return "".join(f"#include <{header}>\n" for header in headers)
+
+
+def _typedefs(types: Types) -> str:
+    ctypes = C_TYPES | {"float16": "float16"}
+    return "".join(f"typedef {ctypes[name]} {letter};\n" for letter, name in types.items())
+
+
+def _cupy_elementwise(kernel: Elementwise, types: Types, wide: bool) -> str:
+    """Return CuPy's text of a kernel, without the preamble that all of them share."""
+    info, type_map, code, parameters = _cupy_private(
+        "_kernel", "_ArgInfo", "_TypeMap", "_get_elementwise_kernel_code", "ElementwiseKernel"
+    )
+    declared = parse_parameters(kernel.inputs) + parse_parameters(kernel.outputs)
+    outputs = [p.name for p in parse_parameters(kernel.outputs)]
+    arguments = [_argument(info, p, types, wide, p.name in outputs) for p in declared]
+    arguments.append(_indexer(info, 1, wide))
+    made = parameters(kernel.inputs, kernel.outputs, kernel.operation, kernel.name)
+    chosen = tuple((letter, np.dtype(name)) for letter, name in types.items())
+    return code(tuple(arguments), type_map(chosen), made.params, kernel.operation, kernel.name, "")
+
+
+def _argument(
+    info: type, parameter: Parameter, types: Types, wide: bool, is_output: bool
+) -> object:
+    import cupy
+
+    dtype = parameter.dtype or np.dtype(types[parameter.ctype])
+    if is_output or parameter.raw or parameter.name in ARRAYS:
+        dimensions = 2 if parameter.raw else 1
+        return info(1, cupy.ndarray, dtype, dimensions, True, not wide)
+    return info(3, _scalar_type(), dtype, 0, True, True)
+
+
+def _scalar_type() -> type:
+    (scalar,) = _cupy_private("_scalar", "CScalar")
+    return scalar
+
+
+def _indexer(info: type, dimensions: int, wide: bool = False) -> object:
+    (indexer,) = _cupy_private("_carray", "Indexer")
+    return info(2, indexer, None, dimensions, True, not wide)

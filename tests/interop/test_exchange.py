@@ -1,0 +1,297 @@
+"""Models to and from other libraries, against those libraries and against the network itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp import errors, exchange
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.tables.model import TabularModel
+from gpubp.tables.preprocessing import Preprocessing
+from table_building import NAN
+from table_building import table as table_of
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((40, 5)).astype(np.float32)
+
+
+def onnx_session(path):
+    pytest.importorskip("onnx", reason="onnx writes the files")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is the truth here")
+    return runtime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
+
+
+def numpy_answers(path, code):
+    """Run a predictor file in a Python that cannot import gpubp, and return what it prints."""
+    program = (
+        "import sys; sys.modules['gpubp'] = None; import runpy, numpy as np\n"
+        f"model = runpy.run_path({os.fspath(path)!r}); nan = np.nan\n{code}"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return np.array(eval(done.stdout))
+
+
+def trained(activation="relu", output="softmax", **settings):
+    net = gpubp.Network([5, 8, 6, 3], activation, output, "cpu", **settings)
+    net.fit(X, RANDOM.integers(0, 3, 40), loss="squared_error", epochs=3)
+    return net
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("normalization", [None, "layer", "batch"])
+def test_every_activation_in_onnx_and_numpy(tmp_path, activation, normalization):
+    output = activation if activation in ("softmax", "exp") else "identity"
+    hidden = "tanh" if activation in ("softmax", "exp") else activation
+    net = trained(hidden, output, normalization=normalization)
+    exact = net.predict(X)
+    exchange.write_onnx(net, tmp_path / "net.onnx")
+    (found,) = onnx_session(tmp_path / "net.onnx").run(None, {"X": X})
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
+    exchange.write_numpy_predictor(net, tmp_path / "net.py")
+    code = f"print(model['outputs'](np.array({X.tolist()})).tolist())"
+    found = numpy_answers(tmp_path / "net.py", code)
+    np.testing.assert_allclose(found, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_scaled_bytes_and_float64(tmp_path):
+    bytes_ = RANDOM.integers(0, 256, (20, 5)).astype(np.uint8)
+    net = gpubp.Network([5, 4, 2], "sigmoid", input_scale=1 / 255, dtype="float64", backend="cpu")
+    exchange.write_onnx(net, tmp_path / "net.onnx")
+    (found,) = onnx_session(tmp_path / "net.onnx").run(None, {"X": bytes_.astype(np.float32)})
+    np.testing.assert_allclose(found, net.predict(bytes_), rtol=1e-5, atol=1e-6)
+
+
+TABLE = {
+    "age": [30.0, NAN, 41.5, 55.0, 28.0, 60.0, 33.0, NAN],
+    "salary": [1e3, 2e3, 1.5e3, 4e3, 1e3, 5e3, 2e3, 3e3],
+    "town": ["Ulm", "Bonn", None, "Ulm", "Kiel", "Bonn", "Ulm", "Kiel"],
+    "member": ["yes", "no", "yes", "no", "yes", "no", "yes", "no"],
+}
+TARGETS = {
+    "classification": ["a", "b", "c", "a", "b", "c", "a", "b"],
+    "regression": [1.5e6, 2.25e6, 1.75e6, 3e6, 1.1e6, 4e6, 2e6, 2.5e6],
+}
+# new rows: a missing value in a column that had none, a town never seen
+NEW = TABLE | {
+    "salary": [1e3, NAN, 1.5e3, 4e3, 1e3, 5e3, 2e3, 3e3],
+    "town": ["Ulm", "Bonn", None, "Paris", "Kiel", "Bonn", "Ulm", "Kiel"],
+    "member": ["yes", None, "yes", "no", "yes", "no", "yes", "no"],
+}
+
+
+def table_model(task):
+    table = table_of(**TABLE, y=TARGETS[task])
+    preprocessing = Preprocessing.fit(table, "y", task)
+    sizes = [len(preprocessing.features), 6, preprocessing.outputs]
+    output = "softmax" if task == "classification" else "identity"
+    net = gpubp.Network(sizes, output=output, backend="cpu")
+    net.fit(preprocessing.transform(table).x, preprocessing.targets(table), epochs=20)
+    return TabularModel(net, preprocessing)
+
+
+def onnx_columns(table):
+    columns = {}
+    for name, values in table.items():
+        if isinstance(values[0], str):
+            cells = np.array(["" if value is None else value for value in values], object)
+        else:
+            cells = np.array(values)
+        columns[name] = cells.reshape(-1, 1)
+    return columns
+
+
+@pytest.mark.parametrize("task", TARGETS)
+@pytest.mark.parametrize("rows", [TABLE, NEW], ids=["as trained", "new"])
+def test_preprocessing_is_part_of_what_is_exported(tmp_path, task, rows):
+    model = table_model(task)
+    answers = model.predict(table_of(**rows))
+    exchange.write_onnx(model, tmp_path / "model.onnx")
+    found = onnx_session(tmp_path / "model.onnx").run(None, onnx_columns(rows))
+    exchange.write_numpy_predictor(model, tmp_path / "model.py")
+    code = f"print(model['predict']({rows!r}).tolist())"
+    alone = numpy_answers(tmp_path / "model.py", code)
+    if task == "classification":
+        np.testing.assert_allclose(found[0], answers.outputs, atol=1e-5)
+        assert list(found[1]) == list(answers.labels) == list(alone)
+    else:
+        np.testing.assert_allclose(found[0][:, 0], answers.labels, rtol=1e-5)
+        np.testing.assert_allclose(alone[:, 0], answers.labels, rtol=1e-5)
+
+
+def test_a_model_file_of_the_command_is_exported_with_its_preprocessing(tmp_path):
+    pytest.importorskip("safetensors")
+    model = table_model("classification")
+    model.save(tmp_path / "model.safetensors")
+    net = gpubp.Network.load(tmp_path / "model.safetensors", "cpu")
+    exchange.write_onnx(net, tmp_path / "model.onnx")
+    found = onnx_session(tmp_path / "model.onnx").run(["label"], onnx_columns(TABLE))
+    assert list(found[0]) == list(model.predict(table_of(**TABLE)).labels)
+
+
+def test_a_predictor_file_answers_on_the_command_line(tmp_path):
+    model = table_model("classification")
+    exchange.write_numpy_predictor(model, tmp_path / "model.py")
+    lines = [
+        ",".join(NEW),
+        *(
+            ",".join("" if v is None or v != v else str(v) for v in row)
+            for row in zip(*NEW.values(), strict=True)
+        ),
+    ]
+    (tmp_path / "new.csv").write_text("\n".join(lines))
+
+    def run(name):
+        command = [sys.executable, str(tmp_path / "model.py"), str(tmp_path / name)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    assert run("new.csv").stdout.split() == list(model.predict(table_of(**NEW)).labels)
+    missing = run("none.csv")
+    assert missing.returncode == 2
+    assert "Traceback" not in missing.stderr
+    (tmp_path / "other.csv").write_text("age\n30\n")
+    wrong = run("other.csv")
+    assert (wrong.returncode, "the column 'salary' is needed" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], [3, 7], [False, True], ["x", "y", "z"]])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_estimators_are_exported_with_their_labels(tmp_path, labels):
+    pytest.importorskip("sklearn")
+    y = np.array(labels)[RANDOM.integers(0, len(labels), 40)]
+    model = gpubp.MLPClassifier((6,), max_iter=30, random_state=0, backend="cpu").fit(X, y)
+    exchange.write_onnx(model, tmp_path / "model.onnx")
+    probabilities, found = onnx_session(tmp_path / "model.onnx").run(None, {"X": X})
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-5)
+    assert [str(label) for label in found] == [str(label) for label in model.predict(X)]
+    exchange.write_numpy_predictor(model, tmp_path / "model.py")
+    code = f"print(model['predict'](np.array({X.tolist()})).tolist())"
+    assert numpy_answers(tmp_path / "model.py", code).tolist() == model.predict(X).tolist()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_scikit_learns_estimators_are_taken_over():
+    neural_network = pytest.importorskip("sklearn.neural_network")
+    x = X.astype(float)
+    several = RANDOM.integers(0, 2, (40, 3))
+    cases = [
+        (neural_network.MLPClassifier, np.array(["a", "b", "c"])[RANDOM.integers(0, 3, 40)]),
+        (neural_network.MLPClassifier, x[:, 0] > 0),
+        (neural_network.MLPClassifier, several),
+        (neural_network.MLPRegressor, x[:, 0] ** 2),
+        (neural_network.MLPRegressor, x[:, :2] ** 2),
+    ]
+    for kind, y in cases:
+        theirs = kind(hidden_layer_sizes=(7, 4), activation="tanh", random_state=0, max_iter=20)
+        theirs.fit(x, y)
+        ours = exchange.from_scikit_learn(theirs, backend="cpu")
+        if hasattr(theirs, "classes_"):
+            np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
+            found, exact = ours.predict_proba(x), theirs.predict_proba(x)
+        else:
+            found, exact = ours.predict(x), theirs.predict(x)
+        np.testing.assert_allclose(found, exact, rtol=1e-10)
+        assert ours.loss_curve_ == theirs.loss_curve_
+        assert ours.score(x, y) == pytest.approx(theirs.score(x, y))
+        ours.set_params(max_iter=2, warm_start=True).fit(x, y)
+    with pytest.raises(errors.ConfigurationError, match="a fitted MLPClassifier or MLPRegressor"):
+        exchange.from_scikit_learn(neural_network.MLPClassifier())
+
+
+def state_dict(sizes, bias=True):
+    """What PyTorch's `nn.Sequential(Linear, ReLU, Linear, ...).state_dict()` holds, in NumPy."""
+    state = {}
+    for place, (inputs, outputs) in enumerate(pairwise(sizes)):
+        state[f"{2 * place}.weight"] = RANDOM.standard_normal((outputs, inputs)).astype("f4")
+        if bias:
+            state[f"{2 * place}.bias"] = RANDOM.standard_normal(outputs).astype("f4")
+    return state
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_state_dict_of_pytorch_is_taken_over(bias):
+    state = state_dict([5, 4, 3], bias)
+    net = exchange.from_pytorch(state, "relu", "identity", backend="cpu")
+    hidden = np.maximum(X @ state["0.weight"].T + state.get("0.bias", 0), 0)
+    exact = hidden @ state["2.weight"].T + state.get("2.bias", 0)
+    np.testing.assert_allclose(net.predict(X), exact, rtol=1e-5, atol=1e-6)
+
+
+def test_modules_of_pytorch_are_taken_over_with_their_activations():
+    torch = pytest.importorskip("torch", reason="PyTorch is not among the tests' needs")
+    nn = torch.nn
+    for made in (nn.ReLU(), nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.ELU(), nn.Mish(), nn.Tanh()):
+        module = nn.Sequential(nn.Linear(5, 8), made, nn.Dropout(), nn.Linear(8, 3)).eval()
+        net = exchange.from_pytorch(module, backend="cpu")
+        exact = module(torch.from_numpy(X)).detach().numpy()
+        np.testing.assert_allclose(net.predict(X), exact, rtol=1e-4, atol=1e-5)
+
+
+class Fake:
+    """A module of PyTorch as far as the import looks at it."""
+
+    def __init__(self, *children, **settings):
+        self._children = children
+        vars(self).update(settings)
+
+    def children(self):
+        return self._children
+
+
+def fake(kind, **settings):
+    return type(kind, (Fake,), {"__repr__": lambda self: kind})(**settings)
+
+
+def test_activations_come_from_the_module():
+    state = state_dict([5, 4, 3])
+    layers = [
+        fake("Linear"),
+        fake("GELU", approximate="tanh"),
+        fake("Linear"),
+        fake("Softmax", dim=-1),
+    ]
+    module = Fake(*layers, state_dict=lambda: state)
+    net = exchange.from_pytorch(module, backend="cpu")
+    assert [layer.activation.name for layer in net.layers] == ["gelu_tanh", "softmax"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: exchange.from_pytorch({}), "the state dict is empty"),
+        (lambda: exchange.from_pytorch({"0.weight": np.ones(3)}), r"'0.weight' of shape \(3,\)"),
+        (
+            lambda: exchange.from_pytorch(
+                {"0.weight": np.ones((3, 2)), "1.weight": np.ones((3, 4))}
+            ),
+            "linear layer 2 has 4 inputs; 3, the outputs",
+        ),
+        (lambda: exchange.from_pytorch({"0.bias": np.ones(3)}), "'0' has no weight"),
+        (
+            lambda: exchange.from_pytorch(Fake(fake("Linear"), fake("Conv2d"))),
+            "Conv2d cannot be taken over",
+        ),
+        (
+            lambda: exchange.from_pytorch(
+                Fake(fake("Linear"), fake("LeakyReLU", negative_slope=0.2))
+            ),
+            "LeakyReLU has negative_slope 0.2; 0.01 is needed",
+        ),
+        (lambda: exchange.write_numpy_predictor(3, "x.py"), "a int cannot be exported"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused(make, message):
+    with pytest.raises(errors.GpubpError, match=message):
+        make()
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    with pytest.raises(errors.OutputPathError, match="cannot write"):
+        exchange.write_numpy_predictor(trained(), tmp_path / "no" / "net.py")

@@ -1,0 +1,1 @@
+"""A simulated CuPy and cuBLASLt, which run the kernels compiled for the host."""

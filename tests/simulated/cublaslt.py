@@ -1,0 +1,236 @@
+"""A simulated cuBLASLt: takes what the library takes, through the same ctypes calls, on the host.
+
+Stricter than the library where that finds mistakes: a pointer that is less aligned than was said,
+an attribute of the wrong size, operands whose layouts do not fit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.gpu import cublaslt as _cublaslt
+from gpubp.backends.gpu import cupy_backend as _cupy
+from gpubp.backends.gpu.cublaslt import CONSTANTS
+from simulated.array import Stream, do_or_record
+
+VERSION = 130200
+NOT_SUPPORTED = 15
+SIZES = {  # bytes of each attribute, by CUDA's documentation
+    "CUBLASLT_MATMUL_DESC_TRANSA": 4,
+    "CUBLASLT_MATMUL_DESC_TRANSB": 4,
+    "CUBLASLT_MATMUL_DESC_EPILOGUE": 4,
+    "CUBLASLT_MATMUL_DESC_BIAS_POINTER": 8,
+    "CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES": 8,
+    **{f"CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_{operand}_BYTES": 4 for operand in "ABCD"},
+}
+DTYPES = {
+    CONSTANTS["CUDA_R_16F"]: np.float16,
+    CONSTANTS["CUDA_R_16BF"]: np.uint16,
+    CONSTANTS["CUDA_R_32F"]: np.float32,
+    CONSTANTS["CUDA_R_64F"]: np.float64,
+}
+
+
+@dataclass
+class Operation:
+    compute: int
+    scale: int
+    attributes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Layout:
+    kind: int
+    rows: int
+    columns: int
+    leading: int
+
+    def view(self, address: int) -> np.ndarray:
+        """Return the matrix at an address, as it is stored."""
+        dtype = np.dtype(DTYPES[self.kind])
+        count = self.leading * self.columns
+        memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+        flat = np.frombuffer(memory, dtype)
+        return flat.reshape(self.columns, self.leading)[:, : self.rows].T
+
+
+class Function:
+    """A function of the library, whose prototype can be set."""
+
+    def __init__(self, function: Callable[..., int]) -> None:
+        self._function = function
+        self.argtypes: Any = None
+        self.restype: Any = None
+
+    def __call__(self, *arguments: Any) -> int:
+        if self.argtypes is not None:
+            assert len(arguments) == len(self.argtypes), "wrong number of arguments"
+        return self._function(*arguments)
+
+
+class Library:
+    """The library's functions; descriptions are kept here and named by number."""
+
+    def __init__(self) -> None:
+        self._things: list[Any] = [None]
+        self.calls: list[str] = []  # epilogue of each product
+        for name in dir(self):
+            if name.startswith("_cublasLt"):
+                setattr(self, name[1:], Function(getattr(self, name)))
+
+    def _new(self, target: Any, thing: Any) -> int:
+        self._things.append(thing)
+        target._obj.value = len(self._things) - 1
+        return 0
+
+    def _of(self, pointer: Any) -> Any:
+        return self._things[pointer.value]
+
+    def _cublasLtGetVersion(self) -> int:  # noqa: N802
+        return VERSION
+
+    def _cublasLtCreate(self, handle: Any) -> int:  # noqa: N802
+        return self._new(handle, "handle")
+
+    def _cublasLtMatmulDescCreate(self, target: Any, compute: int, scale: int) -> int:  # noqa: N802
+        return self._new(target, Operation(compute, scale))
+
+    def _set(self, thing: Any, prefix: str, attribute: int, value: Any, size: int) -> int:
+        names = [n for n, code in CONSTANTS.items() if n.startswith(prefix) and code == attribute]
+        (name,) = names
+        assert size == SIZES[name] == ctypes.sizeof(value._obj), f"{name} has {size} bytes"
+        thing[name.removeprefix(prefix)] = value._obj.value
+        return 0
+
+    def _cublasLtMatmulDescSetAttribute(  # noqa: N802
+        self, operation: Any, attribute: int, value: Any, size: int
+    ) -> int:
+        attributes = self._of(operation).attributes
+        return self._set(attributes, "CUBLASLT_MATMUL_DESC_", attribute, value, size)
+
+    def _cublasLtMatrixLayoutCreate(  # noqa: N802
+        self, target: Any, kind: int, rows: int, columns: int, leading: int
+    ) -> int:
+        assert leading >= rows
+        return self._new(target, Layout(kind, rows, columns, leading))
+
+    def _cublasLtMatmulPreferenceCreate(self, target: Any) -> int:  # noqa: N802
+        return self._new(target, {})
+
+    def _cublasLtMatmulPreferenceSetAttribute(  # noqa: N802
+        self, preference: Any, attribute: int, value: Any, size: int
+    ) -> int:
+        thing = self._of(preference)
+        return self._set(thing, "CUBLASLT_MATMUL_PREF_", attribute, value, size)
+
+    def _cublasLtMatmulAlgoGetHeuristic(  # noqa: N802
+        self, handle: Any, operation: Any, *rest: Any
+    ) -> int:
+        a, b, c, d, preference, most, results, count = rest
+        assert self._of(handle) == "handle"
+        assert c is d
+        described, kinds = self._of(operation), [self._of(layout).kind for layout in (a, b, d)]
+        epilogue = described.attributes["EPILOGUE"]
+        plain = epilogue == CONSTANTS["CUBLASLT_EPILOGUE_DEFAULT"]
+        assert plain or "BIAS_POINTER" in described.attributes
+        if kinds[0] != kinds[1] or (not plain and kinds[2] == CONSTANTS["CUDA_R_64F"]):
+            return NOT_SUPPORTED
+        allowed = self._of(preference)
+        count._obj.value = min(most, 2)
+        for place in range(count._obj.value):
+            # an algorithm that asks for the alignment that was promised, and is bound to it
+            least = [allowed[f"MIN_ALIGNMENT_{operand}_BYTES"] for operand in "ABD"]
+            results[place].algorithm.data[0] = place + 1
+            results[place].algorithm.data[1:4] = least
+            results[place].workspace = allowed["MAX_WORKSPACE_BYTES"]
+        return 0
+
+    def _cublasLtMatmul(self, handle: Any, operation: Any, *rest: Any) -> int:  # noqa: N802
+        alpha, a, layout_a, b, layout_b, beta, c, layout_c, d, layout_d = rest[:10]
+        algorithm, workspace, size, stream = rest[10:]
+        assert (alpha._obj.value, beta._obj.value) == (1, 0)
+        assert (c, self._of(layout_c)) == (d, self._of(layout_d))
+        assert stream == Stream.stack[-1].ptr, "not the current stream"
+        assert workspace
+        assert size
+        least = algorithm._obj.data[1:4]
+        for address, alignment in zip((a, b, d), least, strict=True):
+            assert address % alignment == 0, f"{address} is not aligned to {alignment} bytes"
+        described = self._of(operation)
+        attributes = dict(described.attributes)
+        layouts = [self._of(layout) for layout in (layout_a, layout_b, layout_d)]
+        tf32 = described.compute == CONSTANTS["CUBLAS_COMPUTE_32F_FAST_TF32"]
+        do_or_record(lambda: self._multiply(attributes, layouts, (a, b, d), tf32))
+        return 0
+
+    def _multiply(
+        self, attributes: dict[str, int], layouts: list[Layout], places: Any, tf32: bool
+    ) -> None:
+        a, b, d = (layout.view(place) for layout, place in zip(layouts, places, strict=True))
+        left = widened(a.T if attributes["TRANSA"] else a)
+        right = widened(b.T if attributes["TRANSB"] else b)
+        if tf32:
+            left, right = rounded_to_tf32(left), rounded_to_tf32(right)
+        result = left @ right
+        code = attributes["EPILOGUE"]
+        (name,) = [
+            key.removeprefix("CUBLASLT_EPILOGUE_")
+            for key, value in CONSTANTS.items()
+            if key.startswith("CUBLASLT_EPILOGUE_") and value == code
+        ]
+        self.calls.append(name)
+        if name == "BGRADA":
+            store(left.sum(axis=1), vector(attributes["BIAS_POINTER"], len(left), d.dtype))
+        elif name != "DEFAULT":
+            bias = widened(vector(attributes["BIAS_POINTER"], len(d), d.dtype))
+            result = result + bias[:, None]
+            result = np.maximum(result, 0) if name == "RELU_BIAS" else result
+        store(result, d)
+
+
+def vector(address: int, length: int, dtype: np.dtype) -> np.ndarray:
+    """Return the vector at an address."""
+    (code,) = [code for code, kind in DTYPES.items() if dtype == kind]
+    return Layout(code, length, 1, length).view(address)[:, 0]
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """Return what is computed with: float32 for the half formats."""
+    if array.dtype == np.uint16:
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def store(result: np.ndarray, target: np.ndarray) -> None:
+    """Write a result, rounded to what the target stores."""
+    if target.dtype != np.uint16:
+        with np.errstate(over="ignore"):
+            target[...] = result
+        return
+    bits = np.ascontiguousarray(result, np.float32).view(np.uint32)
+    target[...] = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+
+
+def rounded_to_tf32(array: np.ndarray) -> np.ndarray:
+    """Return float32 numbers with 10 bits after the point."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
+
+
+def install(monkeypatch: Any, there: bool = True) -> Library:
+    """Put the simulated library in the place of the real one until the test ends."""
+    library = Library()
+
+    def load() -> Any:
+        if not there:
+            raise OSError("libcublasLt.so.13: cannot open shared object file")
+        return library
+
+    monkeypatch.setattr(_cublaslt, "_load", load)
+    _cupy.cublaslt.cache_clear()
+    return library

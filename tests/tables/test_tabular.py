@@ -1,0 +1,77 @@
+"""A model of a table: parts, preprocessing, saving."""
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp import errors
+from gpubp.tables.model import TabularModel, finite_only, prepare
+from gpubp.tables.table import Table
+
+pytest.importorskip("sklearn")
+SETTINGS = {"activation": "relu", "backend": "cpu", "seed": 0}
+
+
+@pytest.fixture
+def table():
+    random = np.random.default_rng(0)
+    size = random.uniform(0, 10, 120)
+    color = np.array(random.choice(["red", "green"], 120), dtype=object)
+    label = np.array(np.where((size > 5) ^ (color == "red"), "a", "b"), dtype=object)
+    return Table("things", {"size": size, "color": color, "label": label})
+
+
+@pytest.fixture
+def trained(table):
+    prepared = prepare(table, "label", "auto", 0.2, 0.2, 0)
+    model = TabularModel.create(prepared, [16], **SETTINGS)
+    model.train(prepared, gpubp.Adam(0.02), 40, None, 10, progress=False)
+    return model, prepared
+
+
+def test_parts_and_statistics_of_the_training_part_alone(table):
+    prepared = prepare(table, "label", "auto", 0.25, 0.25, 0)
+    train, validation, test = prepared.split
+    assert (len(train), len(validation), len(test)) == (60, 30, 30)
+    size = prepared.x[train][:, prepared.preprocessing.features.index("size")]
+    assert size.mean() == pytest.approx(0, abs=1e-6)
+    assert size.std() == pytest.approx(1, rel=1e-6)
+
+
+def test_learns_and_is_the_same_after_saving(trained, table, tmp_path):
+    model, prepared = trained
+    assert model.evaluate(table.take(prepared.split.test))[0]["accuracy"] > 0.85
+    pytest.importorskip("safetensors")
+    model.save(tmp_path / "model")
+    loaded = TabularModel.load(tmp_path / "model", "cpu")
+    before, after = model.predict(table), loaded.predict(table)
+    np.testing.assert_array_equal(before.outputs, after.outputs)
+    assert before.labels.tolist() == after.labels.tolist()
+
+
+def test_an_unknown_category_adds_nothing(trained, table):
+    """Its input was zero in every training row, and its weights are zero."""
+    model, prepared = trained
+    unused = ~prepared.x[prepared.split.train].any(axis=0)
+    assert unused.any()
+    assert not model.net.layers[0].weight[unused].any()
+
+
+def test_a_plain_network_is_no_model_of_a_table(tmp_path):
+    pytest.importorskip("safetensors")
+    gpubp.Network([2, 1], backend="cpu").save(tmp_path / "model")
+    with pytest.raises(errors.ModelFileError, match="without the preprocessing"):
+        TabularModel.load(tmp_path / "model", "cpu")
+
+
+def test_explaining_a_row_uses_its_target_or_the_own_answer(trained, table):
+    model, _ = trained
+    trace, note = model.explain(table, 5, 0.1)
+    assert note == f"expected label of row 5: {table.column('label')[4]}"
+    assert trace.expected.sum() == 1
+    _, note = model.explain(table.without("label"), 5, 0.1)
+    assert "own answer" in note
+
+
+def test_json_has_no_nan():
+    assert finite_only({"a": 1.0, "b": float("nan")}) == {"a": 1.0, "b": None}
