@@ -43,8 +43,8 @@ GPUBP_HD float uniform(uint64 seed, uint64 stream, uint64 step, uint64 index) {
   return float(half >> 8) * (1.0f / 16777216.0f);
 }
 
-// Element `index` of what gpubp.backends.random.permutation sorts: random bits above, the row's own number
-// in the bits of `mask` below, so that no two keys are equal.
+// Element `index` of what gpubp.backends.random.permutation sorts: random bits above, the row's own
+// number in the bits of `mask` below, so that no two keys are equal.
 GPUBP_HD uint64 shuffle_key(uint64 seed, uint64 stream, uint64 epoch, uint64 index, uint64 mask) {
   return (philox(seed, stream, index / 4 + 1, epoch, int(index % 4)) & ~mask) | index;
 }

@@ -452,7 +452,7 @@ def gpu(monkeypatch):
 
 @pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
 def test_gradients_go_through_nccl_on_a_gpu(monkeypatch, gpu, precision):
-    simulated = simulated.nccl.install(monkeypatch, gpu.cuda)
+    nccl_calls = simulated.nccl.install(monkeypatch, gpu.cuda)
     given = {"dropout": 0.2, "precision": precision} | (
         {"dtype": "float64"} if precision == "float64" else {}
     )
@@ -470,13 +470,13 @@ def test_gradients_go_through_nccl_on_a_gpu(monkeypatch, gpu, precision):
     tolerance = 1e-12 if precision == "float64" else 1e-5
     np.testing.assert_allclose(found, alone.parameters.get(), rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-5)
-    assert simulated.sent == [64 + alone.parameters.size] * 21  # one a step
+    assert nccl_calls.sent == [64 + alone.parameters.size] * 21  # one a step
 
 
 def test_large_sums_are_begun_during_the_backward_pass(monkeypatch, gpu):
     """On a stream of their own; the last bucket, which holds the loss, when all is written."""
     monkeypatch.setattr(reduction, "BUCKET", 200)  # bytes
-    simulated = simulated.nccl.install(monkeypatch, gpu.cuda)
+    nccl_calls = simulated.nccl.install(monkeypatch, gpu.cuda)
     shape = (SIZES[0], 16, 12, 8, SIZES[-1])
 
     def work(talk):
@@ -491,7 +491,7 @@ def test_large_sums_are_begun_during_the_backward_pass(monkeypatch, gpu):
     np.testing.assert_array_equal(history.loss, expected.loss)
     # the last two layers together, then one by one; the first goes with the 64 numbers in front
     first, *others = (shape[i + 1] * (shape[i] + 1) for i in range(4))
-    assert simulated.sent == [others[2] + others[1], others[0], 64 + first] * 14
+    assert nccl_calls.sent == [others[2] + others[1], others[0], 64 + first] * 14
 
 
 def test_a_gpu_without_nccl_is_told_the_wheel(monkeypatch, gpu):
