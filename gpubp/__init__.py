@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
     from gpubp.network import Network
     from gpubp.nn import losses as losses
+    from gpubp.nn.layers.piecewise_linear import quantile_bins
     from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
     from gpubp.nn.regularization import Regularization
     from gpubp.nn.schedules import (
@@ -72,6 +73,7 @@ __all__ = [
     "errors",
     "get_backend",
     "gradient_check",
+    "quantile_bins",
 ]
 
 _MODULES = {
@@ -87,6 +89,7 @@ _MODULES = {
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
+    "nn.layers.piecewise_linear": ("quantile_bins",),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
     "nn.regularization": ("Regularization",),
     "nn.schedules": (

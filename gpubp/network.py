@@ -9,37 +9,33 @@ from typing import Any
 
 import numpy as np
 
-from gpubp import saving as model_file
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
-from gpubp.data.batches import Batches, Data, Shuffle, take_data, take_inputs
-from gpubp.data.dataset_batches import StreamBatches, StreamData, check_alone
+from gpubp.data.batches import Data, take_data, take_inputs
+from gpubp.data.feeds import HeldOut, Shuffle, check_alone, feed_of, held_out, read_rows
 from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, DivergenceError, ModelFileError, ShapeError
-from gpubp.inspection import memory
-from gpubp.inspection.health import Health, examine
-from gpubp.inspection.memory import MemoryPlan, on_device
-from gpubp.inspection.trace import Trace, trace
-from gpubp.nn.backprop import LayerStack
-from gpubp.nn.buffers import Buffers
+from gpubp.errors import ConfigurationError, DivergenceError, ShapeError
+from gpubp.inspection.memory import on_device
+from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.regularization import NONE, Regularization
-from gpubp.pickling import reduced
-from gpubp.training import evaluation as inference
+from gpubp.nn.spec import EMBEDDING, NetworkSpec
+from gpubp.saving import SavedNetwork
+from gpubp.training import evaluation
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import checkpointer
-from gpubp.training.fit import Fit, do_step, first_non_finite
+from gpubp.training.epoch_steps import Training, do_step
+from gpubp.training.fit import Fit
 from gpubp.training.group import joined
 from gpubp.training.progress import progress_display
 from gpubp.training.settings import TrainingSettings
-from gpubp.training.state import TrainingState
 
 
-class Network(LayerStack):
+class Network(SavedNetwork):
     """A dense neural network trained by backpropagation.
 
     A network is to be used by one thread at a time.
@@ -72,10 +68,14 @@ class Network(LayerStack):
         to 10 bits after the point; the half precisions store activations and what products read
         in 16 bits and keep parameters, moments and sums in float32. A CPU computes all but
         ``"float64"`` in float32.
-
     normalization : {"layer", "batch"}, sequence or None
         Whether hidden layers normalise what their units sum up, over the units of a row or over the
-        rows of a batch; one for all or one a hidden layer. See `gpubp.nn.normalization`.
+        rows of a batch; one for all or one a hidden layer.
+    bins : sequence of sequence of float or None
+        The edges of bins for every input, such as `gpubp.quantile_bins` finds: each input that has
+        some is embedded piecewise linearly, see `gpubp.nn.layers.piecewise_linear`.
+    embedding : int
+        Numbers that an input with bins becomes.
 
     Raises
     ------
@@ -96,31 +96,24 @@ class Network(LayerStack):
         input_scale: float = 1.0,
         precision: str | None = None,
         normalization: str | Sequence[str | None] | None = None,
+        bins: Sequence[Sequence[float]] | None = None,
+        embedding: int = EMBEDDING,
     ) -> None:
-        super().__init__(
+        spec = NetworkSpec.of(
             sizes,
-            activation,
-            output,
-            backend,
-            dtype,
-            seed,
-            dropout,
-            initializer,
-            input_scale,
-            precision,
-            normalization,
+            activation=activation,
+            output=output,
+            dtype=dtype,
+            precision=precision,
+            seed=seed,
+            dropout=dropout,
+            initializer=initializer,
+            input_scale=input_scale,
+            normalization=normalization,
+            bins=bins,
+            embedding=embedding,
         )
-        self.history = History()
-        self.preprocessing: dict[str, Any] | None = None
-        self._state = TrainingState()
-        self._last: Buffers | None = None
-
-    def __repr__(self) -> str:
-        names = [layer.activation.name for layer in self.layers]
-        return (
-            f"Network({list(self.sizes)}, activation={names[:-1]}, output={names[-1]!r},"
-            f" backend={self.backend.name!r}, dtype={self.dtype.name!r})"
-        )
+        super().__init__(spec, get_backend(backend))
 
     @on_device
     def forward(self, x: Any) -> Any:
@@ -131,9 +124,12 @@ class Network(LayerStack):
         ShapeError, DataError, NonFiniteError, DeviceError
             When x cannot be used.
         """
-        self.refresh()
-        self._last = self.run_forward(self.read_rows(take_inputs(self, x)))
-        return give_back(self._last.y[-1].copy(), self.backend, x)
+        stack = self.stack
+        stack.refresh()
+        rows = read_rows(stack, take_inputs(stack, x))
+        self._last = stack.buffers(len(rows))
+        stack.forward(self.backend, rows, self._last)
+        return give_back(self._last.output.copy(), self.backend, x)
 
     @on_device
     def backward(self, dy: Any) -> Any:
@@ -152,15 +148,15 @@ class Network(LayerStack):
         if buffers is None:
             raise ConfigurationError("backward before forward; call forward(x) first")
         gradient = take_in(dy, self.backend, "dy")
-        if gradient.shape != buffers.y[-1].shape:
+        if gradient.shape != buffers.output.shape:
             raise ShapeError(
-                f"dy has shape {tuple(gradient.shape)}; {tuple(buffers.y[-1].shape)} is needed,"
+                f"dy has shape {tuple(gradient.shape)}; {tuple(buffers.output.shape)} is needed,"
                 " that of the last forward's outputs"
             )
         gradient = self.backend.asarray(gradient, self.dtype)
-        self.backend.convert(gradient, buffers.delta[-1])
+        self.backend.convert(gradient, buffers.delta)
         dx = self.backend.xp.empty((buffers.rows, self.sizes[0]), self.dtype)
-        self.run_backward(buffers, from_logits=False, dx=dx)
+        self.stack.backward(self.backend, buffers, dx=dx)
         if self.input_scale != 1:
             dx *= self.input_scale
         return give_back(dx, self.backend, dy)
@@ -188,15 +184,16 @@ class Network(LayerStack):
             When an argument cannot be used.
         """
         chosen = get_loss(loss, self.output)
-        data = take_data(self, x, y, chosen, sample_weight=sample_weight)
+        stack, self._last = self.stack, None
+        data = take_data(stack, x, y, chosen, sample_weight=sample_weight)
         settings = TrainingSettings(get_optimizer(optimizer), chosen, regularization or NONE)
-        self._last = None
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
-            batch = Data(self.read_rows(data.x), data.expected, weights=data.weights)
-            value = float(do_step(self, self._state, batch, settings, guarded=True))
+            batch = Data(read_rows(stack, data.x), data.expected, weights=data.weights)
+            value = do_step(stack, self._state, batch, settings)
             if not math.isfinite(value):
-                buffers = self.run_forward(batch.x, dropout_step=self._state.step)
-                where = first_non_finite(self, buffers)
+                buffers = stack.buffers(len(batch))
+                stack.forward(self.backend, batch.x, buffers, self._state.step)
+                where = first_non_finite(stack, buffers)
                 raise DivergenceError(
                     f"the loss is {value}, first in {where}; the parameters are as they were",
                     self._state.step + 1,
@@ -307,50 +304,48 @@ class Network(LayerStack):
         if every is not None and (not isinstance(every, int) or every < 1):
             raise ConfigurationError(f"every is {every!r}; a whole number above 0 is needed")
         chosen = get_loss(loss, self.output)
+        stack, self._last = self.stack, None
         group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
-        part = ALL if group is None else group.shards
-        batches: Batches | StreamBatches
-        if isinstance(x, Dataset):
-            check_alone(y=y, sample_weight=sample_weight, class_weight=class_weight)
-            batches = StreamBatches(x, batch_size, shuffle, self, chosen, part)
-        else:
-            data = take_data(self, x, y, chosen, "", sample_weight, class_weight)
-            batches = Batches(data, batch_size, shuffle, self, part)
-        held_out = None if validation is None else self._take_validation(validation, chosen)
-        self.history = History()
-        self._last = None
-        used = Adam() if optimizer is None else get_optimizer(optimizer)
-        settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
-        keeper = None
         talk = None if group is None else group.communicator
         if talk is not None and accumulate > 1 and every is not None:
             raise ConfigurationError(
                 f"every is {every} with accumulate in distributed training; None is needed, for a"
                 " checkpoint at the end of every epoch"
             )
+        data: Any = x
+        if isinstance(x, Dataset):
+            check_alone(y=y, sample_weight=sample_weight, class_weight=class_weight)
+        else:
+            data = take_data(stack, x, y, chosen, "", sample_weight, class_weight)
+        share = ALL if group is None else group.shards
+        feed = feed_of(stack, data, batch_size, shuffle, chosen, share)
+        validated = None if validation is None else self._held_out(validation, chosen)
+        used = Adam() if optimizer is None else get_optimizer(optimizer)
+        settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
+        keeper = None
         if checkpoint is not None:
-            same = self._settings() | settings.described()
+            same = self.spec.to_dict() | settings.described()
             same["callbacks"] = [type(one).__name__ for one in callbacks]
             same |= {} if group is None else group.described()
-            keeper = checkpointer(checkpoint, every, same, batches, talk)
-        run = Fit(self, self._state, batches, settings, self.history, keeper, group)
+            keeper = checkpointer(checkpoint, every, same, feed, talk)
+        losses = self.backend.empty((feed.steps,), self.dtype)
+        training = Training(stack, self._state, feed, settings, losses, group)
+        self.history = History()
         shown = [progress_display()] if progress else []
-        own = [*callbacks, *shown] if talk is None or talk.is_root else []
-        run.run(epochs, held_out, own, resume)
+        told = [*callbacks, *shown] if talk is None or talk.is_root else []
+        Fit(self, training, self.history, keeper).run(epochs, validated, told, resume)
         return self.history
 
-    def _take_validation(
-        self, validation: tuple[Any, ...] | Dataset, loss: Loss
-    ) -> Data | StreamData:
+    def _held_out(self, validation: tuple[Any, ...] | Dataset, loss: Loss) -> HeldOut:
         if isinstance(validation, Dataset):
-            return StreamData(validation, self, loss)
+            return held_out(self.stack, validation, loss)
         if not isinstance(validation, tuple) or len(validation) not in (2, 3):
             raise ConfigurationError(
                 "validation is no tuple (x, y) or (x, y, sample_weight); one of them is needed"
             )
         x, y, *weights = validation
         given = weights[0] if weights else None
-        return take_data(self, x, y, loss, "validation ", given)
+        return held_out(self.stack, take_data(self.stack, x, y, loss, "validation ", given), loss)
 
     @on_device
     def averaged(self) -> Network:
@@ -392,9 +387,9 @@ class Network(LayerStack):
         ShapeError, DataError, NonFiniteError, DeviceError
             When x cannot be used.
         """
-        inputs = take_inputs(self, x)
+        inputs = take_inputs(self.stack, x)
         self._last = None
-        return give_back(inference.predict(self, inputs), self.backend, x)
+        return give_back(evaluation.predict(self.stack, inputs), self.backend, x)
 
     @on_device
     def evaluate(
@@ -413,223 +408,7 @@ class Network(LayerStack):
         self._last = None
         if isinstance(x, Dataset):
             check_alone(y=y, sample_weight=sample_weight)
-            return inference.evaluate(self, StreamData(x, self, chosen), chosen)
-        data = take_data(self, x, y, chosen, sample_weight=sample_weight)
-        return inference.evaluate(self, data, chosen)
-
-    @on_device
-    def input_gradient(self, x: Any, output: int | None = None) -> Any:
-        """Return the derivatives of the outputs by the inputs, dy/dx.
-
-        Parameters
-        ----------
-        x : array, (rows, inputs)
-        output : int or None
-            Which output; None takes all.
-
-        Returns
-        -------
-        array
-            (rows, inputs) for one output, (rows, outputs, inputs) for all.
-
-        Raises
-        ------
-        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
-            When an argument cannot be used.
-        """
-        inputs, count = take_inputs(self, x), self.sizes[-1]
-        if output is not None and not 0 <= output < count:
-            raise ConfigurationError(
-                f"output is {output!r}; a number from 0 to {count - 1} is needed"
-            )
-        self._last = None
-        result = inference.input_gradient(
-            self, inputs, range(count) if output is None else [output]
-        )
-        return give_back(result if output is None else result[:, 0], self.backend, x)
-
-    @on_device
-    def trace(
-        self,
-        x: Any,
-        expected: Any,
-        learning_rate: float = 0.5,
-        loss: str | Loss = "auto",
-        apply: bool = False,
-    ) -> Trace:
-        """Show one step of plain gradient descent, number by number.
-
-        Parameters
-        ----------
-        x, expected : array, (rows, inputs) and (rows,) or (rows, outputs)
-            One row, or a batch, whose weight updates are averaged.
-        learning_rate : float
-            Size of the step.
-        apply : bool
-            Whether the network keeps the new weights; otherwise it is left as it was.
-
-        Raises
-        ------
-        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
-            When an argument cannot be used.
-        """
-        chosen = get_loss(loss, self.output)
-        if self.stored != self.dtype:
-            raise ConfigurationError(
-                f"trace in precision {self.precision.name!r}; float32 or float64 is needed, as"
-                " in net.copy(dtype='float32').trace(...)"
-            )
-        if any(self.normalization):
-            raise ConfigurationError(
-                "trace of a network with normalization; one without is needed to show its numbers"
-            )
-        self._last = None
-        return trace(self, take_data(self, x, expected, chosen), chosen, learning_rate, apply)
-
-    @on_device
-    def health(
-        self, x: Any, y: Any, loss: str | Loss = "auto", optimizer: str | Optimizer = "adam"
-    ) -> Health:
-        """Return what ails the network, with remedies; ``print`` shows it as a table.
-
-        Dead and saturated units, gradients and the optimizer's next update by layer, the first
-        place that is not finite, and the loss beside that of a network that knows nothing. The
-        network is left as it is.
-
-        Parameters
-        ----------
-        x, y : array, (rows, inputs) and (rows,) or (rows, outputs)
-            Rows to look at; the first 1,024 are.
-        optimizer : str or Optimizer
-            As given to `fit`.
-
-        Raises
-        ------
-        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
-            When an argument cannot be used.
-        """
-        chosen = get_loss(loss, self.output)
-        twin = self.copy(dtype=self.dtype)  # which leaves a half precision
-        with np.errstate(over="ignore", invalid="ignore"):
-            data = take_data(twin, x, y, chosen)
-            return examine(twin, self._state, data, chosen, get_optimizer(optimizer))
-
-    @on_device
-    def to(self, backend: str | Backend) -> Network:
-        """Move the network to another backend, in place, and return it.
-
-        Parameters and optimizer state move along; views taken before stay on the old one.
-
-        Raises
-        ------
-        BackendUnavailableError, UnknownNameError
-            When there is no such backend here.
-        """
-        target = get_backend(backend)
-        old, state = self.backend, self._state
-        kept = state.moments if state.average is None else (*state.moments, state.average)
-        hosts = [old.to_numpy(array) for array in kept]
-        self._place(target, old.to_numpy(self.parameters))
-        with self.backend.on_device():
-            moved = [target.empty(host.shape, self.dtype) for host in hosts]
-            for there, host in zip(moved, hosts, strict=True):
-                there[...] = target.asarray(host)
-        if state.average is not None:
-            state.average = moved.pop()
-        state.moments = tuple(moved)
-        state.scaling = state.gathered = None
-        self._last = None
-        return self
-
-    def memory_plan(self, batch_size: int, optimizer: str | Optimizer = "adam") -> MemoryPlan:
-        """Return how much memory training takes, in bytes; ``print`` shows it as a table.
-
-        Parameters
-        ----------
-        batch_size : int
-            Rows a step.
-        optimizer : str or Optimizer
-            Decides how many moments are kept.
-
-        Raises
-        ------
-        ConfigurationError
-            When the batch size is no whole number above 0, or the optimizer is not known.
-        """
-        return memory.plan(self, batch_size, len(get_optimizer(optimizer).state))
-
-    @on_device
-    def copy(self, dtype: Any = None) -> Network:
-        """Return a network with a copy of the parameters, in another dtype if one is given."""
-        settings = self._settings()
-        if dtype is not None:
-            settings |= {"dtype": dtype, "precision": None}
-        twin = Network(**settings, backend=self.backend)
-        twin.parameters[...] = self.parameters
-        twin.preprocessing = self.preprocessing
-        return twin
-
-    @on_device
-    def save(
-        self, path: str | os.PathLike[str], preprocessing: dict[str, Any] | None = None
-    ) -> None:
-        """Write a model file (safetensors); an existing one is replaced only when it is complete.
-
-        Parameters
-        ----------
-        preprocessing : dict or None
-            What JSON can hold, stored with the model and loaded as ``net.preprocessing``.
-
-        Raises
-        ------
-        OutputPathError, MissingExtraError
-            When the file cannot be written, or safetensors is not installed.
-        """
-        kept = self.preprocessing if preprocessing is None else preprocessing
-        description = self._settings() | {"preprocessing": kept}
-        model_file.write(path, self.backend.to_numpy(self.parameters), description)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> Network:
-        """Read a model file.
-
-        Raises
-        ------
-        ModelFileError
-            When there is none, or it is torn, foreign or of a newer version.
-        BackendUnavailableError, MissingExtraError
-            When the backend cannot be had, or safetensors is not installed.
-        """
-        chosen = get_backend(backend)
-        parameters, description = model_file.read(path)
-        preprocessing = description.pop("preprocessing", None)
-        try:
-            net = cls(**description, backend=chosen)
-        except (TypeError, ValueError) as error:
-            raise ModelFileError(f"{path} describes no network: {error}") from error
-        if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
-            raise ModelFileError(
-                f"{path} holds {parameters.size} parameters of {parameters.dtype}; its network"
-                f" {list(net.sizes)} needs {net.parameters.size} of {net.dtype}"
-            )
-        with net.backend.on_device():
-            net.parameters[...] = net.backend.asarray(parameters)
-        net.preprocessing = preprocessing
-        return net
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return reduced(self)
-
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "sizes": list(self.sizes),
-            "activation": [layer.activation.name for layer in self.layers[:-1]],
-            "output": self.output.name,
-            "seed": self.seed,
-            "dropout": list(self._dropout[:-1]),
-            "initializer": self.initializer,
-            "input_scale": self.input_scale,
-            "dtype": self.dtype.name,
-            "precision": self.precision.name,
-            "normalization": list(self.normalization[:-1]),
-        }
+            data: Any = x
+        else:
+            data = take_data(self.stack, x, y, chosen, sample_weight=sample_weight)
+        return evaluation.evaluate(self.stack, held_out(self.stack, data, chosen), chosen)

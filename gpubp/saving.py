@@ -1,16 +1,26 @@
-"""Model files: safetensors with the architecture in the metadata, written atomically."""
+"""Model files and pickles: safetensors with the network's description, written atomically."""
 
 from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from gpubp.errors import ModelFileError, import_extra
+from gpubp.backends import Array, Backend, get_backend
+from gpubp.errors import BackendUnavailableError, ModelFileError, import_extra
 from gpubp.files import write_atomically
+from gpubp.inspection.memory import on_device
+from gpubp.inspection.methods import InspectedNetwork
+from gpubp.nn.backprop import LayerStack
+from gpubp.nn.buffers import Buffers
+from gpubp.nn.spec import NetworkSpec
+from gpubp.training.callbacks import History
+from gpubp.training.state import TrainingState
 
+_COUNTERS = ("step", "epoch", "kernel", "updates", "rate_factor")  # of a TrainingState
 FORMAT = "gpubp"
 VERSION = 1  # raised when older releases could no longer read what is written
 
@@ -79,3 +89,147 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
     if not isinstance(network, dict):
         raise ModelFileError(f"{path} describes no network; an object of settings is needed")
     return network
+
+
+class SavedNetwork(InspectedNetwork):
+    """The part of a network's face that writes it, reads it and moves it."""
+
+    preprocessing: dict[str, Any] | None
+    history: History
+
+    def __init__(self, spec: NetworkSpec, backend: Backend) -> None:
+        self.stack = LayerStack(spec, backend)
+        self.history = History()
+        self.preprocessing = None
+        self._state = TrainingState()
+        self._last: Buffers | None = None
+
+    @classmethod
+    def _of(cls, spec: NetworkSpec, backend: Backend) -> Self:
+        """Return a network of this description."""
+        net = cls.__new__(cls)
+        SavedNetwork.__init__(net, spec, backend)
+        return net
+
+    @on_device
+    def to(self, backend: str | Backend) -> Self:
+        """Move the network to another backend, in place, and return it.
+
+        Parameters and optimizer state move along; views taken before stay on the old one.
+
+        Raises
+        ------
+        BackendUnavailableError, UnknownNameError
+            When there is no such backend here.
+        """
+        target = get_backend(backend)
+        source, state = self.backend, self._state
+        kept = state.moments if state.average is None else (*state.moments, state.average)
+        hosts = [source.to_numpy(array) for array in kept]
+        self.stack.place(target, source.to_numpy(self.parameters))
+        moved = [_placed(self.stack, host) for host in hosts]
+        if state.average is not None:
+            state.average = moved.pop()
+        state.moments = tuple(moved)
+        state.scaling = state.gathered = None
+        self._last = None
+        return self
+
+    @on_device
+    def copy(self, dtype: Any = None) -> Self:
+        """Return a network with a copy of the parameters, in another dtype if one is given."""
+        spec = self.spec if dtype is None else self.spec.with_dtype(dtype)
+        twin = self._of(spec, self.backend)
+        twin.parameters[...] = self.parameters
+        twin.preprocessing = self.preprocessing
+        return twin
+
+    @on_device
+    def save(
+        self, path: str | os.PathLike[str], preprocessing: dict[str, Any] | None = None
+    ) -> None:
+        """Write a model file (safetensors); an existing one is replaced only when it is complete.
+
+        Parameters
+        ----------
+        preprocessing : dict or None
+            What JSON can hold, stored with the model and loaded as ``net.preprocessing``.
+
+        Raises
+        ------
+        OutputPathError, MissingExtraError
+            When the file cannot be written, or safetensors is not installed.
+        """
+        kept = self.preprocessing if preprocessing is None else preprocessing
+        description = self.spec.to_dict() | {"preprocessing": kept}
+        write(path, self.backend.to_numpy(self.parameters), description)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> Self:
+        """Read a model file.
+
+        Raises
+        ------
+        ModelFileError
+            When there is none, or it is torn, foreign or of a newer version.
+        BackendUnavailableError, MissingExtraError
+            When the backend cannot be had, or safetensors is not installed.
+        """
+        chosen = get_backend(backend)
+        parameters, description = read(path)
+        preprocessing = description.pop("preprocessing", None)
+        try:
+            net = cls._of(NetworkSpec.from_dict(description), chosen)
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"{path} describes no network: {error}") from error
+        if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
+            raise ModelFileError(
+                f"{path} holds {parameters.size} parameters of {parameters.dtype}; its network"
+                f" {list(net.sizes)} needs {net.parameters.size} of {net.dtype}"
+            )
+        with net.backend.on_device():
+            net.parameters[...] = net.backend.asarray(parameters)
+        net.preprocessing = preprocessing
+        return net
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what `restored` makes the network from: plain data and NumPy arrays."""
+        host, state = self.backend.to_numpy, self._state
+        index = getattr(self.backend, "index", 0)
+        kept = {
+            "backend": f"gpu:{index}" if self.backend.name == "gpu" else "cpu",
+            "parameters": host(self.parameters),
+            "counters": {name: getattr(state, name) for name in _COUNTERS},
+            "moments": [host(moment) for moment in state.moments],
+            "average": None if state.average is None else host(state.average),
+            "history": asdict(self.history),
+            "preprocessing": self.preprocessing,
+        }
+        return restored, (type(self), self.spec.to_dict(), kept)
+
+
+def restored(kind: type[SavedNetwork], described: dict[str, Any], kept: dict[str, Any]) -> Any:
+    """Return a pickled network; on the CPU where it was on a GPU and there is none."""
+    try:
+        backend = get_backend(kept["backend"])
+    except BackendUnavailableError:
+        backend = get_backend("cpu")
+    net = kind._of(NetworkSpec.from_dict(described), backend)
+    state = net._state
+    with net.backend.on_device():
+        net.parameters[...] = net.backend.asarray(kept["parameters"])
+        state.moments = tuple(_placed(net.stack, moment) for moment in kept["moments"])
+        if kept["average"] is not None:
+            state.average = _placed(net.stack, kept["average"])
+    for name, value in kept["counters"].items():
+        setattr(state, name, value)
+    net.history, net.preprocessing = History(**kept["history"]), kept["preprocessing"]
+    return net
+
+
+def _placed(stack: LayerStack, host: NDArray[Any]) -> Array:
+    """Return a copy of a host's array where the network lies."""
+    with stack.backend.on_device():
+        array = stack.backend.empty(host.shape, stack.dtype)
+        array[...] = stack.backend.asarray(host)
+    return array

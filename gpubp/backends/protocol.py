@@ -1,67 +1,29 @@
-"""What a backend must provide, and the scratch memory it is lent."""
+"""What a backend must provide, in groups, and the scratch memory it is lent.
+
+A method is here only where NumPy and CuPy differ or a kernel exists; everything else goes through
+`xp`. All arrays are C-contiguous and of one floating dtype; a method writes into the arrays it is
+given and allocates nothing that `scratch` does not keep.
+
+Operations of a training step read what changes from one step to the next from arrays. A *clock* is
+an array of int64: the step since the network was made, the batch of the epoch, the row of the
+optimizer's settings. A *scaling* is an array of float32: what the loss is multiplied by, whether a
+number was not finite, the steps since the first was changed. A CPU never multiplies the loss.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpubp.backends.gpu.kernel_table import Elementwise
 from gpubp.backends.precision import Precision
 
 Array = Any  # numpy.ndarray or cupy.ndarray; CuPy cannot be named, it may not be installed
 
-
-WholeStep = Callable[[Array, Array, Array | None, tuple[float, ...]], None]
-
-
 NORM_EPSILON = 1e-5  # added to a variance; PyTorch's
-
-
-class Normalization(Protocol):
-    """Layer and batch normalisation: n = (x - mean) / sqrt(variance + epsilon), in place in n.
-
-    `inverse` is 1 / sqrt(...), of each row or each column.
-    """
-
-    def rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
-        """Normalise each row; inverse (rows,)."""
-
-    def columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
-        """Normalise each column; inverse (columns,), mean and unbiased variance (2, columns)."""
-
-    def fixed_columns(self, n: Array, inverse: Array, moments: Array) -> None:
-        """Normalise each column by the moments given."""
-
-    def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
-        """Write z = gamma * n; z may be n."""
-
-    def rows_backward(
-        self,
-        n: Array,
-        inverse: Array,
-        gamma: Array,
-        delta: Array,
-        dgamma: Array,
-        scratch: Scratch,
-    ) -> None:
-        """Turn the gradient by gamma * n + bias into that by x, in place, and write dgamma."""
-
-    def columns_backward(
-        self,
-        n: Array,
-        inverse: Array,
-        gamma: Array,
-        delta: Array,
-        dbias: Array,
-        dgamma: Array,
-        fixed: bool,
-        scratch: Scratch,
-    ) -> None:
-        """Do the same for columns, given dbias; `fixed` where the moments were."""
 
 
 class Scratch:
@@ -92,37 +54,32 @@ class Scratch:
         return array
 
 
-@runtime_checkable
-class Backend(Protocol):
-    """Array library and kernels for one device.
+class Slots(Protocol):
+    """Places for a batch that the host fills and a step reads, each several arrays.
 
-    A method is here only where NumPy and CuPy differ or a kernel exists; everything else goes
-    through `xp`. All arrays are C-contiguous and of one floating dtype; a method writes into the
-    arrays it is given and allocates nothing that `scratch` does not keep.
+    Attributes
+    ----------
+    count : int
+        Number of places.
+    arrays : list of list of array
+        The arrays of each place, which a step reads.
     """
 
-    name: str  # "cpu" or "gpu"
-    device: str  # what a person calls the device
-    reason: str  # why this backend was chosen
-    xp: Any  # the module, numpy or cupy
-    storage: frozenset[str]  # names of dtypes that `gather` reads, besides the arrays' own
-    chunk_rows: int  # rows at a time where nothing is learnt
-    replays: bool  # whether steps are to be recorded: then it is a ReplayBackend
-    workspace: int  # bytes that matrix products may use besides their operands
-    notes: list[str]  # what is slower than it could be, and why
-    normalization: Normalization
+    count: int
+    arrays: list[list[Array]]
 
-    def for_precision(self, precision: Precision) -> Backend:
-        """Return this backend, computing in a precision.
+    def fill(self, slot: int, arrays: Sequence[NDArray[Any]]) -> None:
+        """Have arrays copied into the first rows of a place."""
 
-        Raises
-        ------
-        BackendUnavailableError
-            When it cannot.
-        """
+    def wait(self, slot: int) -> None:
+        """Let what follows come after the filling of a place."""
 
-    def on_device(self) -> AbstractContextManager[Any]:
-        """Return the context in which this backend's device is the current one."""
+    def release(self, slot: int) -> None:
+        """Be told that what reads a place has been asked for."""
+
+
+class Arrays(Protocol):
+    """Making, moving and converting arrays."""
 
     def asarray(self, array: Any, dtype: DTypeLike | None = None) -> Array:
         """Return a C-contiguous array of this backend, copied only when needed."""
@@ -133,8 +90,11 @@ class Backend(Protocol):
     def to_numpy(self, array: Array) -> NDArray[Any]:
         """Return a NumPy array on the host, waiting for the device."""
 
-    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
-        """Return arrays of these shapes and dtypes that are kept and given up together."""
+    def put(self, array: Array, values: NDArray[Any]) -> None:
+        """Write values of the host into an array of the same shape and dtype."""
+
+    def slots(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> Slots:
+        """Return places for batches of arrays of these shapes and dtypes."""
 
     def free_memory(self) -> int:
         """Return how many bytes of the device's memory are free; 0 where that is not known."""
@@ -151,35 +111,20 @@ class Backend(Protocol):
     def all_finite(self, array: Array) -> bool:
         """Tell whether no number of a floating array is NaN or infinite."""
 
-    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
-        """Return the context for a step whose largest product has so many multiplications."""
+    def gather_batch(
+        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
+    ) -> None:
+        """Write the rows of the clock's batch, times `scale`, into `out`; `batch` rows a batch."""
+
+    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
+        """Write the rows as `gpubp.backends.random.permutation` orders them, int64."""
+
+
+class Dense(Protocol):
+    """Products, activations and dropout."""
 
     def multiply(self, a: Array, b: Array, out: Array) -> None:
         """Write the matrix product of a and b, either of them possibly a transposed view."""
-
-    def dense_forward(
-        self,
-        x: Array,
-        weight: Array,
-        bias: tuple[Array, Array],
-        name: str,
-        z: Array,
-        y: Array,
-        scratch: Scratch,
-    ) -> None:
-        """Do a layer: z = x @ weight, then `activate`; `bias` comes as computed and as stored."""
-
-    def dense_backward(
-        self,
-        name: str,
-        kept: Array,
-        delta: Array,
-        x: Array,
-        dweight: Array,
-        dbias: Array,
-        scratch: Scratch,
-    ) -> None:
-        """Do `activate_backward` in place in delta, then dweight = x.T @ delta."""
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         """Add the bias to z and write y = f(z); z keeps the weighted sum unless it is y itself."""
@@ -191,6 +136,100 @@ class Backend(Protocol):
 
         `kept` is z or y, as the activation's `keeps` in `gpubp.nn.activations` says.
         """
+
+    def dropout(
+        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+    ) -> None:
+        """Write y = x with elements dropped by the random numbers of key (seed, stream, step).
+
+        The step is a number or a clock.
+        """
+
+
+class Normalization(Protocol):
+    """Layer and batch normalisation: n = (x - mean) / sqrt(variance + epsilon), in place in n.
+
+    `inverse` is 1 / sqrt(...), of each row or each column.
+    """
+
+    def normalize_rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
+        """Normalise each row; inverse (rows,)."""
+
+    def normalize_columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
+        """Normalise each column; inverse (columns,), mean and unbiased variance (2, columns)."""
+
+    def normalize_columns_by(self, n: Array, inverse: Array, moments: Array) -> None:
+        """Normalise each column by the moments given."""
+
+    def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
+        """Write z = gamma * n; z may be n."""
+
+    def normalize_rows_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dgamma: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Turn the gradient by gamma * n + bias into that by x, in place, and write dgamma."""
+
+    def normalize_columns_backward(
+        self,
+        n: Array,
+        inverse: Array,
+        gamma: Array,
+        delta: Array,
+        dbias: Array,
+        dgamma: Array,
+        fixed: bool,
+        scratch: Scratch,
+    ) -> None:
+        """Do the same for columns, given dbias; `fixed` where the moments were."""
+
+
+class Embeddings(Protocol):
+    """Numbers embedded by piecewise-linear bins: see `gpubp.nn.layers.piecewise_linear`."""
+
+    def find_bins(self, x: Array, bins: Any, cell: Array, share: Array) -> None:
+        """Write the bin that each embedded number lies in, and how far into it."""
+
+    def embed_numbers(
+        self,
+        x: Array,
+        bins: Any,
+        cell: Array,
+        share: Array,
+        weight: Array,
+        bias: Array,
+        table: Array,
+        y: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Write y = x w + c + the rows of the table before the bin + share * its own row."""
+
+    def embed_numbers_backward(
+        self,
+        x: Array,
+        bins: Any,
+        cell: Array,
+        share: Array,
+        dy: Array,
+        dweight: Array,
+        dbias: Array,
+        dtable: Array,
+    ) -> None:
+        """Write the gradients by weight, bias and table."""
+
+    def embed_numbers_slope(
+        self, bins: Any, cell: Array, dy: Array, weight: Array, table: Array, dx: Array
+    ) -> None:
+        """Write the gradient by x."""
+
+
+class Losses(Protocol):
+    """Losses, and what is done with them."""
 
     def loss(
         self,
@@ -214,16 +253,30 @@ class Backend(Protocol):
             The weights of the rows, (rows,), and where their sum is to go, (); the mean is weighted
             with them, and 0 where their sum is.
         scaling : array or None
-            Loss and gradient are multiplied by its first number; for a ReplayBackend alone.
+            Loss and gradient are multiplied by its first number; None multiplies by 1.
         """
 
-    def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+    def find_overflow(self, values: Array, scaling: Array) -> None:
+        """Note in the scaling whether a value is not finite; the update then changes nothing."""
+
+    def finish_step(
+        self,
+        mean: Array,
+        losses: Array,
+        clock: Array,
+        scaling: Array,
+        growth: int,
+        updated: bool = True,
     ) -> None:
-        """Write y = x with elements dropped by the random numbers of key (seed, stream, step).
+        """Note the loss, move the clock on, and adapt the scale unless `growth` is 0.
 
-        A ReplayBackend may be given its clock for the step.
+        A step that has not `updated` the parameters leaves settings and scale as they are.
+        The scale is halved after an overflow and doubled after `growth` steps without one.
         """
+
+
+class Regularisation(Protocol):
+    """Penalties, clipping, largest norms; `scaling` None stands for a clean one."""
 
     def penalize(
         self,
@@ -259,6 +312,13 @@ class Backend(Protocol):
     ) -> None:
         """Shorten the vector of all gradients to this norm."""
 
+    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
+        """Shorten each column of a weight, what leads into a unit, to this norm."""
+
+
+class Updates(Protocol):
+    """What changes the parameters, and means over steps."""
+
     def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
         """Add share * gradients to `total`, or write them there if they are the first.
 
@@ -278,94 +338,7 @@ class Backend(Protocol):
         Where the scaling notes that a value was not finite, it stays.
         """
 
-    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
-        """Shorten each column of a weight, what leads into a unit, to this norm."""
-
     def update(
-        self,
-        name: str,
-        gradients: Array,
-        parameters: Array,
-        state: tuple[Array, ...],
-        scalars: tuple[float, ...],
-        scratch: Scratch,
-    ) -> None:
-        """Do one optimizer step on the flat buffers, in place."""
-
-    def plan_step(
-        self,
-        layers: Sequence[tuple[Any, ...]],
-        loss: str,
-        on_logits: bool,
-        update: str,
-        flat: tuple[Array, ...],
-        mean: Array,
-        parameter: float = 0.0,
-        alpha: float = 0.0,
-    ) -> WholeStep | None:
-        """Return a whole training step in one call; None where passes one by one are as fast.
-
-        Parameters
-        ----------
-        layers
-            For each layer (weight, bias, dweight, dbias, z, y, delta, kept, activation).
-        loss, update : str
-            Their kernels.
-        on_logits : bool
-            Whether the loss acts on the last z, and the last activation is left out.
-        flat : tuple of array
-            Parameters, gradients, and the optimizer's state.
-        mean : array, ()
-            Where the mean loss goes.
-        parameter : float
-            The loss's own setting.
-        alpha : float
-            Of a penalty alpha / 2 * sum(weight**2), divided by the weight of the batch and counted
-            in the loss.
-
-        Returns
-        -------
-        callable or None
-            Called with x, expected, the weights of the rows or None, and the optimizer's scalars.
-            When the loss is not finite the parameters and the state are left as they were.
-        """
-
-    def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
-
-
-class ReplayBackend(Backend, Protocol):
-    """A backend whose steps are recorded: what changes between them lies in device memory.
-
-    A clock is an array of int64: the step since the network was made, the batch of the epoch, the
-    row of the optimizer's settings. A scaling is an array of float32: what gradients are multiplied
-    by, whether one of them was not finite, steps since the first was changed.
-    """
-
-    def kernel(self, kernel: Elementwise) -> Any:
-        """Return a kernel to call, made of its text."""
-
-    def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
-        """Name the fastest of several ways to do the same, the same one in every run."""
-
-    def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
-        """Write the sum of a vector into `total`, shape ()."""
-
-    def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return the work as something to call, which is recorded once and then replayed."""
-
-    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
-        """Write the rows as `gpubp.backends.random.permutation` orders them, int64."""
-
-    def gather_batch(
-        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
-    ) -> None:
-        """Write the rows of the clock's batch, times `scale`, into `out`; `batch` rows a batch."""
-
-    def find_overflow(self, values: Array, scaling: Array) -> None:
-        """Note in the scaling whether a value is not finite; the update then changes nothing."""
-
-    def update_on_clock(
         self,
         name: str,
         gradients: Array,
@@ -375,20 +348,87 @@ class ReplayBackend(Backend, Protocol):
         clock: Array,
         scaling: Array,
         half: Array | None,
+        scratch: Scratch,
     ) -> None:
-        """Do `update` with the clock's row of the settings; copy the parameters into `half`."""
+        """Do one optimizer step on flat buffers, with the clock's row of the settings.
 
-    def finish_step(
-        self,
-        mean: Array,
-        losses: Array,
-        clock: Array,
-        scaling: Array,
-        growth: int,
-        updated: bool = True,
-    ) -> None:
-        """Note the loss, move the clock on, and adapt the scale unless `growth` is 0.
-
-        A step that has not `updated` the parameters leaves settings and scale as they are.
-        The scale is halved after an overflow and doubled after `growth` steps without one.
+        Where the scaling notes an overflow nothing changes. The parameters are copied into `half`.
         """
+
+    def update_now(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        scalars: tuple[float, ...],
+        scratch: Scratch,
+    ) -> None:
+        """Do one optimizer step with these scalars, by itself."""
+
+
+class Execution(Protocol):
+    """How a piece of work is carried out."""
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call a function at this place among the operations."""
+
+    def record(
+        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+    ) -> Callable[[int], None]:
+        """Return what does a training step so many times, the fastest way the backend has.
+
+        Parameters
+        ----------
+        work : callable
+            Does one step with the operations of what it is handed: this backend, or a
+            `gpubp.backends.program.Tracer`. It reads what changes from step to step from arrays
+            that stay where they are.
+        parameters, half : array or None
+            All parameters, and their copy in half precision.
+        """
+
+    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
+        """Return the context for a step whose largest product has so many multiplications."""
+
+    def on_device(self) -> AbstractContextManager[Any]:
+        """Return the context in which this backend's device is the current one."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+
+
+@runtime_checkable
+class Backend(
+    Arrays,
+    Dense,
+    Normalization,
+    Embeddings,
+    Losses,
+    Regularisation,
+    Updates,
+    Execution,
+    Protocol,
+):
+    """Array library and kernels for one device."""
+
+    name: str  # "cpu" or "gpu"
+    device: str  # what a person calls the device
+    reason: str  # why this backend was chosen
+    xp: Any  # the module, numpy or cupy
+    storage: frozenset[str]  # names of dtypes that `gather` reads, besides the arrays' own
+    chunk_rows: int  # rows at a time where nothing is learnt
+    workspace: int  # bytes that matrix products may use besides their operands
+    notes: list[str]  # what is slower than it could be, and why
+
+    def for_precision(self, precision: Precision) -> Backend:
+        """Return this backend, computing in a precision.
+
+        Raises
+        ------
+        BackendUnavailableError
+            When it cannot.
+        """
+
+    def stored(self, precision: Precision) -> np.dtype[Any]:
+        """Return what hidden layers store their outputs in."""

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.checks import checked_array, checked_count
+from gpubp.data.fingerprint import fingerprint, sampled_rows
 from gpubp.data.protocol import Rows, Schema
 from gpubp.errors import DataError, ShapeError
-from gpubp.training.checkpoint_files import fingerprint, sampled_rows
 
 BLOCK = 65_536  # rows
 

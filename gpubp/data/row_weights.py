@@ -9,14 +9,14 @@ import numpy as np
 
 from gpubp.backends import Array, Backend
 from gpubp.backends.interchange import take_in
+from gpubp.data.reading import Reader
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
-from gpubp.nn.backprop import LayerStack
 
 ClassWeight = str | Mapping[Any, float] | Sequence[float] | None
 
 
 def take_weights(
-    stack: LayerStack, sample_weight: Any, class_weight: ClassWeight, expected: Array, name: str
+    net: Reader, sample_weight: Any, class_weight: ClassWeight, expected: Array, name: str
 ) -> Array | None:
     """Return the weights of the rows, (rows,), those given times their classes'; None for all 1.
 
@@ -31,7 +31,7 @@ def take_weights(
     ShapeError, DataError, NonFiniteError, ConfigurationError
         When they do not fit, are negative or not finite, or sum to nothing.
     """
-    rows, backend = len(expected), stack.backend
+    rows, backend = len(expected), net.backend
     weights = None
     if sample_weight is not None:
         array = take_in(sample_weight, backend, f"{name}sample_weight")
@@ -40,9 +40,9 @@ def take_weights(
                 f"{name}sample_weight has shape {tuple(array.shape)}; ({rows},) is needed, one for"
                 " each row"
             )
-        weights = checked_weights(array, backend, stack.dtype, name)
+        weights = checked_weights(array, backend, net.dtype, name)
     if class_weight is not None:
-        by_class = _weights_by_class(stack, class_weight, expected)
+        by_class = _weights_by_class(net, class_weight, expected)
         weights = by_class if weights is None else weights * by_class
     return weights
 
@@ -66,9 +66,9 @@ def checked_weights(given: Array, backend: Backend, dtype: Any, name: str) -> Ar
     return weights
 
 
-def _weights_by_class(stack: LayerStack, class_weight: ClassWeight, expected: Array) -> Array:
-    host = stack.backend.to_numpy(expected)
-    classes = max(stack.sizes[-1], 2)
+def _weights_by_class(net: Reader, class_weight: ClassWeight, expected: Array) -> Array:
+    host = net.backend.to_numpy(expected)
+    classes = max(net.sizes[-1], 2)
     indices = host.argmax(axis=1) if host.ndim == 2 and host.shape[1] > 1 else host.reshape(-1)
     if (
         not (indices == np.floor(indices)).all()
@@ -97,4 +97,4 @@ def _weights_by_class(stack: LayerStack, class_weight: ClassWeight, expected: Ar
         raise ConfigurationError(
             f"class_weight is {class_weight!r}; {classes} finite numbers from 0 are needed"
         )
-    return stack.backend.asarray(table[indices], stack.dtype)
+    return net.backend.asarray(table[indices], net.dtype)

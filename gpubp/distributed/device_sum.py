@@ -6,17 +6,15 @@ A CuPy array must never go into MPI: where MPI was not built for CUDA, that is a
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gpubp.backends import Array
-from gpubp.backends.protocol import ReplayBackend
+from gpubp.backends import Array, Backend
 from gpubp.distributed.communicator import Communicator
 from gpubp.distributed.host_sums import Buckets
 from gpubp.errors import DistributedError, MissingExtraError
-from gpubp.nn.backprop import HEADER, LayerStack
-from gpubp.nn.buffers import Buffers
 
 
 class DeviceSum:
@@ -24,6 +22,13 @@ class DeviceSum:
 
     Large buckets are added up on a stream of their own while the backward pass goes on, which in a
     recording becomes a branch of its graph.
+
+    Parameters
+    ----------
+    exchanged : array
+        What is summed: the numbers that go along, the loss first, and the gradients behind them.
+    bounds : sequence of int
+        Where the gradients of each layer begin, and where the last end.
 
     Raises
     ------
@@ -33,19 +38,25 @@ class DeviceSum:
         When two processes use one device.
     """
 
-    def __init__(self, stack: LayerStack, communicator: Communicator) -> None:
-        backend: ReplayBackend = stack.backend  # type: ignore[assignment]
-        self._backend, self._stack = backend, stack
+    def __init__(
+        self,
+        backend: Backend,
+        exchanged: Array,
+        bounds: Sequence[int],
+        communicator: Communicator,
+    ) -> None:
+        self._backend, self._exchanged, self._first = backend, exchanged, bounds[0]
         cuda, nccl = backend.xp.cuda, load_nccl(backend.xp)
         self._cuda = cuda
-        self._float = nccl.NCCL_FLOAT64 if stack.dtype == np.float64 else nccl.NCCL_FLOAT32
+        wide = exchanged.dtype == np.float64
+        self._float = nccl.NCCL_FLOAT64 if wide else nccl.NCCL_FLOAT32
         self._add = nccl.NCCL_SUM
         place = f"{socket.gethostname()}, gpu:{getattr(backend, 'index', 0)}"
         check_devices(communicator.collect(place, "the names of the devices", patient=True))
         own = nccl.get_unique_id() if communicator.is_root else None
         identity = communicator.share(own, "NCCL's id")
         self._comm = nccl.NcclCommunicator(communicator.size, identity, communicator.rank)
-        self._buckets, self._share = Buckets(stack), 0.0
+        self._buckets, self._share = Buckets(bounds, exchanged.dtype.itemsize), 0.0
         self._branch = cuda.Stream(non_blocking=True)
         self._written, self._summed = (cuda.Event(disable_timing=True) for _ in range(2))
         self._branched = False
@@ -63,11 +74,11 @@ class DeviceSum:
             self._weight(part)
             self._sum_aside(part)
 
-    def finish(self, buffers: Buffers) -> None:
-        """Add up the rest and the losses; what follows on the stream reads the sums."""
-        exchanged, rest = self._stack.exchanged, self._buckets.rest
-        loss = buffers.loss.reshape(1)
-        self._weight(slice(HEADER, rest.stop))
+    def finish(self, mean: Array) -> None:
+        """Add up the rest and the mean loss, (); what follows on the stream reads the sums."""
+        exchanged, rest = self._exchanged, self._buckets.rest
+        loss = mean.reshape(1)
+        self._weight(slice(self._first, rest.stop))
         self._backend.accumulate(loss, self._share, True, exchanged[:1])
         if self._branched:
             self._sum_aside(rest)
@@ -78,7 +89,7 @@ class DeviceSum:
         self._backend.accumulate(exchanged[:1], 1.0, True, loss)
 
     def _weight(self, part: slice) -> None:
-        values = self._stack.exchanged[part]
+        values = self._exchanged[part]
         if self._share != 1:
             self._backend.accumulate(values, self._share, True, values)
 
@@ -91,14 +102,14 @@ class DeviceSum:
         self._branched = True
 
     def _sum(self, part: slice) -> None:
-        values = self._stack.exchanged[part]
+        values = self._exchanged[part]
         where, stream = values.data.ptr, self._cuda.get_current_stream()
         self._comm.allReduce(where, where, values.size, self._float, self._add, stream.ptr)
 
     def count(self, rows: int) -> Array:
         """Return the number of rows of a batch over all processes on the device, shape ()."""
         if rows not in self._counts:
-            self._counts[rows] = self._backend.xp.full((), rows, self._stack.dtype)
+            self._counts[rows] = self._backend.xp.full((), rows, self._exchanged.dtype)
         return self._counts[rows]
 
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.distributed.communicator import Communicator
-from gpubp.nn.backprop import HEADER, LayerStack
-from gpubp.nn.layers import parameter_count
 
 BITS = 62  # of a sum in int64
 BUCKET = 8 << 20  # bytes whose sum is begun while earlier layers are still on their way back
 
 
 class Buckets:
-    """Which of the numbers to be summed are whole while the backward pass goes on."""
+    """Which of the numbers to be summed are whole while the backward pass goes on.
 
-    def __init__(self, stack: LayerStack) -> None:
-        counts = [
-            parameter_count(layer.inputs, layer.outputs, layer.normalization is not None)
-            for layer in stack.layers
-        ]
-        self._starts = list(accumulate(counts, initial=HEADER))
-        self._most = BUCKET // stack.dtype.itemsize
-        self._length = self._end = len(stack.exchanged)
+    Parameters
+    ----------
+    bounds : sequence of int
+        Where the gradients of each layer begin in what is summed, and where the last end.
+    itemsize : int
+        Bytes of a number.
+    """
+
+    def __init__(self, bounds: Sequence[int], itemsize: int) -> None:
+        self._starts = bounds
+        self._most = BUCKET // itemsize
+        self._length = self._end = bounds[-1]
 
     def completed(self, index: int) -> slice | None:
         """Return the bucket that the gradients of a layer complete, if they do."""
@@ -48,12 +50,22 @@ class Buckets:
 
 
 class FloatSum:
-    """The sum of gradients in floating point, begun in buckets from the last layer on."""
+    """The sum of gradients in floating point, begun in buckets from the last layer on.
 
-    def __init__(self, stack: LayerStack, communicator: Communicator) -> None:
-        self._stack, self._communicator = stack, communicator
+    Parameters
+    ----------
+    exchanged : array
+        What is summed: the numbers that go along, and the gradients behind them.
+    bounds : sequence of int
+        See `Buckets`.
+    """
+
+    def __init__(
+        self, exchanged: NDArray[Any], bounds: Sequence[int], communicator: Communicator
+    ) -> None:
+        self._exchanged, self._communicator = exchanged, communicator
         self._factor: float | None = None
-        self._buckets = Buckets(stack)
+        self._buckets = Buckets(bounds, exchanged.dtype.itemsize)
         self._begun: list[Any] = []
 
     def watch(self, factor: float) -> None:
@@ -66,7 +78,7 @@ class FloatSum:
             return
         part = self._buckets.completed(index)
         if part is not None:
-            bucket = self._stack.exchanged[part]
+            bucket = self._exchanged[part]
             if self._factor != 1:
                 bucket *= self._factor
             self._begun.append(self._communicator.begin_sum(bucket))
@@ -85,7 +97,7 @@ class FloatSum:
     @property
     def unscaled(self) -> Any:
         """The numbers that are not in a bucket yet."""
-        return self._stack.exchanged[self._buckets.rest]
+        return self._exchanged[self._buckets.rest]
 
 
 class FixedPointSum:

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from gpubp.backends.random import CHECK, generator
 from gpubp.data.batches import Data, take_data
+from gpubp.data.feeds import read_rows
 from gpubp.nn.backprop import LayerStack
+from gpubp.nn.buffers import Buffers
+from gpubp.nn.layers.dense import Dense, DenseArrays
 from gpubp.nn.losses import Loss, get_loss
 
 if TYPE_CHECKING:
@@ -86,14 +89,14 @@ def gradient_check(
     """
     twin = net.copy(dtype="float64")
     chosen = get_loss(loss, twin.output)
-    data = take_data(twin, x, y, chosen)
-    return _check(twin, replace(data, x=twin.read_rows(data.x)), chosen, tolerance)
+    data = take_data(twin.stack, x, y, chosen)
+    return _check(twin.stack, replace(data, x=read_rows(twin.stack, data.x)), chosen, tolerance)
 
 
 def _check(stack: LayerStack, data: Data, loss: Loss, tolerance: float) -> GradientCheck:
     """Check a float64 stack, whose parameters are moved and put back."""
-    buffers = stack.run_forward(data.x, learning=True)
-    stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))
+    buffers = _forward(stack, data, loss)
+    stack.backward(stack.backend, buffers, bool(loss.logits_of))
     gradients = stack.backend.to_numpy(stack.gradients).copy()
     errors, start = [], 0
     for layer in stack.layers:
@@ -106,6 +109,13 @@ def _check(stack: LayerStack, data: Data, loss: Loss, tolerance: float) -> Gradi
         )
         start = stop
     return GradientCheck(max(errors), tolerance, tuple(errors))
+
+
+def _forward(stack: LayerStack, data: Data, loss: Loss) -> Buffers:
+    buffers = stack.buffers(len(data))
+    stack.forward(stack.backend, data.x, buffers, learning=True)
+    stack.loss(stack.backend, buffers, data.expected, loss)
+    return buffers
 
 
 def _direction_error(
@@ -140,8 +150,7 @@ def _central_difference(
     losses, sides = [], []
     for sign in (1, -1):
         stack.trained[...] = home + sign * there
-        buffers = stack.run_forward(data.x, learning=True)
-        stack.run_loss(buffers, data.expected, loss)
+        buffers = _forward(stack, data, loss)
         losses.append(float(buffers.loss))
         sides.append(_sides_of_kinks(stack, data, loss))
     stack.trained[...] = home
@@ -150,14 +159,16 @@ def _central_difference(
 
 def _sides_of_kinks(stack: LayerStack, data: Data, loss: Loss) -> bytes:
     """Tell on which side of its activation's kinks each weighted sum lies."""
-    xp, sides, x = stack.backend.xp, [], data.x
-    buffers = stack.buffers(len(x))
-    for index, layer in enumerate(stack.layers):
-        kept = buffers.normalized[index]
-        sums = xp.dot(x, layer.weight) if kept is None else kept.n * layer.gamma
+    xp, sides = stack.backend.xp, []
+    buffers = stack.buffers(len(data))
+    for layer, arrays in zip(stack.layers, buffers.layers, strict=True):
+        if not isinstance(layer, Dense) or not isinstance(arrays, DenseArrays):
+            continue  # no other kind has an activation
+        kept = arrays.normalized
+        sums = xp.dot(arrays.x, layer.weight) if kept is None else kept.n * layer.gamma
         z = sums + layer.bias
         sides += [z > kink for kink in layer.activation.kinks]
-        x = buffers.y[index]
+    x = buffers.output
     if loss.name == "absolute_error":
         sides.append(x > data.expected)
     return b"".join(stack.backend.to_numpy(side).tobytes() for side in sides)

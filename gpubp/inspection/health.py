@@ -8,10 +8,10 @@ from typing import Any
 
 from gpubp.backends import Array
 from gpubp.data.batches import Data
-from gpubp.nn.backprop import LayerStack
+from gpubp.data.feeds import read_rows
+from gpubp.nn.backprop import LayerStack, first_non_finite
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
-from gpubp.training.fit import first_non_finite
 from gpubp.training.state import TrainingState
 
 SAMPLE = 1024  # rows at most
@@ -122,20 +122,21 @@ def examine(
     state : TrainingState
         Of the network itself; it is left as it is.
     """
-    part = data.chunks(SAMPLE)[0]
-    buffers = twin.run_forward(twin.read_rows(part.x))
+    part = next(data.chunks(SAMPLE))
+    buffers = twin.buffers(len(part))
+    twin.forward(twin.backend, read_rows(twin, part.x), buffers)
     not_finite = first_non_finite(twin, buffers)
     found = "" if not_finite == "the loss" else not_finite
-    from_logits = twin.run_loss(buffers, part.expected, loss)
-    twin.run_backward(buffers, from_logits)
+    twin.loss(twin.backend, buffers, part.expected, loss)
+    twin.backward(twin.backend, buffers, bool(loss.logits_of))
     value = float(buffers.loss)
     before = twin.parameters.copy()
     _update(twin, state, optimizer)
     update = twin.parameters - before
     layers, start = [], 0
-    for index, layer in enumerate(twin.layers):
+    for index, (layer, arrays) in enumerate(zip(twin.layers, buffers.layers, strict=True)):
         stop = start + layer.size
-        slope = abs(twin.slope(index, buffers.z[index], buffers.y[index]))
+        slope = abs(layer.slope(twin.backend, arrays.z, arrays.y))
         weight_norm = _norm(before[start:stop])
         layers.append(
             LayerHealth(
@@ -163,7 +164,7 @@ def _update(twin: LayerStack, state: TrainingState, optimizer: Optimizer) -> Non
         updates = state.updates
         for there, moment in zip(fresh.moments, state.moments, strict=True):
             there[...] = moment
-    twin.backend.update(
+    twin.backend.update_now(
         optimizer.kernel,
         twin.gradients,
         twin.parameters,

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from math import prod
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from gpubp.backends.protocol import Backend
+import numpy as np
+
+from gpubp.backends import Backend
 from gpubp.errors import ConfigurationError, DeviceMemoryError
 from gpubp.nn.backprop import LayerStack
+from gpubp.nn.layers import Room
+from gpubp.nn.view import NetworkView
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Stack = TypeVar("Stack", bound=LayerStack)
+Net = TypeVar("Net", bound=NetworkView)
 
 
 @dataclass(frozen=True)
@@ -85,42 +90,42 @@ def plan(stack: LayerStack, batch_size: int, moments: int) -> MemoryPlan:
     """
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ConfigurationError(f"batch_size is {batch_size!r}; a whole number above 0 is needed")
-    full, stored = stack.dtype.itemsize, stack.stored.itemsize
-    parameters = stack.gradients.size
-    row = stack.sizes[0] * stored
-    for index, layer in enumerate(stack.layers):
-        kept = full if index == len(stack.layers) - 1 else stored
-        two = index == len(stack.layers) - 1 or layer.activation.keeps == "x"
-        copies = (2 if two else 1) * kept + stored * (
-            bool(layer.dropout) + bool(layer.normalization)
-        )
-        row += layer.outputs * (copies + stored)
+    full, parameters = stack.dtype.itemsize, stack.gradients.size
+    activations = stack.sizes[0] * stack.stored.itemsize * batch_size
+
+    def count(shape: tuple[int, ...], dtype: np.dtype[Any]) -> object:
+        nonlocal activations
+        activations += prod(shape) * dtype.itemsize
+        return object()
+
+    for layer in stack.layers:
+        layer.arrays(Room(batch_size, count, stack.dtype, stack.stored))
     return MemoryPlan(
         batch_size,
         parameters * full,
         parameters * full,
         parameters * full * moments,
-        0 if stack.half is None else parameters * stored,
-        row * batch_size,
+        0 if stack.half is None else parameters * stack.stored.itemsize,
+        activations,
         stack.backend.workspace,
     )
 
 
-def on_device(method: Callable[Concatenate[Stack, P], R]) -> Callable[Concatenate[Stack, P], R]:
+def on_device(method: Callable[Concatenate[Net, P], R]) -> Callable[Concatenate[Net, P], R]:
     """Run a network's method on its device, and say more when the device's memory runs out."""
 
     @wraps(method)
-    def run(self: Stack, /, *arguments: P.args, **options: P.kwargs) -> R:
+    def run(self: Net, /, *arguments: P.args, **options: P.kwargs) -> R:
         with self.backend.on_device():
             try:
                 return method(self, *arguments, **options)
             except DeviceMemoryError:
                 raise  # said already, by a method that this one called
             except MemoryError as error:
-                if not self.backend.replays:
+                if not self.backend.free_memory():
                     raise  # how much of the host's memory is free is not known
-                rows: Any = options.get("batch_size") or self.largest_rows or 1
-                raise out_of_memory(self, int(rows), error) from error
+                rows: Any = options.get("batch_size") or self.stack.largest_rows or 1
+                raise out_of_memory(self.stack, int(rows), error) from error
 
     return run
 

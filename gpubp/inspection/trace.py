@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gpubp.backends import Array
 from gpubp.data.batches import Data
+from gpubp.data.feeds import read_rows
 from gpubp.errors import ConfigurationError
 from gpubp.inspection.trace_table import trace_table
 from gpubp.nn.backprop import LayerStack
@@ -119,21 +120,23 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
             f"learning_rate is {learning_rate!r}; a finite number above 0 is needed"
         )
     before, gradients = stack.parameters.copy(), stack.gradients.copy()
-    x = stack.read_rows(data.x)
-    buffers = stack.run_forward(x)
-    stack.run_backward(buffers, stack.run_loss(buffers, data.expected, loss))
+    x, ops = read_rows(stack, data.x), stack.backend
+    buffers = stack.buffers(len(x))
+    stack.forward(ops, x, buffers)
+    stack.loss(ops, buffers, data.expected, loss)
+    stack.backward(ops, buffers, bool(loss.logits_of))
     loss_before = float(buffers.loss) + 0.0  # no -0
     notes = [_note(stack, buffers, index) for index in range(len(stack.layers))]
     step = (learning_rate,)
-    stack.backend.update("sgd", stack.gradients, stack.parameters, (), step, stack.scratch)
+    ops.update_now("sgd", stack.gradients, stack.parameters, (), step, stack.scratch)
     layers = tuple(
         LayerTrace(
             **note, weight_after=_host(stack, layer.weight), bias_after=_host(stack, layer.bias)
         )
         for note, layer in zip(notes, stack.layers, strict=True)
     )
-    buffers = stack.run_forward(x)
-    stack.run_loss(buffers, data.expected, loss)
+    stack.forward(ops, x, buffers)
+    stack.loss(ops, buffers, data.expected, loss)
     loss_after = float(buffers.loss) + 0.0
     if not apply:
         stack.parameters[...] = before
@@ -144,14 +147,15 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
 
 def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     """Note one layer's numbers after the backward pass and before the update."""
-    layer, y = stack.layers[index], buffers.y[index]
-    weighted_sum = stack.backend.xp.dot(buffers.inputs[index], layer.weight) + layer.bias
+    layer, arrays = stack.layers[index], buffers.layers[index]
+    y = arrays.y
+    weighted_sum = stack.backend.xp.dot(arrays.x, layer.weight) + layer.bias
     numbers = {
-        "inputs": buffers.inputs[index],
+        "inputs": arrays.x,
         "weighted_sum": weighted_sum,
         "output": y,
-        "slope": stack.slope(index, weighted_sum, y),
-        "error": -buffers.delta[index] * len(y),  # the loss is a mean over the batch
+        "slope": layer.slope(stack.backend, weighted_sum, y),
+        "error": -arrays.delta * len(y),  # the loss is a mean over the batch
         "weight_gradient": layer.dweight,
         "bias_gradient": layer.dbias,
         "weight_before": layer.weight,

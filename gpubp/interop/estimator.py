@@ -208,9 +208,9 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
     def _fit_lbfgs(self, x: Any, y: Any, weights: Any) -> None:
         net, loss = self.network_, get_loss(self._chosen_loss(), self.network_.output)
         with net.backend.on_device():
-            data = take_data(net, x, y, loss, sample_weight=weights)
+            data = take_data(net.stack, x, y, loss, sample_weight=weights)
             self.n_iter_, self.loss_ = minimize_loss(
-                net,
+                net.stack,
                 data,
                 loss,
                 Regularization(alpha=float(self.alpha)),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.errors import ConfigurationError
 from gpubp.network import Network
+from gpubp.nn.layers import Dense
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def _layers(net: Network) -> list[PlainLayer]:
 
     layers = []
     for layer in net.layers:
+        assert isinstance(layer, Dense)
         weight, bias, gamma = host(layer.weight), host(layer.bias), None
         if layer.normalization == "layer":
             gamma = host(layer.gamma)

@@ -10,10 +10,11 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from gpubp.data.batches import Data
+from gpubp.data.feeds import read_rows
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import Loss
 from gpubp.nn.regularization import Regularization
-from gpubp.training.passes import compute_gradients
+from gpubp.training.step import compute_gradients
 
 CHUNK_ROWS = 8192
 
@@ -63,14 +64,17 @@ def _loss_and_gradient(
     total, gradient = 0.0, np.zeros(stack.gradients.size)
     stack.refresh()
     for chunk in data.chunks(CHUNK_ROWS):
-        batch = Data(stack.read_rows(chunk.x), chunk.expected, weights=chunk.weights)
+        batch = Data(read_rows(stack, chunk.x), chunk.expected, weights=chunk.weights)
+        buffers = stack.buffers(len(chunk))
         with stack.threads_for(len(chunk)):
-            buffers = compute_gradients(stack, None, batch, loss)
+            compute_gradients(backend, stack, buffers, batch, loss)
         own = float(len(chunk)) if chunk.weights is None else float(buffers.weight)
         total += float(buffers.loss) * own / weight
         gradient += backend.to_numpy(stack.gradients).astype(np.float64) * (own / weight)
     stack.gradients[...] = backend.asarray(gradient, stack.dtype)
     mean = backend.xp.zeros((), stack.dtype)
-    regularization.before_update(stack, mean, backend.xp.full((), weight, stack.dtype))
+    total_weight = backend.xp.full((), weight, stack.dtype)
+    scaling = backend.asarray(np.array([1, 0, 0], np.float32))
+    regularization.before_update(backend, stack, mean, total_weight, scaling)
     penalized = backend.to_numpy(stack.gradients).astype(np.float64)
     return total + float(mean), penalized

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from gpubp.backends import Array
 from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import LayerStack
+from gpubp.nn.layers import Dense
 
 
 @dataclass(frozen=True)
@@ -64,48 +66,49 @@ class Regularization:
 
     def before_update(
         self,
+        ops: Any,
         stack: LayerStack,
         mean: Array,
         total: Array,
-        scaling: Array | None = None,
+        scaling: Array,
         share: float = 1.0,
     ) -> None:
         """Change the gradients, and the mean loss of a batch.
 
         Parameters
         ----------
+        ops : Backend or Tracer
+            What carries the operations out, or notes them.
         mean, total : array, ()
             The mean loss and the weight of the batch's rows.
-        scaling : array or None
+        scaling : array
             Gradients and loss are multiplied by its first number.
         share : float
             Of the batch among those whose gradients were gathered.
         """
-        backend = stack.backend
+        scratch = stack.scratch
+        matrices = [pair for layer in stack.layers for pair in layer.weights()]
         if self.alpha:
-            weights = [layer.weight for layer in stack.layers]
-            backend.add_squares(weights, self.alpha / 2, total, mean, stack.scratch, scaling)
-            for layer in stack.layers:
-                backend.penalize(
-                    *(layer.weight, layer.dweight, 0.0, self.alpha * share, stack.scratch),
-                    *(scaling, total),
-                )
+            weights = [weight for weight, _ in matrices]
+            ops.add_squares(weights, self.alpha / 2, total, mean, scratch, scaling)
+            for weight, dweight in matrices:
+                strength = self.alpha * share
+                ops.penalize(weight, dweight, 0.0, strength, scratch, scaling, total)
         if self.l1 or self.l2:
-            for layer in stack.layers:
-                backend.penalize(
-                    layer.weight, layer.dweight, self.l1, self.l2, stack.scratch, scaling
-                )
+            for weight, dweight in matrices:
+                ops.penalize(weight, dweight, self.l1, self.l2, scratch, scaling, None)
         if self.clip_value is not None:
-            backend.clip(stack.gradients, self.clip_value, scaling)
+            ops.clip(stack.gradients, self.clip_value, scaling)
         if self.clip_norm is not None:
-            backend.clip_norm(stack.gradients, self.clip_norm, stack.scratch, scaling)
+            ops.clip_norm(stack.gradients, self.clip_norm, scratch, scaling)
 
-    def after_update(self, stack: LayerStack) -> None:
+    def after_update(self, ops: Any, stack: LayerStack) -> None:
         """Change the weights."""
         if self.max_norm is not None:
             for layer in stack.layers:
-                stack.backend.limit_norms(layer.weight, self.max_norm, stack.scratch)
-            stack.refresh()
+                if isinstance(layer, Dense):
+                    ops.limit_norms(layer.weight, self.max_norm, stack.scratch)
+            stack.refresh(ops)
 
 
 NONE = Regularization()

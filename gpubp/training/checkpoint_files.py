@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from gpubp.files import check_writable, write_atomically
 
 VERSION = 1  # raised when older releases could no longer read what is written
 KEPT = 2
-SAMPLED_ROWS = 65_536  # of the data, for their fingerprint
 _NAME = re.compile(r"step-(\d{12})\.safetensors")
 
 
@@ -161,20 +159,6 @@ def check_same_run(here: dict[str, Any], there: dict[str, Any], folder: Path) ->
                 f"the checkpoint in {folder} is of another run: {name} is {here.get(name)!r} here"
                 f" and {there.get(name)!r} there; take another folder, or the same settings"
             )
-
-
-def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
-    """Return a SHA-256 of the arrays' shapes, dtypes and of up to 65,536 rows spread over each."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array[sampled_rows(len(array))]).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def sampled_rows(count: int) -> NDArray[np.int64]:
-    """Return the rows that a fingerprint is taken of."""
-    return np.unique(np.linspace(0, count - 1, min(count, SAMPLED_ROWS)).astype(np.int64))
 
 
 def _digest(text: str, arrays: dict[str, NDArray[Any]]) -> str:

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Array
-from gpubp.data.batches import Batches
-from gpubp.data.dataset_batches import StreamBatches
-from gpubp.data.sparse_rows import SparseRows
+from gpubp.data.feeds import Feed
 from gpubp.distributed.communicator import Communicator, on_root
 from gpubp.nn.backprop import LayerStack
 from gpubp.training.callbacks import Callback, History, Resumable
@@ -21,8 +19,6 @@ from gpubp.training.checkpoint_files import (
     Checkpoint,
     CheckpointFolder,
     check_same_run,
-    fingerprint,
-    sampled_rows,
 )
 from gpubp.training.state import TrainingState
 
@@ -60,6 +56,7 @@ class Checkpointer:
 
     def save(
         self,
+        net: Any,
         stack: LayerStack,
         state: TrainingState,
         history: History,
@@ -76,7 +73,7 @@ class Checkpointer:
                 arrays[f"state {index}"] = host(array)
             memories = []
             for index, callback in enumerate(_resumable(callbacks)):
-                memory = callback.get_state(stack)
+                memory = callback.get_state(net)
                 for name, value in list(memory.items()):
                     if isinstance(value, np.ndarray):
                         arrays[f"callback {index} {name}"] = memory.pop(name)
@@ -89,6 +86,7 @@ class Checkpointer:
 
     def load(
         self,
+        net: Any,
         stack: LayerStack,
         state: TrainingState,
         history: History,
@@ -129,7 +127,7 @@ class Checkpointer:
                 for name, array in arrays.items()
                 if name.startswith(prefix)
             }
-            callback.set_state(stack, memory | kept)
+            callback.set_state(net, memory | kept)
         return found
 
 
@@ -137,36 +135,13 @@ def _resumable(callbacks: Sequence[Callback]) -> list[Resumable]:
     return [callback for callback in callbacks if isinstance(callback, Resumable)]
 
 
-def described_data(batches: Batches | StreamBatches) -> dict[str, Any]:
-    """Return what tells data apart: their shapes, dtypes and a fingerprint."""
-    if isinstance(batches, StreamBatches):
-        return batches.described()
-    data, backend = batches.data, batches.backend
-    rows = sampled_rows(len(data))
-
-    def sample(array: Array) -> Any:
-        if isinstance(array, SparseRows):
-            return array[rows].dense()
-        if isinstance(array, np.ndarray):
-            return array[rows]
-        return backend.to_numpy(array[backend.asarray(rows)])
-
-    arrays = [data.x, data.expected, *([] if data.weights is None else [data.weights])]
-    return {
-        "rows": len(data),
-        "data": fingerprint([sample(array) for array in arrays]),
-        "batch_size": batches.size,
-        "shuffle": "by a function" if callable(batches.shuffle) else batches.shuffle,
-    }
-
-
 def checkpointer(
     folder: str | os.PathLike[str],
     every: int | None,
     run: dict[str, Any],
-    batches: Batches | StreamBatches,
+    feed: Feed,
     communicator: Communicator | None = None,
 ) -> Checkpointer:
     """Return the checkpointer of a run."""
     made = on_root(communicator, lambda: CheckpointFolder(folder), "the folder of checkpoints")
-    return Checkpointer(made, every, run | described_data(batches), communicator)
+    return Checkpointer(made, every, run | feed.described(), communicator)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gpubp.backends import Array, Backend
-from gpubp.data.batches import Data
-from gpubp.data.dataset_batches import StreamData
+from gpubp.data.feeds import HeldOut, read_rows
 from gpubp.nn.backprop import LayerStack
+from gpubp.nn.buffers import Buffers
 from gpubp.nn.losses import Loss
 from gpubp.training.group import Group
 
@@ -18,9 +18,16 @@ def predict(stack: LayerStack, x: Array) -> Array:
     outputs = stack.backend.xp.empty((len(x), stack.sizes[-1]), stack.dtype)
     stack.refresh()
     for start in range(0, len(x), rows):
-        chunk = stack.read_rows(x, start, start + rows)
-        outputs[start : start + rows] = stack.run_forward(chunk).y[-1]
+        outputs[start : start + rows] = _forward(
+            stack, read_rows(stack, x, start, start + rows)
+        ).output
     return outputs
+
+
+def _forward(stack: LayerStack, x: Array) -> Buffers:
+    buffers = stack.buffers(len(x))
+    stack.forward(stack.backend, x, buffers)
+    return buffers
 
 
 def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array:
@@ -29,15 +36,15 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
     result = stack.backend.xp.empty((len(x), len(columns), stack.sizes[0]), stack.dtype)
     stack.refresh()
     for start in range(0, len(x), rows):
-        chunk = stack.read_rows(x, start, start + rows)
-        buffers = stack.run_forward(chunk)
+        chunk = read_rows(stack, x, start, start + rows)
+        buffers = _forward(stack, chunk)
         dx = stack.scratch("dx", chunk.shape, stack.dtype)
-        chosen = stack.scratch("chosen output", buffers.delta[-1].shape, stack.dtype)
+        chosen = stack.scratch("chosen output", buffers.delta.shape, stack.dtype)
         for place, column in enumerate(columns):
             chosen.fill(0)
             chosen[:, column] = 1
-            stack.backend.convert(chosen, buffers.delta[-1])
-            stack.run_backward(buffers, from_logits=False, dx=dx, gradients=False)
+            stack.backend.convert(chosen, buffers.delta)
+            stack.backward(stack.backend, buffers, dx=dx, gradients=False)
             result[start : start + rows, place] = dx
     if stack.input_scale != 1:
         result *= stack.input_scale
@@ -45,7 +52,7 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
 
 
 def evaluate(
-    stack: LayerStack, data: Data | StreamData, loss: Loss, group: Group | None = None
+    stack: LayerStack, data: HeldOut, loss: Loss, group: Group | None = None
 ) -> dict[str, float]:
     """Return the mean loss and, where answers can be right or wrong, the accuracy.
 
@@ -73,26 +80,24 @@ def evaluate(
 
 def _measured(
     stack: LayerStack,
-    data: Data | StreamData,
+    data: HeldOut,
     loss: Loss,
     count_right: Callable[[Array, Array, Backend], int] | None,
 ) -> tuple[float, float, int]:
     """Return the sum of the losses, the weight of the rows, and how many answers are right."""
     total, weight, right = 0.0, 0.0, 0
     for chunk in data.chunks(stack.backend.chunk_rows):
-        buffers = stack.run_forward(stack.read_rows(chunk.x))
-        stack.run_loss(buffers, chunk.expected, loss, chunk.weights)
+        buffers = _forward(stack, read_rows(stack, chunk.x))
+        stack.loss(stack.backend, buffers, chunk.expected, loss, chunk.weights)
         weighs = len(chunk) if chunk.weights is None else float(buffers.weight)
         total += float(buffers.loss) * weighs
         weight += weighs
         if count_right:
-            right += count_right(buffers.y[-1], chunk.expected, stack.backend)
+            right += count_right(buffers.output, chunk.expected, stack.backend)
     return total, weight, right
 
 
-def _counter(
-    stack: LayerStack, data: Data | StreamData
-) -> Callable[[Array, Array, Backend], int] | None:
+def _counter(stack: LayerStack, data: HeldOut) -> Callable[[Array, Array, Backend], int] | None:
     if stack.output.name == "softmax" or data.one_class:
         return _largest_is_expected
     return _same_side if stack.output.name == "sigmoid" else None

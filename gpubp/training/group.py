@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpubp.backends.cpu.threads import use_threads
+from gpubp.data.feeds import Feed
 from gpubp.data.shards import Shards, shards_of
 from gpubp.distributed.communicator import Communicator
 from gpubp.distributed.startup import communicator
 from gpubp.errors import ConfigurationError
+from gpubp.nn.backprop import HEADER, LayerStack
+from gpubp.training.settings import TrainingSettings
 
 SHARDS = 8  # where their number decides about the numbers of a training, and so must not follow P
 
@@ -85,3 +88,45 @@ def joined(
         return None
     talk = distributed if isinstance(distributed, Communicator) else communicator()
     return group_of(talk, shards, deterministic, streamed)
+
+
+def check_possible(stack: LayerStack, feed: Feed, settings: TrainingSettings, group: Group) -> None:
+    """Refuse what processes cannot do together.
+
+    Raises
+    ------
+    ConfigurationError
+        Says what to do instead.
+    """
+    if "batch" in stack.spec.normalization:
+        raise ConfigurationError(
+            "distributed training with normalization='batch', whose moments are those of one"
+            " process's rows; 'layer' is needed"
+        )
+    on_gpu = {
+        "deterministic": group.deterministic,
+        "accumulate": settings.accumulate > 1,
+        "weights of rows": feed.weighted,
+        "batches of one's own": not feed.same_sizes,
+    }
+    for what, wanted in on_gpu.items():
+        if stack.backend.name == "gpu" and wanted:
+            raise ConfigurationError(
+                f"{what} in distributed training on GPUs, which is not there yet; backend='cpu' is"
+                " needed"
+            )
+    if group.deterministic and not feed.same_sizes:
+        raise ConfigurationError(
+            "deterministic with batches of one's own, whose sizes are not known; another data set"
+            " is needed"
+        )
+    if settings.accumulate > HEADER // 2:
+        raise ConfigurationError(
+            f"accumulate is {settings.accumulate} in distributed training; {HEADER // 2} at most is"
+            " needed"
+        )
+    if settings.accumulate > 1 and (feed.weighted or not feed.same_sizes):
+        raise ConfigurationError(
+            "accumulate in distributed training with weights of rows, or batches of any size; 1 is"
+            " needed"
+        )

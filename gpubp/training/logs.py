@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpubp.errors import OutputPathError, import_extra
 from gpubp.files import check_writable, write_atomically
-from gpubp.nn.backprop import LayerStack
 from gpubp.training.callbacks import History
+
+if TYPE_CHECKING:
+    from gpubp.network import Network
 
 
 class CSVLog:
@@ -27,14 +29,14 @@ class CSVLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
 
-    def begin(self, net: LayerStack, epochs: int) -> None:
+    def begin(self, net: Network, epochs: int) -> None:
         """Find out whether the file can be written."""
         check_writable(self.path)
 
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: LayerStack, history: History) -> bool:
+    def epoch_end(self, net: Network, history: History) -> bool:
         """Write the file; training goes on."""
         columns = history.columns()
         text = io.StringIO()
@@ -44,7 +46,7 @@ class CSVLog:
         write_atomically(self.path, text.getvalue().encode())
         return False
 
-    def end(self, net: LayerStack, history: History) -> None:
+    def end(self, net: Network, history: History) -> None:
         """Do nothing."""
 
 
@@ -67,7 +69,7 @@ class TensorBoard:
         self.folder = folder
         self._writer: Any = None
 
-    def begin(self, net: LayerStack, epochs: int) -> None:
+    def begin(self, net: Network, epochs: int) -> None:
         """Open a new event file in the folder."""
         board = import_extra("tensorboardX", "tensorboard")
         try:
@@ -81,7 +83,7 @@ class TensorBoard:
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: LayerStack, history: History) -> bool:
+    def epoch_end(self, net: Network, history: History) -> bool:
         """Write the epoch's numbers; training goes on."""
         names = {"loss": "loss/training", "validation_loss": "loss/validation"}
         for name, values in history.columns().items():
@@ -90,7 +92,7 @@ class TensorBoard:
         self._writer.flush()
         return False
 
-    def end(self, net: LayerStack, history: History) -> None:
+    def end(self, net: Network, history: History) -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
@@ -119,7 +121,7 @@ class ModelCheckpoint:
         self.path, self.best = path, best
         self.best_loss = float("inf")
 
-    def begin(self, net: LayerStack, epochs: int) -> None:
+    def begin(self, net: Network, epochs: int) -> None:
         """Find out whether the file can be written; forget an earlier training."""
         check_writable(self.path)
         self.best_loss = float("inf")
@@ -127,7 +129,7 @@ class ModelCheckpoint:
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Any, history: History) -> bool:
+    def epoch_end(self, net: Network, history: History) -> bool:
         """Save if it is time; training goes on."""
         loss = (history.validation_loss or history.loss)[-1]
         if loss < self.best_loss or not self.best:
@@ -135,13 +137,13 @@ class ModelCheckpoint:
         self.best_loss = min(loss, self.best_loss)
         return False
 
-    def get_state(self, net: LayerStack) -> dict[str, Any]:
+    def get_state(self, net: Network) -> dict[str, Any]:
         """Return the best loss."""
         return {"best_loss": self.best_loss}
 
-    def set_state(self, net: LayerStack, state: dict[str, Any]) -> None:
+    def set_state(self, net: Network, state: dict[str, Any]) -> None:
         """Go on with the best loss."""
         self.best_loss = state["best_loss"]
 
-    def end(self, net: LayerStack, history: History) -> None:
+    def end(self, net: Network, history: History) -> None:
         """Do nothing."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gpubp.nn.backprop import LayerStack
 from gpubp.training.callbacks import Callback, History
+
+if TYPE_CHECKING:
+    from gpubp.network import Network
 
 
 def progress_display() -> Callback:
@@ -27,14 +29,14 @@ def _losses(history: History) -> str:
 class ProgressLines:
     """One line on standard error for each epoch."""
 
-    def begin(self, net: LayerStack, epochs: int) -> None:
+    def begin(self, net: Network, epochs: int) -> None:
         """Remember how many epochs there are to be."""
         self._epochs = epochs
 
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: LayerStack, history: History) -> bool:
+    def epoch_end(self, net: Network, history: History) -> bool:
         """Print the epoch's losses and time."""
         print(
             f"epoch {history.epochs}/{self._epochs}  {_losses(history)}"
@@ -43,14 +45,14 @@ class ProgressLines:
         )
         return False
 
-    def end(self, net: LayerStack, history: History) -> None:
+    def end(self, net: Network, history: History) -> None:
         """Do nothing at the end."""
 
 
 class ProgressBar:
     """A live bar over the epochs on standard error."""
 
-    def begin(self, net: LayerStack, epochs: int) -> None:
+    def begin(self, net: Network, epochs: int) -> None:
         """Draw the empty bar."""
         from rich.console import Console
         from rich.progress import (
@@ -76,11 +78,11 @@ class ProgressBar:
         """Move the bar within an epoch."""
         self._progress.update(self._task, completed=round(history.epochs + share, 2))
 
-    def epoch_end(self, net: LayerStack, history: History) -> bool:
+    def epoch_end(self, net: Network, history: History) -> bool:
         """Move the bar and show the epoch's losses."""
         self._progress.update(self._task, completed=history.epochs, losses=_losses(history))
         return False
 
-    def end(self, net: LayerStack, history: History) -> None:
+    def end(self, net: Network, history: History) -> None:
         """Leave the bar as it is and give the terminal back."""
         self._progress.stop()

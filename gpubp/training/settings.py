@@ -57,7 +57,7 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class Part:
+class Turn:
     """Where a batch stands among those whose gradients are gathered for one update.
 
     Attributes
@@ -66,20 +66,26 @@ class Part:
         Its share of their rows.
     first, last : bool
         Whether it begins and ends them.
+    place, rows : int
+        Its number among them, and the rows of all of them.
     """
 
     share: float = 1.0
     first: bool = True
     last: bool = True
+    place: int = 0
+    rows: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether the batch is the only one."""
+        return self.first and self.last
 
 
-WHOLE = Part()
-
-
-def part_of(index: int, sizes: list[int], accumulate: int) -> Part:
+def turn_of(index: int, sizes: list[int], accumulate: int) -> Turn:
     """Return where batch `index` of an epoch stands, the rows of all its batches being `sizes`."""
-    if accumulate == 1:
-        return WHOLE
     start = index // accumulate * accumulate
-    group = sizes[start : start + accumulate]
-    return Part(sizes[index] / sum(group), index == start, index == start + len(group) - 1)
+    together = sizes[start : start + accumulate]
+    rows, place = sum(together), index - start
+    last = place == len(together) - 1
+    return Turn(sizes[index] / rows, place == 0, last, place, rows)

@@ -30,8 +30,11 @@ class TrainingState:
         Its state, each as long as the parameters.
     rate_factor : float
         What the optimizer's learning rate is multiplied by.
-    scaling : array, (3,), or None
-        The loss scale of a GPU, see `gpubp.backends.protocol.ReplayBackend`.
+    scaling : array of float32, (3,), or None
+        What the loss is multiplied by, whether a number was not finite, and the steps since the
+        first was changed; see `kernels/steps.cuh`.
+    scaled : bool
+        Whether the first ever changes, which float16 needs.
     gathered, average : array or None
         Gradients gathered for the next update, and the running mean of the parameters.
     transient : tuple of array
@@ -45,6 +48,7 @@ class TrainingState:
     moments: tuple[Array, ...] = ()
     rate_factor: float = 1.0
     scaling: Array | None = None
+    scaled: bool = False
     gathered: Array | None = None
     average: Array | None = None
     transient: tuple[Array, ...] = ()
@@ -52,7 +56,7 @@ class TrainingState:
     @property
     def arrays(self) -> tuple[Array, ...]:
         """Its arrays."""
-        others = (self.scaling, self.gathered, self.average)
+        others = (self.scaling if self.scaled else None, self.gathered, self.average)
         return (*self.moments, *(array for array in others if array is not None))
 
     def use(self, settings: TrainingSettings, stack: LayerStack) -> None:
@@ -79,8 +83,9 @@ class TrainingState:
             )
             for moment in self.moments:
                 moment.fill(0)
-        if self.scaling is None and stack.backend.replays:
-            scale = FIRST_SCALE if stack.precision.scaled else 1.0
+        if self.scaling is None:
+            self.scaled = stack.precision.scaled and stack.half is not None
+            scale = FIRST_SCALE if self.scaled else 1.0
             self.scaling = stack.backend.asarray(np.array([scale, 0, 0], np.float32))
 
 

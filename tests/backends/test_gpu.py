@@ -11,7 +11,7 @@ import gpubp
 from conftest import real_gpu
 from gpubp.backends.gpu import recording as _recorder
 from gpubp.backends.precision import PRECISIONS
-from gpubp.training.device_steps import DeviceSteps
+from gpubp.training.epoch_steps import EpochSteps
 
 STEPS = 100
 
@@ -89,13 +89,13 @@ def test_a_precision_is_as_exact_as_it_says(backend, precision):
 
 def recordings(monkeypatch):
     made = []
-    before = DeviceSteps.__init__
+    before = EpochSteps.__init__
 
     def init(self, *arguments):
         before(self, *arguments)
         made.append(self)
 
-    monkeypatch.setattr(DeviceSteps, "__init__", init)
+    monkeypatch.setattr(EpochSteps, "__init__", init)
     return made
 
 

@@ -68,7 +68,7 @@ def test_the_command_chooses_blas_kernels_before_numpy_is_loaded(vendor, flags, 
     code = (
         "import os, sys\n"
         "import gpubp.__main__\n"
-        "from gpubp import blas_kernels\n"
+        "from gpubp.cli import openblas as blas_kernels\n"
         f"blas_kernels.cpuinfo = {{'vendor_id': {vendor!r}, 'flags': {flags!r}}}.get\n"
         "assert 'numpy' not in sys.modules\n"
         "blas_kernels.use_best_kernels()\n"

@@ -52,10 +52,10 @@ def test_buffers_are_as_large_as_planned(monkeypatch, precision):
     simulated.cupy.install(monkeypatch)
     net = gpubp.Network([30, 40, 20], "gelu", "softmax", "gpu", precision=precision, dropout=0.5)
     plan = net.memory_plan(50)
-    buffers = net.buffers(50)
-    arrays = {id(array): array for part in ("y", "z", "delta") for array in getattr(buffers, part)}
-    arrays |= {id(array): array for array in buffers.dropped if array is not None}
-    batch = 50 * 30 * net.stored.itemsize
+    buffers = net.stack.buffers(50)
+    named = [getattr(p, name) for p in buffers.layers for name in ("y", "z", "delta", "dropped")]
+    arrays = {id(array): array for array in named if array is not None}
+    batch = 50 * 30 * net.stack.stored.itemsize
     assert sum(array.nbytes for array in arrays.values()) + batch == plan.activations
     assert plan.half_weights == (net.parameters.size * 2 if precision == "bfloat16" else 0)
     assert plan.workspace == net.backend.workspace > 0
@@ -68,10 +68,10 @@ def test_on_the_cpu_the_error_is_numpys_own(monkeypatch):
     """How much memory is free is not known there, so no batch is said to fit."""
     net = gpubp.Network([3, 2], output="softmax", backend="cpu")
 
-    def exhausted(kinds):
+    def exhausted(shape, dtype):
         raise MemoryError("Unable to allocate 9 TiB")
 
-    monkeypatch.setattr(net.backend, "empty_all", exhausted)
+    monkeypatch.setattr(net.backend, "empty", exhausted)
     with pytest.raises(MemoryError, match=r"^Unable to allocate 9 TiB$") as caught:
         net.fit(np.ones((4, 3)), np.zeros(4, int))
     assert type(caught.value) is MemoryError
@@ -85,7 +85,7 @@ def test_running_out_names_the_plan_and_the_batch_that_fits(monkeypatch):
     def exhausted(shape, *rest):
         raise cupy.cuda.memory.OutOfMemoryError("Out of memory allocating 4,000,000,000 bytes")
 
-    monkeypatch.setattr(net.backend, "empty_all", exhausted)
+    monkeypatch.setattr(net.backend, "empty", exhausted)
     x, y = np.ones((2000, 100), np.float32), np.zeros(2000, np.int64)
     with pytest.raises(errors.DeviceMemoryError) as caught:
         net.fit(x, y, batch_size=2000)

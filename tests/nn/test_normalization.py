@@ -174,10 +174,10 @@ def test_decay_leaves_the_running_moments_alone():
     net.backend.update(
         "adam",
         net.gradients,
-        net.trained,
+        net.stack.trained,
         tuple(np.zeros((2, net.gradients.size), np.float32)),
         gpubp.AdamW(0.1, weight_decay=0.5).scalars(1),
-        net.scratch,
+        net.stack.scratch,
     )
     np.testing.assert_array_equal(net.layers[0].running, running)
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from gpubp.backends.cpu import blas
-from gpubp.backends.cpu.numpy_backend import NumpyBackend
-from gpubp.backends.protocol import Array, Scratch, WholeStep
+from gpubp.backends.cpu.numpy_backend import BATCH, NumpyBackend
+from gpubp.backends.protocol import Array, Scratch
 
 ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
 LEVELS = ("baseline", "avx2", "avx512")  # narrowest first
@@ -44,6 +42,15 @@ class CompiledBackend(NumpyBackend):
             self._host.gather(array, rows, out, scale)
         else:  # class indices
             super().gather(array, rows, out, scale, scratch)
+
+    def gather_batch(
+        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
+    ) -> None:
+        if out.dtype.kind == "f":
+            start = int(clock[BATCH]) * batch
+            self._host.gather(array, order[start : start + len(out)], out, scale)
+        else:  # class indices
+            super().gather_batch(array, order, clock, batch, scale, out)
 
     def all_finite(self, array: Array) -> bool:
         if array.dtype == np.float16:
@@ -80,7 +87,7 @@ class CompiledBackend(NumpyBackend):
             np.sum(weights, out=total)
         self._host.loss(self._loss[name], parameter, y, expected, dy, row_loss, mean, weights)
 
-    def update(
+    def update_now(
         self,
         name: str,
         gradients: Array,
@@ -90,48 +97,6 @@ class CompiledBackend(NumpyBackend):
         scratch: Scratch,
     ) -> None:
         self._host.update(self._update[name], gradients, parameters, *state, *scalars)
-
-    def plan_step(
-        self,
-        layers: Sequence[tuple[Any, ...]],
-        loss: str,
-        on_logits: bool,
-        update: str,
-        flat: tuple[Array, ...],
-        mean: Array,
-        parameter: float = 0.0,
-        alpha: float = 0.0,
-    ) -> WholeStep | None:
-        rows = len(layers[0][4])
-        largest = rows * max(layer[0].size for layer in layers)
-        products = blas.products()
-        if products is None or largest > WHOLE_STEP_PRODUCT:
-            return None
-        run, one_thread = self._host.run_step, blas.threads_for(0)
-        widest = max(layer[0].shape[1] for layer in layers)
-        parts = max(1, min(thread_count(), largest // PRODUCT_A_THREAD))
-        plan = self._host.plan_step(
-            tuple((*arrays, self._activation[name]) for *arrays, name in layers),
-            rows,
-            self._loss[loss],
-            on_logits,
-            self._update[update],
-            flat,
-            self.empty((rows,), mean.dtype),
-            mean,
-            self.empty((2 * (parts - 1) * rows + parts, widest), mean.dtype),
-            products,
-            parameter,
-            alpha,
-        )
-
-        def step(
-            x: Array, expected: Array, weights: Array | None, scalars: tuple[float, ...]
-        ) -> None:
-            with one_thread:
-                run(plan, x, expected, weights, *scalars)
-
-        return step
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:

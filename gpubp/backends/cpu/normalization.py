@@ -10,7 +10,7 @@ from gpubp.backends.protocol import NORM_EPSILON, Array, Scratch
 class NumpyNormalization:
     """See `gpubp.backends.protocol.Normalization`."""
 
-    def rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
+    def normalize_rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
         mean = scratch("norm mean", (len(n), 1), n.dtype)
         np.mean(n, axis=1, keepdims=True, out=mean)
         n -= mean
@@ -20,7 +20,7 @@ class NumpyNormalization:
         _inverse_root(inverse)
         n *= inverse[:, None]
 
-    def columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
+    def normalize_columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
         mean, variance = moments
         np.mean(n, axis=0, out=mean)
         n -= mean
@@ -31,7 +31,7 @@ class NumpyNormalization:
         _inverse_root(inverse)
         n *= inverse
 
-    def fixed_columns(self, n: Array, inverse: Array, moments: Array) -> None:
+    def normalize_columns_by(self, n: Array, inverse: Array, moments: Array) -> None:
         mean, variance = moments
         inverse[...] = variance
         _inverse_root(inverse)
@@ -41,7 +41,7 @@ class NumpyNormalization:
     def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
         np.multiply(n, gamma, out=z)
 
-    def rows_backward(
+    def normalize_rows_backward(
         self,
         n: Array,
         inverse: Array,
@@ -61,7 +61,7 @@ class NumpyNormalization:
         delta -= product
         delta *= inverse[:, None]
 
-    def columns_backward(
+    def normalize_columns_backward(
         self,
         n: Array,
         inverse: Array,

@@ -12,35 +12,41 @@ from numpy.typing import DTypeLike, NDArray
 from gpubp.backends.cpu.activations import BACKWARD, FORWARD
 from gpubp.backends.cpu.aligned import aligned_empty
 from gpubp.backends.cpu.blas import threads_for
+from gpubp.backends.cpu.embeddings import NumpyEmbeddings
 from gpubp.backends.cpu.losses import LOSSES
 from gpubp.backends.cpu.normalization import NumpyNormalization
 from gpubp.backends.cpu.updates import UPDATES
 from gpubp.backends.precision import Precision
-from gpubp.backends.protocol import Array, Normalization, Scratch, WholeStep
-from gpubp.backends.random import generator
+from gpubp.backends.program import Tracer, largest_product
+from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.random import generator, permutation
 
+# Places in a clock and in a scaling, as in kernels/steps.cuh.
+STEP, BATCH, SETTINGS = 0, 1, 2
+OVERFLOWED = 1
 # Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
 BLOCK = 32768
 
 
-class NumpyBackend:
+class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
     """Arrays and functions on the CPU; see `gpubp.backends.protocol.Backend`."""
 
     name = "cpu"
     device = "CPU"
     storage = frozenset({"uint8", "float16", "float32", "float64"})
     chunk_rows = 1024
-    replays = False
     workspace = 0
 
     def __init__(self, reason: str = "asked for") -> None:
         self.xp: Any = np
         self.reason = reason
         self.notes: list[str] = []
-        self.normalization: Normalization = NumpyNormalization()
 
     def for_precision(self, precision: Precision) -> NumpyBackend:
         return self  # what a precision leaves out, a CPU computes
+
+    def stored(self, precision: Precision) -> np.dtype[Any]:
+        return precision.dtype
 
     def on_device(self) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -54,9 +60,11 @@ class NumpyBackend:
     def to_numpy(self, array: Array) -> NDArray[Any]:
         return np.asarray(array)
 
-    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
-        # not one block: aligned_empty puts each at another place in its page
-        return [self.empty(shape, dtype) for shape, dtype in kinds]
+    def put(self, array: Array, values: NDArray[Any]) -> None:
+        array[...] = values
+
+    def slots(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> HostSlots:
+        return HostSlots([self.empty(shape, dtype) for shape, dtype in kinds])
 
     def free_memory(self) -> int:
         return 0
@@ -76,6 +84,21 @@ class NumpyBackend:
         if scale != 1:
             out *= scale
 
+    def gather_batch(
+        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
+    ) -> None:
+        start = int(clock[BATCH]) * batch
+        rows = order[start : start + len(out)]
+        if array.dtype == out.dtype:
+            np.take(array, rows, axis=0, out=out, mode="clip")
+        else:
+            np.copyto(out, array[rows])
+        if scale != 1:
+            out *= scale
+
+    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
+        order[...] = permutation(seed, epoch, len(order))
+
     def all_finite(self, array: Array) -> bool:
         with np.errstate(over="ignore", invalid="ignore"):
             # one pass without an array of booleans; the sum of finite values may overflow
@@ -86,32 +109,6 @@ class NumpyBackend:
 
     def multiply(self, a: Array, b: Array, out: Array) -> None:
         np.dot(a, b, out=out)
-
-    def dense_forward(
-        self,
-        x: Array,
-        weight: Array,
-        bias: tuple[Array, Array],
-        name: str,
-        z: Array,
-        y: Array,
-        scratch: Scratch,
-    ) -> None:
-        np.dot(x, weight, out=z)
-        self.activate(name, z, bias[0], y, scratch)
-
-    def dense_backward(
-        self,
-        name: str,
-        kept: Array,
-        delta: Array,
-        x: Array,
-        dweight: Array,
-        dbias: Array,
-        scratch: Scratch,
-    ) -> None:
-        self.activate_backward(name, kept, delta, delta, dbias, scratch)
-        np.dot(x.T, delta, out=dweight)
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         np.add(z, bias, out=z)
@@ -160,7 +157,9 @@ class NumpyBackend:
         self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
         numbers = scratch("dropout", x.shape, np.dtype(np.float32))
-        generator(*key).random(dtype=np.float32, out=numbers)
+        seed, stream, step = key
+        number = step if isinstance(step, int) else int(step[STEP])
+        generator(seed, stream, number).random(dtype=np.float32, out=numbers)
         dropped = scratch("dropped", x.shape, np.dtype(bool))
         np.less(numbers, np.float32(rate), out=dropped)
         kept_share = x.dtype.type(1) - x.dtype.type(np.float32(rate))  # as the kernel rounds it
@@ -235,7 +234,27 @@ class NumpyBackend:
         np.divide(limit, norms, out=norms)
         weight *= norms
 
+    def find_overflow(self, values: Array, scaling: Array) -> None:
+        if not self.all_finite(values):
+            scaling[OVERFLOWED] = 1
+
     def update(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        settings: Array,
+        clock: Array,
+        scaling: Array,
+        half: Array | None,
+        scratch: Scratch,
+    ) -> None:
+        if scaling[OVERFLOWED] == 0:
+            scalars = tuple(map(float, settings[clock[SETTINGS]]))
+            self.update_now(name, gradients, parameters, state, scalars, scratch)
+
+    def update_now(
         self,
         name: str,
         gradients: Array,
@@ -246,21 +265,61 @@ class NumpyBackend:
     ) -> None:
         _in_blocks(UPDATES[name], (gradients, parameters, *state), scalars, scratch)
 
-    def plan_step(
+    def finish_step(
         self,
-        layers: Sequence[tuple[Any, ...]],
-        loss: str,
-        on_logits: bool,
-        update: str,
-        flat: tuple[Array, ...],
         mean: Array,
-        parameter: float = 0.0,
-        alpha: float = 0.0,
-    ) -> WholeStep | None:
-        return None
+        losses: Array,
+        clock: Array,
+        scaling: Array,
+        growth: int,
+        updated: bool = True,
+    ) -> None:
+        losses[clock[BATCH]] = mean
+        clock[STEP] += 1
+        clock[BATCH] += 1
+        if updated:
+            clock[SETTINGS] += 1
+            scaling[OVERFLOWED] = 0
+
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        function(*arguments)
+
+    def record(
+        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+    ) -> Callable[[int], None]:
+        tracer = Tracer()
+        work(tracer)
+        threads = self.threads_for(largest_product(tracer.operations))
+
+        def run(count: int) -> None:
+            with threads:
+                for _ in range(count):
+                    work(self)
+
+        return run
 
     def synchronize(self) -> None:
         """Do nothing: NumPy returns when it is done."""
+
+
+class HostSlots:
+    """One place for a batch in the host's memory; see `gpubp.backends.protocol.Slots`."""
+
+    count = 1
+
+    def __init__(self, arrays: list[Array]) -> None:
+        self.arrays = [arrays]
+
+    def fill(self, slot: int, arrays: Sequence[NDArray[Any]]) -> None:
+        """Copy arrays into the first rows of the place."""
+        for array, place in zip(arrays, self.arrays[slot], strict=True):
+            place[: len(array)] = array
+
+    def wait(self, slot: int) -> None:
+        """Do nothing: a place is filled when `fill` returns."""
+
+    def release(self, slot: int) -> None:
+        """Do nothing: what reads a place is done."""
 
 
 def _share(factor: float, per: Array) -> float:

@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
+from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
+from gpubp.backends.gpu.embeddings import CupyEmbeddings
+from gpubp.backends.gpu.fusion import fused, narrower
 from gpubp.backends.gpu.normalization import CupyNormalization
 from gpubp.backends.gpu.products import Products, workspace_bytes
-from gpubp.backends.gpu.recording import Recording
+from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
+from gpubp.backends.gpu.transfers import DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
-from gpubp.backends.protocol import Array, Normalization, Scratch, WholeStep
+from gpubp.backends.program import Tracer, all_products, carry_out
+from gpubp.backends.protocol import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
 # Rows that one thread of a backward kernel walks down: enough threads for a large device even at
 # moderate batches, and not so many partial sums that adding them up takes long.
 CHUNK_ROWS = 32
 MOST_CHUNKS = 128
-ALIGNMENT = 256  # bytes; the least that CuPy's own arrays are aligned to is 512
 GROUP = 1024  # row losses that one warp adds up
 # of a device; one serves all networks, from any thread
 cublaslt = cache(lambda index: CublasLt())
 
 
-class CupyBackend:
+class CupyBackend(CupyNormalization, CupyEmbeddings):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 
     name = "gpu"
     storage: frozenset[str] = frozenset({"uint8", "float16", "float32", "float64"})
-    replays = True
     chunk_rows = 1 << 16
 
     def __init__(
@@ -56,8 +58,9 @@ class CupyBackend:
         self.reason = reason
         self.precision = precision
         self.notes: list[str] = []
-        self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
-        self.normalization: Normalization = CupyNormalization(self._kernels, self._sum_columns)
+        self._kernels = {
+            kernel.name: self.kernel(kernel) for kernel in (*table.ELEMENTWISE, *EMBEDDINGS)
+        }
         self._clock = cupy.zeros(3, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
@@ -87,6 +90,9 @@ class CupyBackend:
         with self.on_device():
             return CupyBackend(self.xp, self.index, self.device, self.reason, precision)
 
+    def stored(self, precision: Precision) -> np.dtype[Any]:
+        return precision.stored
+
     def on_device(self) -> AbstractContextManager[Any]:
         device: AbstractContextManager[Any] = self.xp.cuda.Device(self.index)
         return device
@@ -97,14 +103,11 @@ class CupyBackend:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return self.xp.empty(shape, dtype)
 
-    def empty_all(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> list[Array]:
-        sizes = [math.prod(shape) * dtype.itemsize for shape, dtype in kinds]
-        starts = list(accumulate((-(-size // ALIGNMENT) * ALIGNMENT for size in sizes), initial=0))
-        arena = self.xp.empty(starts[-1], np.uint8)
-        return [
-            arena[start : start + size].view(dtype).reshape(shape)
-            for start, size, (shape, dtype) in zip(starts, sizes, kinds, strict=False)
-        ]
+    def put(self, array: Array, values: NDArray[Any]) -> None:
+        array.set(values)
+
+    def slots(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> DeviceSlots:
+        return DeviceSlots(self.xp, kinds)
 
     def to_numpy(self, array: Array) -> NDArray[Any]:
         result: NDArray[Any] = self.xp.asnumpy(array)
@@ -319,42 +322,55 @@ class CupyBackend:
         gradients: Array,
         parameters: Array,
         state: tuple[Array, ...],
+        settings: Array,
+        clock: Array,
+        scaling: Array,
+        half: Array | None,
+        scratch: Scratch,
+    ) -> None:
+        kernels = table.UPDATE if half is None else table.UPDATE_HALF
+        outputs = (parameters, *state) if half is None else (parameters, *state, half)
+        self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
+
+    def update_now(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
         scalars: tuple[float, ...],
         scratch: Scratch,
     ) -> None:
         settings = self.asarray(np.array(scalars))
-        self.update_on_clock(
-            name, gradients, parameters, state, settings, self._clock, self._scaling, None
+        self.update(
+            *(name, gradients, parameters, state, settings, self._clock, self._scaling, None),
+            scratch,
         )
-
-    def plan_step(
-        self,
-        layers: Sequence[tuple[Any, ...]],
-        loss: str,
-        on_logits: bool,
-        update: str,
-        flat: tuple[Array, ...],
-        mean: Array,
-        parameter: float = 0.0,
-        alpha: float = 0.0,
-    ) -> WholeStep | None:
-        return None
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
 
-    # What a recorded step is made of besides: see `gpubp.backends.protocol.ReplayBackend`.
-
     def kernel(self, kernel: table.Elementwise) -> Any:
+        """Return a kernel to call, made of its text."""
         return self.xp.ElementwiseKernel(
             kernel.inputs, kernel.outputs, kernel.operation, kernel.name, preamble=preamble()
         )
 
-    def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
-        return self._tuner.choose(key, ways) if self._tuner else next(iter(ways))
+    def call(self, function: Callable[..., object], *arguments: Any) -> None:
+        function(*arguments)
 
-    def record(self, work: Callable[[], None]) -> Recording:
-        return Recording(self.xp, work, "" if self._products else self.notes[0], self.notes.append)
+    def record(
+        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+    ) -> RecordedSteps:
+        tracer = Tracer()
+        work(tracer)
+        operations = fused(tracer.operations, narrower(parameters, half))
+        reason = "" if self._products else self.notes[0]
+        return RecordedSteps(
+            lambda steps: Recording(self.xp, steps, reason, self.notes.append),
+            lambda: carry_out(self, operations),
+            several=all_products(tracer.operations) <= recording.SMALL_STEP,
+        )
 
     def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
         mask = (1 << (len(order) - 1).bit_length()) - 1
@@ -374,21 +390,6 @@ class CupyBackend:
 
     def find_overflow(self, values: Array, scaling: Array) -> None:
         self._kernels[table.FIND_OVERFLOW.name](values, scaling)
-
-    def update_on_clock(
-        self,
-        name: str,
-        gradients: Array,
-        parameters: Array,
-        state: tuple[Array, ...],
-        settings: Array,
-        clock: Array,
-        scaling: Array,
-        half: Array | None,
-    ) -> None:
-        kernels = table.UPDATE if half is None else table.UPDATE_HALF
-        outputs = (parameters, *state) if half is None else (parameters, *state, half)
-        self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
 
     def finish_step(
         self,

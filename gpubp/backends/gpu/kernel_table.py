@@ -21,7 +21,7 @@ HEADERS = (
     "updates.cuh",
     "random.cuh",
     "steps.cuh",
-    "small.cuh",
+    "embeddings.cuh",
 )
 LANES = 32  # threads a row, where a kernel has a warp for each row
 

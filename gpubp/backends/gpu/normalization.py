@@ -10,28 +10,19 @@ from gpubp.backends.protocol import NORM_EPSILON, Array, Scratch
 
 
 class CupyNormalization:
-    """See `gpubp.backends.protocol.Normalization`.
+    """What the CuPy backend does for normalisation."""
 
-    Parameters
-    ----------
-    kernels : dict
-        The compiled kernels, by name.
-    sum_columns : callable
-        Called with a matrix, where its column sums go, and a scratch.
-    """
+    _kernels: dict[str, Any]
 
-    def __init__(
-        self, kernels: dict[str, Any], sum_columns: Callable[[Array, Array, Scratch], None]
-    ) -> None:
-        self._kernels, self._sum_columns = kernels, sum_columns
+    _sum_columns: Callable[[Array, Array, Scratch], None]
 
-    def rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
+    def normalize_rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
         rows, columns = n.shape
         self._kernels[table.LAYER_NORM.name](
             NORM_EPSILON, columns, n, inverse, size=rows * table.LANES
         )
 
-    def columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
+    def normalize_columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
         rows, columns = n.shape
         mean, variance = moments[0], moments[1]
         sums = scratch("norm sums", (columns,), inverse.dtype)
@@ -43,7 +34,7 @@ class CupyNormalization:
         self._kernels[table.SHARE.name](sums, max(rows - 1, 1), variance)
         self._kernels[table.SCALE_COLUMNS.name](n, inverse, columns, n)
 
-    def fixed_columns(self, n: Array, inverse: Array, moments: Array) -> None:
+    def normalize_columns_by(self, n: Array, inverse: Array, moments: Array) -> None:
         columns = n.shape[1]
         self._kernels[table.CENTER.name](n, moments[0], columns, n)
         self._kernels[table.BATCH_INVERSE.name](moments[1], 1, NORM_EPSILON, inverse)
@@ -52,7 +43,7 @@ class CupyNormalization:
     def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
         self._kernels[table.SCALE_COLUMNS.name](n, gamma, n.shape[1], z)
 
-    def rows_backward(
+    def normalize_rows_backward(
         self,
         n: Array,
         inverse: Array,
@@ -67,7 +58,7 @@ class CupyNormalization:
             n, gamma, inverse, columns, delta, size=rows * table.LANES
         )
 
-    def columns_backward(
+    def normalize_columns_backward(
         self,
         n: Array,
         inverse: Array,

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+# Steps in one recording, for networks so small that starting a recording takes longer than a step.
+STEPS_AT_ONCE = 8
+SMALL_STEP = 50_000_000  # multiplications
 WARM_UPS = 2  # compile kernels, choose products, make scratch arrays: none of it can be recorded
 
 
@@ -67,3 +71,35 @@ class Recording:
             self._tell(f"a step could not be recorded and is done as it stands: {self.reason}")
         else:
             self._graph = graph
+
+
+class RecordedSteps:
+    """A training step, recorded; for a small network several steps in one recording too.
+
+    A step must count itself on in device memory, so that the next one may follow at once.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[Callable[[], None]], Recording],
+        step: Callable[[], None],
+        several: bool,
+    ) -> None:
+        self.one = make(step)
+        self.several: Recording | None = None
+        if several:
+            self.several = make(partial(_repeat, step))
+
+    def __call__(self, count: int = 1) -> None:
+        """Do so many steps."""
+        if self.several is not None:
+            for _ in range(count // STEPS_AT_ONCE):
+                self.several()
+            count %= STEPS_AT_ONCE
+        for _ in range(count):
+            self.one()
+
+
+def _repeat(step: Callable[[], None]) -> None:
+    for _ in range(STEPS_AT_ONCE):
+        step()

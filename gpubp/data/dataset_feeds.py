@@ -6,20 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array, get_backend
 from gpubp.data.batches import Data, check_finite, checked_batch_size
 from gpubp.data.iterables import BatchDataset
 from gpubp.data.protocol import Dataset, Reading, Rows
+from gpubp.data.reading import Reader, read_rows
 from gpubp.data.row_weights import checked_weights
 from gpubp.data.shards import ALL, Shards
+from gpubp.data.slot_feed import SlotFeed
 from gpubp.errors import ConfigurationError, DataError, ShapeError
-from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import Loss, prepare
 
 
-class StreamBatches:
-    """The batches of every epoch, as `gpubp.data.batches.Batches` gives those of arrays.
+class DatasetFeed(SlotFeed):
+    """The batches of a data set; see `gpubp.data.feeds.Feed`.
 
     They are read in order; another one than the next begins to read anew from there.
 
@@ -31,10 +33,10 @@ class StreamBatches:
 
     def __init__(
         self,
+        net: Reader,
         dataset: Dataset,
         batch_size: int | None,
         shuffle: Any,
-        stack: LayerStack,
         loss: Loss,
         shards: Shards = ALL,
     ) -> None:
@@ -47,7 +49,7 @@ class StreamBatches:
             raise ConfigurationError(
                 "shuffle is a function and the data are no arrays; True or False is needed"
             )
-        check_inputs(dataset, stack)
+        check_inputs(dataset, net)
         self.rows = len(dataset)
         if isinstance(dataset, BatchDataset):
             self.size = dataset.batch_size
@@ -58,19 +60,37 @@ class StreamBatches:
         self.own_sizes = [stop - start for start, stop in map(shards.span, self.sizes)]
         self.same_sizes = not given
         self.weighted, self.shuffle, self.shards = dataset.schema.weighted, shuffle, shards
-        self.backend, self.seed = stack.backend, stack.seed
-        self._dataset, self._stack, self._loss = dataset, stack, loss
-        self._reading = Reading(self.size, stack.seed, shuffle, shards)
+        super().__init__(net, self.own_sizes[0], self.steps)
+        self._dataset, self._loss = dataset, loss
+        self._reading = Reading(self.size, net.seed, shuffle, shards)
+        self._epoch = 0
         self._next = (-1, -1)
         self._open: Iterator[Rows] = iter(())
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Read another epoch."""
+        self._epoch = epoch
+        self._forget()
+
+    def read(self, ops: Any, rows: int, slot: int, clock: Array) -> Data:
+        """Bring the batch in a slot into buffers."""
+        x, expected, *weights = self._slots.arrays[slot]
+        if not rows:
+            return Data(x[:0], expected[:0])
+        given = weights[0][:rows] if weights else None
+        return Data(self._read_slot(ops, slot, rows), expected[:rows], weights=given)
+
+    def _load(self, index: int) -> list[NDArray[Any]]:
+        host = self._host_batch(self._epoch, index)
+        return [host.x, host.expected, *([] if host.weights is None else [host.weights])]
+
     def batch(self, epoch: int, index: int) -> Data:
         """Return one's own rows of a batch on the backend; a later call may write over them."""
-        host, there = self.host_batch(epoch, index), self.backend.asarray
-        weights = None if host.weights is None else there(host.weights)
-        return Data(self._stack.read_rows(host.x), there(host.expected), weights=weights)
+        host, place = self._host_batch(epoch, index), self._net.backend.asarray
+        weights = None if host.weights is None else place(host.weights)
+        return Data(read_rows(self._net, host.x), place(host.expected), weights=weights)
 
-    def host_batch(self, epoch: int, index: int) -> Data:
+    def _host_batch(self, epoch: int, index: int) -> Data:
         """Return one's own rows of a batch in the host's memory, x as stored.
 
         Raises
@@ -94,7 +114,7 @@ class StreamBatches:
             self.own_sizes[index] = len(rows.x)
             if self.shards == ALL:
                 self.sizes[index] = len(rows.x)
-        return prepared(self._stack, rows, self._loss, f"batch {index + 1}")
+        return _prepared(self._net, rows, self._loss, f"batch {index + 1}")
 
     def close(self) -> None:
         """End the threads that read ahead."""
@@ -115,72 +135,61 @@ class StreamBatches:
         }
 
 
-class StreamData:
+class DatasetRows:
     """A data set to measure a network on, a chunk of rows at a time."""
 
-    def __init__(
-        self, dataset: Dataset, stack: LayerStack, loss: Loss, shards: Shards = ALL
-    ) -> None:
-        check_inputs(dataset, stack)
-        self._dataset, self._stack, self._loss, self._shards = dataset, stack, loss, shards
-        self.one_class = stack.sizes[-1] > 1 and len(dataset.schema.expected) == 1
+    def __init__(self, net: Reader, dataset: Dataset, loss: Loss, shards: Shards = ALL) -> None:
+        check_inputs(dataset, net)
+        self._dataset, self._net, self._loss, self._shards = dataset, net, loss, shards
+        self.one_class = net.sizes[-1] > 1 and len(dataset.schema.expected) == 1
 
     def __len__(self) -> int:
         return len(self._dataset)
 
-    def shard(self, count: int, shard: int) -> StreamData:
+    def shard(self, count: int, shard: int) -> DatasetRows:
         """Return one of `count` shards."""
         only = Shards(count, shard, shard + 1)
-        return StreamData(self._dataset, self._stack, self._loss, only)
+        return DatasetRows(self._net, self._dataset, self._loss, only)
 
     def chunks(self, rows: int) -> Iterator[Data]:
         """Return all rows of the shard as they are stored, at most so many at a time."""
         reading = Reading(min(rows, len(self)), shuffle=False, shards=self._shards)
         found = iter(self._dataset.batches(reading, 0))
         try:
-            for number, part in enumerate(found):
-                if not len(part.x):
+            for number, chunk in enumerate(found):
+                if not len(chunk.x):
                     continue
-                host = prepared(self._stack, part, self._loss, f"chunk {number + 1}")
-                there = self._stack.backend.asarray
-                weights = None if host.weights is None else there(host.weights)
-                yield Data(there(host.x), there(host.expected), self.one_class, weights)
+                host = _prepared(self._net, chunk, self._loss, f"chunk {number + 1}")
+                place = self._net.backend.asarray
+                weights = None if host.weights is None else place(host.weights)
+                yield Data(place(host.x), place(host.expected), self.one_class, weights)
         finally:
             close = getattr(found, "close", None)
             if close is not None:
                 close()
 
 
-def check_alone(**others: Any) -> None:
-    """Raise ConfigurationError when something is given that a data set holds itself."""
-    for name, value in others.items():
-        if value is not None:
-            raise ConfigurationError(
-                f"{name} with a data set; None is needed, as the data set has its own"
-            )
-
-
-def check_inputs(dataset: Dataset, stack: LayerStack) -> None:
+def check_inputs(dataset: Dataset, net: Reader) -> None:
     """Raise ShapeError when a data set has not the inputs of the network."""
     count = len(dataset.schema.inputs)
-    if count != stack.sizes[0]:
+    if count != net.sizes[0]:
         raise ShapeError(
-            f"the data have {count} inputs and the network {stack.sizes[0]}; the same number is"
+            f"the data have {count} inputs and the network {net.sizes[0]}; the same number is"
             " needed"
         )
 
 
-def prepared(stack: LayerStack, rows: Rows, loss: Loss, name: str) -> Data:
+def _prepared(net: Reader, rows: Rows, loss: Loss, name: str) -> Data:
     """Return rows in the host's memory, checked, x in a dtype that batches can be read from."""
     x: Array = rows.x
-    kind = x.dtype if x.dtype.name in stack.backend.storage else stack.dtype
+    kind = x.dtype if x.dtype.name in net.backend.storage else net.dtype
     x = np.ascontiguousarray(x, kind)
-    if not len(x):  # a process's part of a short batch
-        expected = np.empty((0, stack.sizes[-1]), stack.dtype)
-        return Data(x, expected, weights=None if rows.weights is None else np.empty(0, stack.dtype))
-    check_finite(x, stack, f"x of {name}")
-    expected = prepare(rows.y, stack.sizes[-1], loss, get_backend("cpu"), stack.dtype)
+    if not len(x):  # a process's share of a short batch
+        expected = np.empty((0, net.sizes[-1]), net.dtype)
+        return Data(x, expected, weights=None if rows.weights is None else np.empty(0, net.dtype))
+    check_finite(x, net, f"x of {name}")
+    expected = prepare(rows.y, net.sizes[-1], loss, get_backend("cpu"), net.dtype)
     weights = None
     if rows.weights is not None:
-        weights = checked_weights(rows.weights, get_backend("cpu"), stack.dtype, f"{name}: ")
+        weights = checked_weights(rows.weights, get_backend("cpu"), net.dtype, f"{name}: ")
     return Data(x, expected, weights=weights)

@@ -9,13 +9,12 @@ import gpubp
 import simulated.cupy
 from gpubp import errors
 from gpubp.backends import get_backend
-from gpubp.backends.gpu import recording as _recorder
+from gpubp.backends.gpu import recording
 from gpubp.backends.random import permutation
 from gpubp.data import device_feeds as device_sources
-from gpubp.training import device_steps
+from gpubp.training import epoch_steps
 from gpubp.training import fit as training
-from gpubp.training.device_steps import DeviceSteps
-from gpubp.training.settings import WHOLE
+from gpubp.training.epoch_steps import EpochSteps
 from kernel_compilation import host_compiler
 from simulated.array import Graph
 
@@ -31,15 +30,15 @@ def cupy(monkeypatch):
 
 @pytest.fixture
 def steps(monkeypatch):
-    """The DeviceSteps of every fit."""
+    """The steps of every fit."""
     made = []
-    before = DeviceSteps.__init__
+    before = EpochSteps.__init__
 
     def init(self, *arguments):
         before(self, *arguments)
         made.append(self)
 
-    monkeypatch.setattr(DeviceSteps, "__init__", init)
+    monkeypatch.setattr(EpochSteps, "__init__", init)
     return made
 
 
@@ -57,7 +56,7 @@ def parameters(net):
 
 
 def never_record(monkeypatch):
-    monkeypatch.setattr(_recorder, "WARM_UPS", 10**9)
+    monkeypatch.setattr(recording, "WARM_UPS", 10**9)
 
 
 @pytest.mark.parametrize("batch_size", [10, 32, 100, 1])
@@ -90,9 +89,9 @@ def test_one_recording_serves_every_batch_of_a_size(cupy, steps):
     x, y = data(100)
     network().fit(x, y, epochs=5, batch_size=30)
     (made,) = steps
-    assert {key: recording.recorded for key, recording in made._recordings.items()} == {
-        (30, 30, 1, 0, WHOLE): True,  # 30 own rows of 30, one step, one slot
-        (10, 10, 1, 0, WHOLE): True,
+    assert {key[:2]: steps.one.recorded for key, steps in made._prepared.items()} == {
+        (30, 30): True,  # rows of this process, and of all
+        (10, 10): True,
     }
 
 
@@ -100,21 +99,23 @@ def test_small_networks_do_several_steps_a_replay(cupy, steps, monkeypatch):
     x, y = data(1000)
     network().fit(x, y, epochs=2, batch_size=10)
     (made,) = steps
-    assert set(made._recordings) == {(10, 10, 8, 0, WHOLE), (10, 10, 1, 0, WHOLE)}
+    (prepared,) = made._prepared.values()
+    assert prepared.several.recorded
     before = Graph.launched
     network().fit(x, y, epochs=1, batch_size=10)
     # 99 steps and one: 12 times 8, of which two warm up, and 3 and 1, likewise
     assert Graph.launched - before == (12 - 2) + (4 - 2)
-    monkeypatch.setattr(device_steps, "SMALL_STEP", 0)
+    monkeypatch.setattr(recording, "SMALL_STEP", 0)
     network().fit(x, y, epochs=1, batch_size=10)
-    assert set(steps[-1]._recordings) == {(10, 10, 1, 0, WHOLE)}
+    (prepared,) = steps[-1]._prepared.values()
+    assert prepared.several is None
 
 
 def test_settings_that_run_out_in_the_middle_are_sent_again(cupy, monkeypatch):
     x, y = data()
     losses = []
     for rows in (256, 3):
-        monkeypatch.setattr(device_steps, "SETTINGS_ROWS", rows)
+        monkeypatch.setattr(epoch_steps, "SETTINGS_ROWS", rows)
         losses.append(network().fit(x, y, epochs=2, batch_size=10).loss)
     assert losses[0] == losses[1]
 
@@ -136,8 +137,8 @@ def test_train_step_is_recorded_too_and_equals_the_cpu(cupy):
         losses = [net.train_step(x[rows], y[rows], gpubp.Adam(0.01)) for net in nets]
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-10)
     np.testing.assert_allclose(parameters(nets[0]), parameters(nets[1]), rtol=1e-8, atol=1e-12)
-    ((_, step),) = nets[1].buffers(32).plans.values()
-    assert step._recording.recorded
+    ((_, step),) = nets[1].stack.buffers(32).prepared.values()
+    assert step._run.one.recorded
 
 
 def test_two_networks_train_at_the_same_time(cupy):
@@ -240,8 +241,9 @@ def test_data_larger_than_the_device_are_streamed(small_memory, steps, shuffle, 
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
     (made,) = steps
     assert isinstance(made._source, device_sources.Streamed)
-    assert {slot for _, _, _, slot, _ in made._recordings} == {0, 1}
-    assert all(made._recordings[32, 32, 1, slot, WHOLE].recorded for slot in (0, 1))
+    whole = {key[2]: prepared for key, prepared in made._prepared.items() if key[0] == 32}
+    assert set(whole) == {0, 1}, "two slots"
+    assert all(prepared.one.recorded for prepared in whole.values())
 
 
 def test_streamed_data_can_be_predicted_and_evaluated(small_memory):

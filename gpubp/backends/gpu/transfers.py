@@ -1,0 +1,59 @@
+"""Batches brought to a GPU while it works on the one before."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.backends.protocol import Array
+
+
+class DeviceSlots:
+    """Two slots, each with pinned arrays and arrays on the device; see `protocol.Slots`.
+
+    While the device works on what is in one slot, the other is filled: a copy from pinned memory
+    goes on in a stream of its own.
+    """
+
+    count = 2
+
+    def __init__(self, cupy: Any, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> None:
+        cuda, slots = cupy.cuda, range(self.count)
+        self._cuda = cuda
+        self._copies = cuda.Stream(non_blocking=True)
+        self._filled = [cuda.Event() for _ in slots]
+        self._emptied = [cuda.Event() for _ in slots]
+        self._pinned = [[_pinned(cupy, *kind) for kind in kinds] for _ in slots]
+        self.arrays: list[list[Array]] = [[cupy.empty(*kind) for kind in kinds] for _ in slots]
+        for event in self._emptied:  # the arrays' memory may have been in use until now
+            event.record(cuda.get_current_stream())
+
+    def fill(self, slot: int, arrays: Sequence[NDArray[Any]]) -> None:
+        """Have arrays copied into the first rows of a slot."""
+        self._filled[slot].synchronize()  # the copy before last has left the pinned memory
+        self._copies.wait_event(self._emptied[slot])
+        for array, pinned, device in zip(
+            arrays, self._pinned[slot], self.arrays[slot], strict=True
+        ):
+            pinned[: len(array)] = array
+            device[: len(array)].set(pinned[: len(array)], stream=self._copies)
+        self._filled[slot].record(self._copies)
+
+    def wait(self, slot: int) -> None:
+        """Let what follows on the current stream come after the filling of a slot."""
+        self._cuda.get_current_stream().wait_event(self._filled[slot])
+
+    def release(self, slot: int) -> None:
+        """Be told that what reads a slot has been asked for."""
+        self._emptied[slot].record(self._cuda.get_current_stream())
+
+
+def _pinned(cupy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a NumPy array in memory that the device copies from without the host's help."""
+    count = math.prod(shape)
+    memory = cupy.cuda.alloc_pinned_memory(count * dtype.itemsize)
+    return np.frombuffer(memory, dtype, count).reshape(shape)

@@ -1,0 +1,127 @@
+"""The batches of a training, and the rows of a measurement: one protocol for all kinds of data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from gpubp.backends import Array
+from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed, Shuffle
+from gpubp.data.batches import Data
+from gpubp.data.dataset_feeds import DatasetFeed, DatasetRows
+from gpubp.data.protocol import Dataset
+from gpubp.data.reading import Reader, is_on_host, read_rows
+from gpubp.data.shards import ALL, Shards
+from gpubp.errors import ConfigurationError
+from gpubp.nn.losses import Loss
+
+__all__ = ["Feed", "HeldOut", "Shuffle", "check_alone", "feed_of", "held_out", "read_rows"]
+
+
+class Feed(Protocol):
+    """The batches of a training: batch k of epoch e is the same whenever it is asked for.
+
+    Attributes
+    ----------
+    rows, size, steps : int
+        Rows of an epoch, rows of a whole batch, and batches of an epoch.
+    sizes, own_sizes : list of int
+        Rows of each batch, and how many of them are those of one's own shards.
+    weighted : bool
+        Whether rows have weights.
+    same_sizes : bool
+        Whether the rows of each batch are known before it is read.
+    by_clock : bool
+        Whether the clock alone selects the batch: nothing is to be brought before a step.
+    """
+
+    rows: int
+    size: int
+    steps: int
+    sizes: list[int]
+    own_sizes: list[int]
+    weighted: bool
+    same_sizes: bool
+    by_clock: bool
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Bring the rows into the order of an epoch."""
+
+    def prepare(self, index: int) -> int:
+        """Make sure that a step can read a batch; return from which slot."""
+
+    def done(self, index: int) -> None:
+        """Be told that the step on a batch has been asked for, and fetch the next meanwhile."""
+
+    def read(self, ops: Any, rows: int, slot: int, clock: Array) -> Data:
+        """Bring the clock's batch, of so many rows, into buffers: a part of the step.
+
+        `ops` carries the operations out, or notes them. The buffers are the same for every batch.
+        """
+
+    def batch(self, epoch: int, index: int) -> Data:
+        """Return a batch by itself."""
+
+    def described(self) -> dict[str, Any]:
+        """Return what tells the data, and the way they are read, from others."""
+
+    def close(self) -> None:
+        """End what reads ahead."""
+
+
+class HeldOut(Protocol):
+    """Rows to measure a network on.
+
+    Attributes
+    ----------
+    one_class : bool
+        Whether expected values are class indices, one of several for each row.
+    """
+
+    @property
+    def one_class(self) -> bool:
+        """Whether expected values are class indices."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def shard(self, count: int, shard: int) -> HeldOut:
+        """Return one of `count` shards."""
+
+    def chunks(self, rows: int) -> Iterator[Data]:
+        """Return all rows as they are stored, at most so many at a time."""
+
+
+def feed_of(
+    net: Reader,
+    data: Data | Dataset,
+    batch_size: int | None,
+    shuffle: Shuffle,
+    loss: Loss,
+    shards: Shards = ALL,
+) -> Feed:
+    """Return the batches of arrays or of a data set.
+
+    Raises
+    ------
+    ShapeError, ConfigurationError, DataError
+        When the data do not fit the network, or a setting does not fit the data.
+    """
+    if not isinstance(data, Data):
+        return DatasetFeed(net, data, batch_size, shuffle, loss, shards)
+    kind = HostArrayFeed if is_on_host(net, data.x) else ArrayFeed
+    return kind(net, data, batch_size, shuffle, shards)
+
+
+def held_out(net: Reader, data: Data | Dataset, loss: Loss) -> HeldOut:
+    """Return the rows of arrays or of a data set to measure a network on."""
+    return data if isinstance(data, Data) else DatasetRows(net, data, loss)
+
+
+def check_alone(**others: Any) -> None:
+    """Raise ConfigurationError when something is given that a data set holds itself."""
+    for name, value in others.items():
+        if value is not None:
+            raise ConfigurationError(
+                f"{name} with a data set; None is needed, as the data set has its own"
+            )

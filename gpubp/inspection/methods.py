@@ -1,0 +1,144 @@
+"""What a network can be asked about itself: derivatives, a step in numbers, health, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.interchange import give_back
+from gpubp.data.batches import take_data, take_inputs
+from gpubp.errors import ConfigurationError
+from gpubp.inspection import memory
+from gpubp.inspection.health import Health, examine
+from gpubp.inspection.memory import MemoryPlan, on_device
+from gpubp.inspection.trace import Trace, trace
+from gpubp.nn.losses import Loss, get_loss
+from gpubp.nn.optimizers import Optimizer, get_optimizer
+from gpubp.nn.view import NetworkView
+from gpubp.training import evaluation
+from gpubp.training.state import TrainingState
+
+
+class InspectedNetwork(NetworkView):
+    """The part of a network's face that looks and changes nothing."""
+
+    _state: TrainingState
+
+    def copy(self, dtype: Any = None) -> Any:
+        """Return a network with a copy of the parameters, in another dtype if one is given."""
+        raise NotImplementedError
+
+    @on_device
+    def input_gradient(self, x: Any, output: int | None = None) -> Any:
+        """Return the derivatives of the outputs by the inputs, dy/dx.
+
+        Parameters
+        ----------
+        x : array, (rows, inputs)
+        output : int or None
+            Which output; None takes all.
+
+        Returns
+        -------
+        array
+            (rows, inputs) for one output, (rows, outputs, inputs) for all.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        inputs, count = take_inputs(self.stack, x), self.sizes[-1]
+        if output is not None and not 0 <= output < count:
+            raise ConfigurationError(
+                f"output is {output!r}; a number from 0 to {count - 1} is needed"
+            )
+        result = evaluation.input_gradient(
+            self.stack, inputs, range(count) if output is None else [output]
+        )
+        return give_back(result if output is None else result[:, 0], self.backend, x)
+
+    @on_device
+    def trace(
+        self,
+        x: Any,
+        expected: Any,
+        learning_rate: float = 0.5,
+        loss: str | Loss = "auto",
+        apply: bool = False,
+    ) -> Trace:
+        """Show one step of plain gradient descent, number by number.
+
+        Parameters
+        ----------
+        x, expected : array, (rows, inputs) and (rows,) or (rows, outputs)
+            One row, or a batch, whose weight updates are averaged.
+        learning_rate : float
+            Size of the step.
+        apply : bool
+            Whether the network keeps the new weights; otherwise it is left as it was.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        chosen = get_loss(loss, self.output)
+        if self.stack.half is not None:
+            raise ConfigurationError(
+                f"trace in precision {self.precision.name!r}; float32 or float64 is needed, as"
+                " in net.copy(dtype='float32').trace(...)"
+            )
+        if any(self.spec.normalization):
+            raise ConfigurationError(
+                "trace of a network with normalization; one without is needed to show its numbers"
+            )
+        return trace(
+            self.stack, take_data(self.stack, x, expected, chosen), chosen, learning_rate, apply
+        )
+
+    @on_device
+    def health(
+        self, x: Any, y: Any, loss: str | Loss = "auto", optimizer: str | Optimizer = "adam"
+    ) -> Health:
+        """Return what ails the network, with remedies; ``print`` shows it as a table.
+
+        Dead and saturated units, gradients and the optimizer's next update by layer, the first
+        place that is not finite, and the loss beside that of a network that knows nothing. The
+        network is left as it is.
+
+        Parameters
+        ----------
+        x, y : array, (rows, inputs) and (rows,) or (rows, outputs)
+            Rows to look at; the first 1,024 are.
+        optimizer : str or Optimizer
+            As given to `fit`.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        chosen = get_loss(loss, self.output)
+        twin = self.copy(dtype=self.dtype)  # which leaves a half precision
+        with np.errstate(over="ignore", invalid="ignore"):
+            data = take_data(twin.stack, x, y, chosen)
+            return examine(twin.stack, self._state, data, chosen, get_optimizer(optimizer))
+
+    def memory_plan(self, batch_size: int, optimizer: str | Optimizer = "adam") -> MemoryPlan:
+        """Return how much memory training takes, in bytes; ``print`` shows it as a table.
+
+        Parameters
+        ----------
+        batch_size : int
+            Rows a step.
+        optimizer : str or Optimizer
+            Decides how many moments are kept.
+
+        Raises
+        ------
+        ConfigurationError
+            When the batch size is no whole number above 0, or the optimizer is not known.
+        """
+        return memory.plan(self.stack, batch_size, len(get_optimizer(optimizer).state))

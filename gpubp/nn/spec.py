@@ -1,0 +1,211 @@
+"""What a network is, in one object: what its maker asked for, checked, as model files hold it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.precision import get_precision
+from gpubp.backends.random import checked_seed
+from gpubp.errors import ConfigurationError, ShapeError
+from gpubp.nn.activations import get_activation
+from gpubp.nn.initializers import get_initializer
+
+EMBEDDING = 16  # numbers that an input with bins becomes
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The description of a network; everything but its parameters and where they lie.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Number of inputs, of neurons in each hidden layer, of outputs.
+    activation : tuple of str
+        Activation of each hidden layer.
+    output : str
+        Activation of the last layer.
+    dtype, precision : str
+        Of the parameters, and of a GPU's products.
+    seed : int
+        Decides initial weights, row order and dropout.
+    dropout : tuple of float
+        Share of the outputs dropped in training, for each hidden layer.
+    initializer : str
+        See `gpubp.nn.initializers`.
+    input_scale : float
+        What every input is multiplied by as a batch is read.
+    normalization : tuple of str or None
+        "layer" or "batch" for each hidden layer that normalises its sums.
+    bins : tuple of tuple of float
+        The edges of each input's bins, where inputs are embedded by them; else empty.
+    embedding : int
+        Numbers that an embedded input becomes.
+    """
+
+    sizes: tuple[int, ...]
+    activation: tuple[str, ...]
+    output: str
+    dtype: str
+    precision: str
+    seed: int
+    dropout: tuple[float, ...]
+    initializer: str
+    input_scale: float
+    normalization: tuple[str | None, ...]
+    bins: tuple[tuple[float, ...], ...] = ()
+    embedding: int = EMBEDDING
+
+    @classmethod
+    def of(
+        cls,
+        sizes: Sequence[int],
+        *,
+        activation: str | Sequence[str] = "relu",
+        output: str = "identity",
+        dtype: Any = "float32",
+        precision: str | None = None,
+        seed: int | None = 0,
+        dropout: float | Sequence[float] = 0.0,
+        initializer: str = "auto",
+        input_scale: float = 1.0,
+        normalization: str | Sequence[str | None] | None = None,
+        bins: Sequence[Sequence[float]] | None = None,
+        embedding: int = EMBEDDING,
+    ) -> NetworkSpec:
+        """Check what a person asked for and return the spec; see `gpubp.Network`.
+
+        Raises
+        ------
+        ConfigurationError, ShapeError, UnknownNameError
+            When a setting is unknown, out of its range or does not fit the layers.
+        """
+        checked = _checked_sizes(sizes)
+        hidden = len(checked) - 2
+        names = [str(name) for name in _for_each("activation", activation, hidden)]
+        for name in (*names, output):
+            get_initializer(initializer, get_activation(name).initializer)
+        rates = _for_each("dropout", dropout, hidden)
+        norms = _for_each("normalization", normalization, hidden)
+        chosen = get_precision(precision, dtype)
+        return cls(
+            sizes=checked,
+            activation=tuple(names),
+            output=output,
+            dtype=chosen.dtype.name,
+            precision=chosen.name,
+            seed=checked_seed(seed),
+            dropout=tuple(map(_checked_rate, rates)),
+            initializer=initializer,
+            input_scale=_checked_scale(input_scale),
+            normalization=tuple(map(_checked_normalization, norms)),
+            bins=_checked_bins(bins, checked[0], np.dtype(chosen.dtype)),
+            embedding=checked_whole("embedding", embedding),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as model files and checkpoints hold it."""
+        plain = asdict(self)
+        if not self.bins:  # as networks without them have always been described
+            del plain["bins"], plain["embedding"]
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in plain.items()
+        }
+
+    @classmethod
+    def from_dict(cls, described: dict[str, Any]) -> NetworkSpec:
+        """Return the spec that a file describes, checked.
+
+        Raises
+        ------
+        ConfigurationError, ShapeError, UnknownNameError, TypeError, ValueError
+            When it describes no network.
+        """
+        return cls.of(**described)
+
+    def with_dtype(self, dtype: Any) -> NetworkSpec:
+        """Return the same network in another dtype, with the precision that goes with it."""
+        chosen = get_precision(None, dtype)
+        return replace(self, dtype=chosen.dtype.name, precision=chosen.name)
+
+
+def checked_whole(name: str, value: Any) -> int:
+    """Return a whole number above 0.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
+    return int(value)
+
+
+def _checked_bins(
+    bins: Sequence[Sequence[float]] | None, inputs: int, dtype: np.dtype[Any]
+) -> tuple[tuple[float, ...], ...]:
+    """Return the edges of each input's bins; nothing where no input has any."""
+    if bins is None or not len(bins):
+        return ()
+    checked = tuple(tuple(float(edge) for edge in edges) for edges in bins)
+    if len(checked) != inputs:
+        raise ShapeError(f"bins has {len(checked)} entries; one for each of the {inputs} inputs")
+    for column, edges in enumerate(checked):
+        steps = np.diff(np.asarray(edges, dtype)) if edges else np.ones(1)
+        if len(edges) == 1 or not np.isfinite(steps).all() or not (steps > 0).all():
+            raise ConfigurationError(
+                f"bins of input {column} are {list(edges)!r}; two or more finite numbers that"
+                f" increase in {dtype.name}, or none, are needed"
+            )
+    return checked if any(checked) else ()
+
+
+def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    checked = tuple(sizes)
+    whole = all(isinstance(size, int | np.integer) and size >= 1 for size in checked)
+    if len(checked) < 2 or not whole:
+        raise ConfigurationError(
+            f"sizes are {list(checked)!r}; at least two whole numbers above 0 are needed: inputs,"
+            " hidden layers, outputs"
+        )
+    return tuple(int(size) for size in checked)
+
+
+def _for_each(what: str, value: Any, hidden: int) -> list[Any]:
+    """Spread one value over the hidden layers, or check that there is one for each."""
+    if value is None or isinstance(value, str | int | float):
+        return [value] * hidden
+    values = list(value)
+    if len(values) != hidden:
+        raise ShapeError(
+            f"{what} has {len(values)} entries; one, or one for each of the {hidden} hidden"
+            " layers, is needed"
+        )
+    return values
+
+
+def _checked_scale(scale: float) -> float:
+    if not 0 < scale < math.inf:
+        raise ConfigurationError(
+            f"input_scale is {scale!r}; a finite number above 0 is needed, such as 1 / 255"
+        )
+    return float(scale)
+
+
+def _checked_normalization(name: str | None) -> str | None:
+    if name not in (None, "layer", "batch"):
+        raise ConfigurationError(f"normalization is {name!r}; 'layer', 'batch' or None is needed")
+    return name
+
+
+def _checked_rate(rate: float) -> float:
+    if not 0 <= rate < 1:
+        raise ConfigurationError(f"dropout is {rate!r}; a number from 0 to below 1 is needed")
+    return float(rate)

@@ -1,0 +1,106 @@
+"""What the processes of one training tell each other between the steps; alone, nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.backends import Array
+from gpubp.distributed.communicator import Communicator
+from gpubp.errors import DistributedError
+from gpubp.training.callbacks import History
+from gpubp.training.epoch_steps import Training
+
+
+class Agreement:
+    """Keeps the weights, the counters and the decisions of all processes the same."""
+
+    def __init__(self, training: Training, history: History) -> None:
+        self._training, self._history = training, history
+        group = training.group
+        self.communicator: Communicator | None = None if group is None else group.communicator
+
+    def join(self, index: int) -> None:
+        """Begin with the numbers of rank 0; `index` is the batch that comes first.
+
+        Raises
+        ------
+        DistributedError
+            When the processes have trained differently before.
+        """
+        talk, state = self.communicator, self._training.state
+        if talk is None:
+            return
+        here = (state.step, state.epoch, state.updates, index)
+        there = talk.share(here, "the first weights")
+        if here != there:
+            raise DistributedError(
+                f"rank {talk.rank} begins at (step, epoch, update, batch) {here} and"
+                f" rank 0 at {there}; the same networks are needed"
+            )
+        for array in (self._training.stack.parameters, *state.arrays):
+            self._broadcast(talk, array, "the first weights")
+
+    def agree(self, what: str) -> None:
+        """Take over what rank 0's callbacks have changed and decided."""
+        talk, state = self.communicator, self._training.state
+        if talk is None:
+            return
+        decided = (self._history.stopped, state.rate_factor)
+        self._history.stopped, state.rate_factor = talk.share(decided, what)
+        self._broadcast(talk, self._training.stack.parameters, what)
+
+    def compare(self) -> None:
+        """Make sure that all processes have the same weights.
+
+        Raises
+        ------
+        DistributedError
+            When they have not; names the first that differs.
+        """
+        if self.communicator is None:
+            return
+        host = self._training.stack.backend.to_numpy(self._training.stack.parameters)
+        digest = hashlib.sha256(host.tobytes()).hexdigest()
+        found = self.communicator.collect(digest, "the comparison of the weights")
+        other = next((rank for rank, each in enumerate(found) if each != found[0]), None)
+        if other is not None:
+            error = DistributedError(
+                f"the weights of rank {other} differ from those of rank 0 after epoch"
+                f" {self._history.epochs}; the same libraries and processors are needed on all"
+                " machines"
+            )
+            error.everywhere = True
+            raise error
+
+    def wait_for(self, losses: Array, first: bool) -> NDArray[Any]:
+        """Return losses on the host; a device that waits for another is watched here."""
+        to_numpy = self._training.stack.backend.to_numpy
+        if self.communicator is None:
+            return np.asarray(to_numpy(losses))
+        dog = self.communicator.watchdog
+        dog.step = self._training.state.step
+        with dog.waiting("the losses of the steps up to it", patient=first):
+            return np.asarray(to_numpy(losses))
+
+    def first_place(self, place: str) -> str:
+        """Return where a loss is not finite: it may be in another process's rows."""
+        if self.communicator is None:
+            return place
+        found = self.communicator.collect(place, "where the loss is not finite")
+        return next((each for each in found if each != "the loss"), place)
+
+    def left_alone(self, together: bool) -> None:
+        """Note whether all processes come to the end of this."""
+        if self.communicator is not None:
+            self.communicator.left_alone = not together
+
+    def _broadcast(self, talk: Communicator, array: Array, what: str) -> None:
+        """Put rank 0's numbers into an array, through the host's memory."""
+        backend = self._training.stack.backend
+        host = np.ascontiguousarray(backend.to_numpy(array))
+        talk.broadcast(host, what)
+        array[...] = backend.asarray(host)

@@ -1,0 +1,207 @@
+"""The steps of an epoch: each size of batch is prepared once, then done again and again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends import Array
+from gpubp.data.batches import Data
+from gpubp.data.feeds import Feed
+from gpubp.distributed.device_sum import DeviceSum
+from gpubp.nn.backprop import HEADER, LayerStack
+from gpubp.nn.losses import kernel_name
+from gpubp.training.group import Group, check_possible
+from gpubp.training.settings import TrainingSettings, Turn, turn_of
+from gpubp.training.state import TrainingState
+from gpubp.training.step import Step, StepArrays
+from gpubp.training.sums import ALONE, SHARD_BIT, Sums, SumsOnDevices
+from gpubp.training.sums_on_hosts import SumsOnHosts
+
+SETTINGS_ROWS = 256  # steps whose optimizer settings are computed at once
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all steps of one fit share.
+
+    Attributes
+    ----------
+    losses : array, (steps,)
+        Where the losses of an epoch's batches go.
+    group : Group or None
+        The processes that train together.
+    """
+
+    stack: LayerStack
+    state: TrainingState
+    feed: Feed
+    settings: TrainingSettings
+    losses: Array
+    group: Group | None = None
+
+
+class EpochSteps:
+    """The steps of a fit, in any order.
+
+    There is one prepared step for whole batches, and one for the last, short batch. It reads the
+    batch's number, the dropout step and the optimizer's settings from arrays and counts them on, so
+    it serves all batches of a size, several in one call.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self._training = training
+        stack, state, settings = training.stack, training.state, training.settings
+        backend = stack.backend
+        scalars = len(settings.optimizer.scalars(1))
+        self._arrays = StepArrays(
+            backend.empty((3,), np.dtype(np.int64)),
+            backend.empty((SETTINGS_ROWS, scalars), np.dtype(np.float64)),
+            training.losses,
+        )
+        self._step = Step(stack, state, settings, self._arrays, self._sums())
+        self._prepared: dict[tuple[Any, ...], Callable[[int], None]] = {}
+        self._next, self._epoch = (-1, -1), -1
+        self._settings_from, self._settings_factor = -1, 0.0
+
+    def _sums(self) -> Sums:
+        training = self._training
+        stack, group = training.stack, training.group
+        if group is None:
+            return ALONE
+        check_possible(stack, training.feed, training.settings, group)
+        if stack.backend.name == "cpu":
+            return SumsOnHosts(
+                stack, training.state, training.feed, training.settings, self._arrays, group
+            )
+        bounds = [HEADER + start for start in stack.starts]
+        return SumsOnDevices(
+            stack, DeviceSum(stack.backend, stack.exchanged, bounds, group.communicator)
+        )
+
+    def run(self, epoch: int, start: int, stop: int) -> None:
+        """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
+        feed, state, index = self._training.feed, self._training.state, start
+        while index < stop:
+            if (epoch, index) != self._next or not self._settings_left():
+                self._seek(epoch, index)
+            slot = feed.prepare(index)
+            turn = turn_of(index, feed.sizes, self._training.settings.accumulate)
+            count = self._at_once(index, stop)
+            self._prepare(index, slot, turn)(count)
+            feed.done(index)
+            state.step += count
+            state.updates += count if turn.last else 0
+            index += count
+            self._next = (epoch, index)
+
+    def _at_once(self, index: int, stop: int) -> int:
+        """Return how many steps one call may do: whole batches that the clock alone selects."""
+        feed, group = self._training.feed, self._training.group
+        if not feed.by_clock or group is not None or self._training.settings.accumulate > 1:
+            return 1
+        whole = feed.rows // feed.size - index
+        return max(1, min(stop - index, self._settings_left(), whole))
+
+    def _prepare(self, index: int, slot: int, turn: Turn) -> Callable[[int], None]:
+        feed = self._training.feed
+        own, rows = feed.own_sizes[index], feed.sizes[index]
+        key = (own, rows, slot, turn)
+        prepared = self._prepared.get(key)
+        if prepared is None:
+
+            def work(ops: Any) -> None:
+                batch = feed.read(ops, own, slot, self._arrays.clock)
+                self._step(ops, batch, turn, rows)
+
+            stack = self._training.stack
+            prepared = stack.backend.record(work, stack.trained, stack.half)
+            self._prepared[key] = prepared
+        return prepared
+
+    def _settings_left(self) -> int:
+        """Return for how many more steps there are settings."""
+        row = self._training.state.updates - self._settings_from
+        same = self._settings_factor == self._training.state.rate_factor
+        return SETTINGS_ROWS - row if same and 0 <= row < SETTINGS_ROWS else 0
+
+    def _seek(self, epoch: int, index: int) -> None:
+        """Set the clock to a step, and compute settings where none are left."""
+        training = self._training
+        if epoch != self._epoch:
+            training.feed.begin_epoch(epoch)
+            self._epoch = epoch
+        training.stack.refresh()
+        state, backend = training.state, training.stack.backend
+        if not self._settings_left():
+            done, factor = state.updates, state.rate_factor
+            scalars = training.settings.optimizer.scalars
+            rows = [scalars(done + 1 + row, factor) for row in range(SETTINGS_ROWS)]
+            backend.put(self._arrays.settings, np.array(rows, np.float64))
+            self._settings_from, self._settings_factor = done, factor
+        first = 0 if training.group is None else training.group.shards.first
+        step = state.step + (first << SHARD_BIT)  # other rows, other dropout masks
+        row = state.updates - self._settings_from
+        backend.put(self._arrays.clock, np.array([step, index, row], np.int64))
+
+
+class SingleStep:
+    """A prepared step on whatever batch it is called with, which is copied to a fixed place.
+
+    When the loss is not finite the parameters and the moments are left as they were.
+    """
+
+    def __init__(
+        self, stack: LayerStack, state: TrainingState, settings: TrainingSettings, batch: Data
+    ) -> None:
+        backend = self._backend = stack.backend
+        weights = batch.weights
+        self._batch = Data(
+            backend.empty(batch.x.shape, batch.x.dtype),
+            backend.empty(batch.expected.shape, batch.expected.dtype),
+            weights=None if weights is None else backend.empty(weights.shape, weights.dtype),
+        )
+        self._arrays = StepArrays(
+            backend.empty((3,), np.dtype(np.int64)),
+            backend.empty((1, len(settings.optimizer.scalars(1))), np.dtype(np.float64)),
+            backend.empty((1,), stack.dtype),
+        )
+        step = Step(stack, state, settings, self._arrays, guarded=True)
+        self._run = backend.record(
+            lambda ops: step(ops, self._batch, Turn(), len(batch)), stack.trained, stack.half
+        )
+
+    def __call__(self, batch: Data, step: int, scalars: tuple[float, ...]) -> Array:
+        """Do the step of this number on a batch and return its loss, shape ()."""
+        self._batch.x[...] = batch.x
+        self._batch.expected[...] = batch.expected
+        if self._batch.weights is not None:
+            self._batch.weights[...] = batch.weights
+        self._backend.put(self._arrays.settings, np.array([scalars], np.float64))
+        self._backend.put(self._arrays.clock, np.array([step, 0, 0], np.int64))
+        self._run(1)
+        return self._arrays.losses[0]
+
+
+def do_step(
+    stack: LayerStack, state: TrainingState, batch: Data, settings: TrainingSettings
+) -> float:
+    """Do one step on a loaded batch and return its loss; one that is not finite changes nothing."""
+    state.use(settings, stack)
+    prepared = stack.buffers(len(batch)).prepared
+    key = (kernel_name(settings.loss, batch.expected), settings, batch.weights is None)
+    moments, step = prepared.get(key, (None, None))
+    if moments is not state.moments:
+        step = SingleStep(stack, state, settings, batch)
+        prepared[key] = state.moments, step
+    stack.refresh()
+    scalars = settings.optimizer.scalars(state.updates + 1, state.rate_factor)
+    value = float(step(batch, state.step, scalars))
+    if math.isfinite(value):
+        state.step += 1
+        state.updates += 1
+    return value
