@@ -31,7 +31,7 @@ from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training, do_step
 from gpubp.training.fit import Fit
 from gpubp.training.group import joined
-from gpubp.training.progress import progress_display
+from gpubp.training.logs import progress_display
 from gpubp.training.settings import TrainingSettings
 
 

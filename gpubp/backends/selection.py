@@ -8,8 +8,21 @@ from typing import Any
 
 from gpubp.backends.cpu.compiled_backend import cpu_backend
 from gpubp.backends.protocol import Backend
-from gpubp.backends.ranks import local_rank
 from gpubp.errors import BackendUnavailableError, UnknownNameError
+
+VARIABLES = (
+    "OMPI_COMM_WORLD_LOCAL_RANK",
+    "MPI_LOCALRANKID",
+    "PALS_LOCAL_RANKID",
+    "SLURM_LOCALID",
+)
+
+
+def local_rank() -> int | None:
+    """Return its number among those on this machine; None where no launcher says one."""
+    values = (os.environ.get(name, "") for name in VARIABLES)
+    return next((int(value) for value in values if value.isdigit()), None)
+
 
 NAMES = ("auto", "cpu", "gpu", "gpu:0", "gpu:1")  # and so on, as many as there are
 ENVIRONMENT_VARIABLE = "GPUBP_BACKEND"

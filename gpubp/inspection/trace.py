@@ -23,6 +23,7 @@ from gpubp.errors import ConfigurationError
 from gpubp.inspection.trace_table import trace_table
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
+from gpubp.nn.layers import Layer
 from gpubp.nn.losses import Loss
 
 
@@ -39,6 +40,8 @@ class LayerTrace:
         Gradient of the mean loss, (inputs, outputs) and (outputs,).
     weight_before, weight_after, bias_before, bias_after : array
         The parameters around the update.
+    table_gradient, table_before, table_after : array or None
+        The same of the table of an embedding of numbers.
     """
 
     activation: str
@@ -53,6 +56,9 @@ class LayerTrace:
     weight_after: NDArray[Any]
     bias_before: NDArray[Any]
     bias_after: NDArray[Any]
+    table_gradient: NDArray[Any] | None = None
+    table_before: NDArray[Any] | None = None
+    table_after: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ class Trace:
                 {
                     name: value.tolist() if isinstance(value, np.ndarray) else value
                     for name, value in vars(layer).items()
+                    if value is not None
                 }
                 for layer in self.layers
             ],
@@ -130,9 +137,7 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
     step = (learning_rate,)
     ops.update_now("sgd", stack.gradients, stack.parameters, (), step, stack.scratch)
     layers = tuple(
-        LayerTrace(
-            **note, weight_after=_host(stack, layer.weight), bias_after=_host(stack, layer.bias)
-        )
+        LayerTrace(**note, **_parameters(stack, layer, "after"))
         for note, layer in zip(notes, stack.layers, strict=True)
     )
     stack.forward(ops, x, buffers)
@@ -148,21 +153,24 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
 def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     """Note one layer's numbers after the backward pass and before the update."""
     layer, arrays = stack.layers[index], buffers.layers[index]
-    y = arrays.y
-    weighted_sum = stack.backend.xp.dot(arrays.x, layer.weight) + layer.bias
+    weighted_sum = layer.weighted_sum(stack.backend, arrays)
     numbers = {
         "inputs": arrays.x,
         "weighted_sum": weighted_sum,
-        "output": y,
-        "slope": layer.slope(stack.backend, weighted_sum, y),
-        "error": -arrays.delta * len(y),  # the loss is a mean over the batch
-        "weight_gradient": layer.dweight,
-        "bias_gradient": layer.dbias,
-        "weight_before": layer.weight,
-        "bias_before": layer.bias,
+        "output": arrays.y,
+        "slope": layer.slope(stack.backend, weighted_sum, arrays.y),
+        "error": -arrays.delta * buffers.rows,  # the loss is a mean over the batch
     }
     noted = {name: _host(stack, array) for name, array in numbers.items()}
+    noted |= _parameters(stack, layer, "before")
+    for name in layer.parameter_shapes():
+        noted[f"{name}_gradient"] = _host(stack, getattr(layer, f"d{name}"))
     return {"activation": layer.activation.name, **noted}
+
+
+def _parameters(stack: LayerStack, layer: Layer, when: str) -> dict[str, NDArray[Any]]:
+    names = layer.parameter_shapes()
+    return {f"{name}_{when}": _host(stack, getattr(layer, name)) for name in names}
 
 
 def _one_hot(stack: LayerStack, expected: Array) -> NDArray[Any]:

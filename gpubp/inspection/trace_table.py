@@ -23,6 +23,8 @@ def trace_table(trace: Numbers, max_rows: int, row: int) -> str:
         lines.append(f"Gradients are means over {count} rows; neurons are shown for row {row}.")
     lines.append("")
     *hidden, output = trace["layers"]
+    if hidden and "table_before" in hidden[0]:
+        lines += _layer(hidden.pop(0), "embedding of numbers", row, max_rows, {})
     for number, layer in enumerate(hidden, start=1):
         lines += _layer(layer, f"hidden layer {number}", row, max_rows, {})
     expected = {"expected": trace["expected"][row]}
@@ -52,7 +54,7 @@ def _layer(
         "",
         *_table(
             ["weight", "input", "gradient", "before", "after"],
-            _weights(layer, row),
+            _table_rows(layer) if "table_before" in layer else _weights(layer, row),
             max_rows,
             "weights",
         ),
@@ -71,6 +73,17 @@ def _weights(layer: Numbers, row: int) -> list[list[Any]]:
             for i, x in enumerate(layer["inputs"][row])
         ]
         lines.append([f"bias {j}", "", *(vector[j] for vector in vectors)])
+    return lines
+
+
+def _table_rows(layer: Numbers) -> list[list[Any]]:
+    """List the parameters of an embedding: its linear part, then the rows of its bins."""
+    lines: list[list[Any]] = []
+    for name in ("weight", "bias", "table"):
+        arrays = [layer[f"{name}_{when}"] for when in ("gradient", "before", "after")]
+        for i, rows in enumerate(zip(*arrays, strict=True)):
+            columns = zip(*rows, strict=True)
+            lines += [[f"{name} {i} -> {j}", "", *values] for j, values in enumerate(columns)]
     return lines
 
 

@@ -147,7 +147,12 @@ def test_a_gpu_is_chosen_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     net = gpubp.Network([3, 4, 2], output="softmax", backend="gpu:1")
     net.fit(np.ones((20, 3)), np.zeros(20, int), epochs=3, batch_size=5)
     buffers = net.stack.buffers(5)
-    arrays = (net.parameters, net.gradients, *net._state.arrays, *(each.y for each in buffers.layers))
+    arrays = (
+        net.parameters,
+        net.gradients,
+        *net._state.arrays,
+        *(each.y for each in buffers.layers),
+    )
     assert {array.device.id for array in arrays} == {1}
     assert net.backend.index == 1
     assert cupy.cuda.Device().id == 0

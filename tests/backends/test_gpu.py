@@ -106,8 +106,9 @@ def test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for(backend, m
     net.fit(x, y, epochs=2, batch_size=16)
     (steps,) = made
     assert backend.notes == []
-    assert [recording.reason for recording in steps._recordings.values() if recording.reason] == []
-    assert any(recording.recorded for recording in steps._recordings.values())
+    made_steps = [prepared.one for prepared in steps._prepared.values()]
+    assert [recording.reason for recording in made_steps if recording.reason] == []
+    assert any(recording.recorded for recording in made_steps)
     steps.run(2, 0, 8)
     backend.synchronize()
     pool = backend.xp.get_default_memory_pool()
@@ -116,7 +117,7 @@ def test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for(backend, m
     steps.run(2, 8, 88)
     seconds = (time.perf_counter() - start) / 80
     assert (pool.used_bytes(), pool.total_bytes()) == before
-    assert np.isfinite(backend.to_numpy(steps._losses)).all()
+    assert np.isfinite(backend.to_numpy(steps._training.losses)).all()
     print(f"Python takes {seconds * 1e6:.1f} us a step")
 
 

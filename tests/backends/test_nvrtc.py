@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpubp.backends.gpu.kernel_table import ELEMENTWISE, UPDATE, Elementwise
-from gpubp.backends.gpu.small_kernels import SmallLayer, rows_kernel, weights_kernel
+from gpubp.backends.gpu.kernel_table import ELEMENTWISE, Elementwise
 from gpubp.backends.gpu.sources import preamble
 from kernel_compilation import (
     ARCHITECTURES,
@@ -73,29 +72,6 @@ def test_every_kernel_compiles_as_cupy_writes_it(
     kernels = "".join(_cupy_elementwise(kernel, chosen, wide) for kernel in written)
     source = f"{_cupy_headers()}{_typedefs(chosen)}{preamble()}\n{kernels}"
     assert compile_nvrtc(source, architecture, options).startswith(ELF)
-
-
-LAYERS = [SmallLayer(784, 128, "relu", 0.1), SmallLayer(128, 40, "gelu", 0.0)]
-LAYERS.append(SmallLayer(40, 10, "identity", 0.0))
-SMALL = [
-    *(rows_kernel(LAYERS, loss, 2**64 - 1, 2 << 32) for loss in ("class_cross_entropy", "huber")),
-    rows_kernel([SmallLayer(3, 2, "tanh", 0.0)], "squared_error", 0, 0),
-    *(weights_kernel(LAYERS, update, 128) for update in UPDATE),
-]
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_the_kernels_of_small_networks_compile(architecture: str) -> None:
-    assert compile_nvrtc(cuda_source(preamble(), SMALL), architecture).startswith(ELF)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_kernels_of_small_networks_compile_as_cupy_writes_them(dtype: str) -> None:
-    options, types = _cupy_options(), {"T": dtype}
-    for kernel in SMALL:
-        text = _cupy_elementwise(kernel, types, wide=False)
-        source = f"{_cupy_headers()}{_typedefs(types)}{preamble()}\n{text}"
-        assert compile_nvrtc(source, ARCHITECTURES[0], options).startswith(ELF)
 
 
 def _cupy_private(module: str, *names: str) -> list:

@@ -11,7 +11,7 @@ import pytest
 import gpubp
 import simulated.cupy
 from gpubp import errors
-from gpubp.data.batches import Batches
+from gpubp.data.array_feeds import ArrayFeed
 from kernel_compilation import host_compiler
 
 pytest.importorskip("sklearn", minversion="1.6")
@@ -350,13 +350,13 @@ def test_it_reports_where_it_ran_and_why():
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
 def test_narrow_inputs_stay_as_they_are_until_the_batch(monkeypatch, dtype):
     kinds = []
-    before = Batches.__init__
+    before = ArrayFeed.__init__
 
-    def init(self, data, *rest):
+    def init(self, net, data, *rest):
         kinds.append(data.x.dtype.name)
-        before(self, data, *rest)
+        before(self, net, data, *rest)
 
-    monkeypatch.setattr(Batches, "__init__", init)
+    monkeypatch.setattr(ArrayFeed, "__init__", init)
     x, y = load_digits(return_X_y=True)
     model = MLPClassifier(max_iter=3, random_state=0).fit(x.astype(dtype), y)
     wide = MLPClassifier(max_iter=3, random_state=0, dtype="float32").fit(x, y)

@@ -40,12 +40,12 @@ def standardized(x, axis):
 @pytest.mark.parametrize("shape", [(1, 4), (7, 1), (65, 33), (300, 5)])
 def test_values_are_standardized(backend, scratch, dtype, kind, shape):
     x = (3 + 2 * RANDOM.standard_normal(shape)).astype(dtype)
-    there, norm = backend.asarray(x.copy()), backend.normalization
+    there = backend.asarray(x.copy())
     if kind == "layer":
-        norm.rows(there, backend.xp.empty(shape[0], dtype), scratch)
+        backend.normalize_rows(there, backend.xp.empty(shape[0], dtype), scratch)
     else:
         moments = backend.xp.empty((2, shape[1]), dtype)
-        norm.columns(there, backend.xp.empty(shape[1], dtype), moments, scratch)
+        backend.normalize_columns(there, backend.xp.empty(shape[1], dtype), moments, scratch)
         mean, variance = backend.to_numpy(moments)
         wide = x.astype(np.float64)
         np.testing.assert_allclose(mean, wide.mean(0), rtol=10 * RELATIVE[np.dtype(dtype)])
@@ -171,7 +171,7 @@ def test_a_step_that_diverged_leaves_the_running_moments(backend):
 def test_decay_leaves_the_running_moments_alone():
     net = gpubp.Network([5, 4, 3], "relu", "softmax", "cpu", normalization="batch")
     running = net.layers[0].running.copy()
-    net.backend.update(
+    net.backend.update_now(
         "adam",
         net.gradients,
         net.stack.trained,

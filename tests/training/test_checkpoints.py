@@ -15,6 +15,7 @@ import pytest
 
 import gpubp
 from gpubp import errors, files
+from gpubp.data import fingerprint
 from gpubp.training import checkpoint_files as checkpoints
 
 pytest.importorskip("safetensors")
@@ -384,27 +385,28 @@ def test_a_quota_ends_the_training_with_one_line_and_no_part_of_a_file(tmp_path)
 
 
 def test_large_data_have_the_same_fingerprint_on_every_backend(backend, monkeypatch):
-    from gpubp.data.batches import Batches, take_data
+    from gpubp.data.batches import take_data
+    from gpubp.data.feeds import feed_of
     from gpubp.nn.losses import get_loss
-    from gpubp.training import checkpoints as resuming
 
-    monkeypatch.setattr(checkpoints, "SAMPLED_ROWS", 20)
+    monkeypatch.setattr(fingerprint, "SAMPLED_ROWS", 20)
     x, y = data()
     found = []
     for net in (network(backend), network("cpu")):
-        batches = Batches(take_data(net, x, y, get_loss("auto", net.output)), 5, True, net)
-        found.append(resuming.described_data(batches))
+        loss = get_loss("auto", net.output)
+        taken = take_data(net.stack, x, y, loss)
+        found.append(feed_of(net.stack, taken, 5, True, loss).described())
     assert found[0] == found[1]
 
 
 def test_a_fingerprint_sees_every_part_of_small_data():
     x = np.zeros((1000, 3), np.float32)
-    first = checkpoints.fingerprint([x])
+    first = fingerprint.fingerprint([x])
     for row in (0, 500, 999):
         other = x.copy()
         other[row, 1] = 1
-        assert checkpoints.fingerprint([other]) != first
-    assert checkpoints.fingerprint([x.astype(np.float64)]) != first
-    assert checkpoints.fingerprint([x.reshape(3000, 1)]) != first
+        assert fingerprint.fingerprint([other]) != first
+    assert fingerprint.fingerprint([x.astype(np.float64)]) != first
+    assert fingerprint.fingerprint([x.reshape(3000, 1)]) != first
     assert len(checkpoints.sampled_rows(10**7)) == checkpoints.SAMPLED_ROWS
     assert checkpoints.sampled_rows(10**7)[[0, -1]].tolist() == [0, 10**7 - 1]

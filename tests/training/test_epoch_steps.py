@@ -10,8 +10,8 @@ import simulated.cupy
 from gpubp import errors
 from gpubp.backends import get_backend
 from gpubp.backends.gpu import recording
-from gpubp.backends.random import permutation
-from gpubp.data import device_feeds as device_sources
+from gpubp.backends.random import SHUFFLE, permutation
+from gpubp.data.array_feeds import HostArrayFeed
 from gpubp.training import epoch_steps
 from gpubp.training import fit as training
 from gpubp.training.epoch_steps import EpochSteps
@@ -240,7 +240,7 @@ def test_data_larger_than_the_device_are_streamed(small_memory, steps, shuffle, 
     ]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
     (made,) = steps
-    assert isinstance(made._source, device_sources.Streamed)
+    assert isinstance(made._training.feed, HostArrayFeed)
     whole = {key[2]: prepared for key, prepared in made._prepared.items() if key[0] == 32}
     assert set(whole) == {0, 1}, "two slots"
     assert all(prepared.one.recorded for prepared in whole.values())
@@ -262,7 +262,7 @@ def test_the_device_shuffles_as_the_host_does(cupy):
     for rows in (1, 2, 3, 100, 1025):
         order = backend.xp.arange(rows, dtype=np.int64)
         for epoch in (0, 1, 7):
-            backend.shuffle(2**64 - 1, device_sources.SHUFFLE, epoch, order)
+            backend.shuffle(2**64 - 1, SHUFFLE, epoch, order)
             expected = permutation(2**64 - 1, epoch, rows)
             np.testing.assert_array_equal(backend.to_numpy(order), expected)
             assert sorted(expected) == list(range(rows))
