@@ -1,7 +1,7 @@
 // Activation functions y = f(x) and their backward functions dx = f'(x) * dy.
 //
 // One signature for all backward functions: (x, y, dy) -> dx. A function reads x or y, never both;
-// gpubp/nn/activations.py says which one has to be kept. Formulas and error bounds: README.md.
+// gpubp/backends/formulas says which one has to be kept. Formulas and error bounds: README.md.
 #pragma once
 #include "math.cuh"
 

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gpubp.backends import Array
+from gpubp.backends.formulas.losses import LOSSES
 from gpubp.data.batches import Data
 from gpubp.data.feeds import read_rows
+from gpubp.nn.activations import Activation
 from gpubp.nn.backprop import LayerStack, first_non_finite
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
@@ -16,9 +18,7 @@ from gpubp.training.state import TrainingState
 
 SAMPLE = 1024  # rows at most
 DEAD = 1e-6  # a unit is dead when its derivative is no larger in any row
-# Largest derivative of the functions with two flat ends; an output is saturated below 5 % of it.
-PEAK_SLOPE = {"sigmoid": 0.25, "tanh": 1.0, "softsign": 1.0, "hard_sigmoid": 1 / 6}
-SATURATED = 0.05
+SATURATED = 0.05  # an output is saturated where its derivative is below this share of the largest
 MANY = 0.5  # share of units that are too many
 VANISHED = 1e-5  # of the largest layer's gradient, a weight
 LARGE_UPDATE, SMALL_UPDATE = 0.1, 1e-6  # of the weights
@@ -142,8 +142,8 @@ def examine(
             LayerHealth(
                 index + 1,
                 layer.activation.name,
-                _dead(layer.activation.name, slope),
-                _saturated(layer.activation.name, slope),
+                _dead(layer.activation, slope),
+                _saturated(layer.activation, slope),
                 _norm(twin.gradients[start:stop]),
                 weight_norm,
                 _norm(update[start:stop]) / weight_norm if weight_norm else math.inf,
@@ -174,14 +174,12 @@ def _update(twin: LayerStack, state: TrainingState, optimizer: Optimizer) -> Non
     )
 
 
-def _dead(activation: str, slope: Array) -> float:
-    if activation in ("softmax", "identity"):
-        return 0.0
-    return float((slope.max(axis=0) <= DEAD).mean())
+def _dead(activation: Activation, slope: Array) -> float:
+    return 0.0 if activation.whole_rows else float((slope.max(axis=0) <= DEAD).mean())
 
 
-def _saturated(activation: str, slope: Array) -> float:
-    peak = PEAK_SLOPE.get(activation)
+def _saturated(activation: Activation, slope: Array) -> float:
+    peak = activation.peak_slope
     return 0.0 if peak is None else float((slope < SATURATED * peak).mean())
 
 
@@ -194,9 +192,8 @@ def _norm(values: Array) -> float:
 
 
 def _expected_first_loss(loss: Loss, outputs: int) -> float | None:
-    if loss.name == "cross_entropy":
-        return math.log(outputs)
-    return outputs * math.log(2) if loss.name == "binary_cross_entropy" else None
+    blind = LOSSES[loss.name].blind
+    return None if blind is None else blind(outputs)
 
 
 def _findings(

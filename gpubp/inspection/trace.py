@@ -168,7 +168,7 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     return {"activation": layer.activation.name, **noted}
 
 
-def _parameters(stack: LayerStack, layer: Layer, when: str) -> dict[str, NDArray[Any]]:
+def _parameters(stack: LayerStack, layer: Layer, when: str) -> dict[str, Any]:
     names = layer.parameter_shapes()
     return {f"{name}_{when}": _host(stack, getattr(layer, name)) for name in names}
 

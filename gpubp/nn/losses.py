@@ -1,4 +1,4 @@
-"""The table of loss functions, and expected values checked and brought into their form.
+"""Losses by name and with their settings, and expected values checked and brought into form.
 
 Every loss is summed over the outputs and averaged over the batch.
 """
@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Array, Backend
+from gpubp.backends.formulas.losses import LOSSES as FUNCTIONS
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
 from gpubp.nn.activations import Activation
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What the library needs to know of a loss besides its kernel.
+    """A loss of the table in `gpubp.backends.formulas.losses`, with its settings.
 
     Attributes
     ----------
@@ -51,20 +52,11 @@ class Loss:
 
 
 LOSSES: dict[str, Loss] = {
-    loss.name: loss
-    for loss in (
-        Loss("squared_error"),
-        Loss("absolute_error"),
-        Loss("huber", parameter=1.0),
-        Loss("quantile", parameter=0.5),
-        Loss("poisson", logits_of="exp"),
-        Loss("binary_cross_entropy", logits_of="sigmoid"),
-        Loss("binary_focal", logits_of="sigmoid", parameter=2.0),
-        Loss("cross_entropy", logits_of="softmax", classes=True),
-        Loss("focal", logits_of="softmax", classes=True, parameter=2.0),
-    )
+    name: Loss(name, entry.logits_of, entry.of_classes is not None, entry.parameter)
+    for name, entry in FUNCTIONS.items()
 }
-_AUTOMATIC = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson"}
+# The first loss of the table on the logits of each activation
+_AUTOMATIC = {loss.logits_of: name for name, loss in reversed(LOSSES.items()) if loss.logits_of}
 
 
 def huber(delta: float = 1.0) -> Loss:

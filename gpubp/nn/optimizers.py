@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
+from gpubp.backends.formulas.updates import UPDATES
 from gpubp.errors import ConfigurationError, UnknownNameError
 from gpubp.nn.schedules import LearningRate, as_schedule
 
@@ -74,7 +75,7 @@ class SGD:
     @property
     def state(self) -> tuple[str, ...]:
         """Names of the state buffers: none, or the velocity."""
-        return () if self.momentum == 0 else ("velocity",)
+        return UPDATES[self.kernel].state
 
     def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
         """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
@@ -99,7 +100,7 @@ class RMSProp:
     epsilon: float = 1e-7
 
     kernel = "rmsprop"
-    state = ("square",)
+    state = UPDATES[kernel].state
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
@@ -127,7 +128,7 @@ class Adam:
     epsilon: float = 1e-8
 
     kernel = "adam"
-    state = ("moment1", "moment2")
+    state = UPDATES[kernel].state
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
@@ -188,7 +189,7 @@ class Adagrad:
     epsilon: float = 1e-10
 
     kernel = "adagrad"
-    state = ("square",)
+    state = UPDATES[kernel].state
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
@@ -248,7 +249,7 @@ class Lion:
     weight_decay: float = 0.0
 
     kernel = "lion"
-    state = ("moment",)
+    state = UPDATES[kernel].state
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)

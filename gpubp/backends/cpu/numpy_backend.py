@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpubp.backends.cpu.activations import BACKWARD, FORWARD
 from gpubp.backends.cpu.aligned import aligned_empty
 from gpubp.backends.cpu.blas import threads_for
 from gpubp.backends.cpu.embeddings import NumpyEmbeddings
-from gpubp.backends.cpu.losses import LOSSES
 from gpubp.backends.cpu.normalization import NumpyNormalization
-from gpubp.backends.cpu.updates import UPDATES
+from gpubp.backends.formulas.activations import ACTIVATIONS
+from gpubp.backends.formulas.entries import Activation
+from gpubp.backends.formulas.losses import KERNELS as LOSS_KERNELS
+from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.precision import Precision
 from gpubp.backends.program import Tracer, largest_product
 from gpubp.backends.protocol import Array, Scratch
@@ -112,18 +113,20 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         np.add(z, bias, out=z)
-        if name == "softmax":
-            _softmax(z, y, scratch)
+        activation = ACTIVATIONS[name]
+        if activation.whole_rows:
+            activation.forward(z, y, scratch)
         else:
-            _in_blocks(FORWARD[name], (z, y), (), scratch)
+            _in_blocks(activation.forward, (z, y), (), scratch)
 
     def activate_backward(
         self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
     ) -> None:
-        if name == "softmax":
-            _softmax_backward(kept, dy, dz, scratch)
+        activation = ACTIVATIONS[name]
+        if activation.whole_rows:
+            activation.derivative(kept, dy, dz, scratch)
         else:
-            _in_blocks(BACKWARD[name], (kept, dy, dz), (), scratch)
+            _in_blocks(_times_derivative(activation), (kept, dy, dz), (), scratch)
         np.add.reduce(dz, axis=0, out=dbias)
 
     def loss(
@@ -139,7 +142,7 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
         scaling: Array | None = None,
     ) -> None:
         rows = scratch("row loss", y.shape[:1], y.dtype)
-        LOSSES[name](y, expected, dy, rows, parameter, scratch)
+        LOSS_KERNELS[name].function(y, expected, dy, rows, parameter, scratch)
         if weighting is None:
             np.sum(rows, out=mean)
             dy /= len(y)
@@ -263,7 +266,7 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
         scalars: tuple[float, ...],
         scratch: Scratch,
     ) -> None:
-        _in_blocks(UPDATES[name], (gradients, parameters, *state), scalars, scratch)
+        _in_blocks(UPDATES[name].function, (gradients, parameters, *state), scalars, scratch)
 
     def finish_step(
         self,
@@ -326,6 +329,17 @@ def _share(factor: float, per: Array) -> float:
     return factor / float(per) if per > 0 else 0.0
 
 
+def _times_derivative(activation: Activation) -> Callable[..., None]:
+    """Return the function that writes dx = f' dy, where dx may be dy."""
+
+    def backward(kept: Array, dy: Array, dx: Array, temporary: Callable[[int], Array]) -> None:
+        slope = temporary(3)
+        activation.derivative(kept, slope, temporary)
+        np.multiply(dy, slope, out=dx)
+
+    return backward
+
+
 def _in_blocks(
     function: Callable[..., None],
     arrays: tuple[Array, ...],
@@ -358,22 +372,3 @@ def _flatten(arrays: tuple[Array, ...]) -> list[Array]:
 def _slices(arrays: list[Array], start: int, stop: int) -> list[Array]:
     seen = {id(array): array[start:stop] for array in arrays}
     return [seen[id(array)] for array in arrays]
-
-
-def _softmax(z: Array, y: Array, scratch: Scratch) -> None:
-    row = scratch("softmax row", (len(z), 1), z.dtype)
-    np.max(z, axis=1, keepdims=True, out=row)
-    np.subtract(z, row, out=y)
-    np.exp(y, out=y)
-    np.sum(y, axis=1, keepdims=True, out=row)
-    y /= row
-
-
-def _softmax_backward(y: Array, dy: Array, dz: Array, scratch: Scratch) -> None:
-    """Write dz = y (dy - sum(dy y))."""
-    row = scratch("softmax row", (len(y), 1), y.dtype)
-    product = scratch("softmax product", y.shape, y.dtype)
-    np.multiply(dy, y, out=product)
-    np.sum(product, axis=1, keepdims=True, out=row)
-    np.subtract(dy, row, out=dz)
-    dz *= y

@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpubp.backends.formulas.activations import ACTIVATIONS
+from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
+from gpubp.backends.formulas.updates import UPDATES
+
 HEADERS = (
     "activations.cuh",
     "layers.cuh",
@@ -36,43 +40,8 @@ class Elementwise:
     operation: str
 
 
-_KEEPS_OUTPUT = (
-    "identity",
-    "sigmoid",
-    "tanh",
-    "exp",
-    "relu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "softplus",
-    "softsign",
-    "hard_sigmoid",
-)
-_KEEPS_INPUT = ("silu", "gelu", "gelu_tanh", "mish")
-_LOSSES = (
-    "squared_error",
-    "absolute_error",
-    "huber",
-    "quantile",
-    "poisson",
-    "binary_cross_entropy",
-    "binary_focal",
-    "cross_entropy",
-    "focal",
-)
-_CLASS_LOSSES = ("class_cross_entropy", "class_focal")
-# Of each update: its state, and its arguments from a row `c` of the settings.
-_UPDATES = {
-    "sgd": ((), "T(c[0])"),
-    "momentum": (("velocity",), "T(c[0]), T(c[1])"),
-    "nesterov": (("velocity",), "T(c[0]), T(c[1])"),
-    "rmsprop": (("square",), "T(c[0]), c[1], T(c[2])"),
-    "adagrad": (("square",), "T(c[0]), T(c[1])"),
-    "lion": (("moment",), "T(c[0]), c[1], c[2], T(c[3])"),
-    "nadam": (("moment1", "moment2"), "T(c[0]), T(c[1]), c[2], c[3], T(c[4]), T(c[5])"),
-    "adam": (("moment1", "moment2"), "T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5])"),
-}
+_ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
+_IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
 
 
 def _activate(name: str) -> Elementwise:
@@ -128,7 +97,7 @@ def _rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
 
 def _loss(name: str, weighted: bool) -> Elementwise:
     """Make a loss; the rows weigh 1 / batch each, or their own weight over that of all."""
-    classes = name in _CLASS_LOSSES
+    classes = name in CLASS_LOSSES
     expected, value = ("int64", "expected[row]") if classes else ("T", "&expected[at]")
     share, inputs = "scale", "T scale"
     if weighted:
@@ -148,17 +117,18 @@ def _loss(name: str, weighted: bool) -> Elementwise:
 
 def update_outputs(name: str) -> list[str]:
     """Return what an update writes, as parameters of a kernel."""
-    return ["T p", *(f"T {part}" for part in _UPDATES[name][0])]
+    return ["T p", *(f"T {part}" for part in UPDATES[name].state)]
 
 
 def update_operation(name: str) -> str:
     """Return an update with the gradient `scaled`, which an overflow stops."""
-    state, arguments = _UPDATES[name]
+    update = UPDATES[name]
+    arguments = ", ".join(["g", "p", *update.state, *update.arguments()])
     return (
-        f"const double* c = &settings[clock[gpubp::SETTINGS] * {arguments.count('c[')}];"
+        f"const double* c = &settings[clock[gpubp::SETTINGS] * {len(update.scalars)}];"
         " const T g = scaled / T(scaling[gpubp::SCALE]);"
         " if (scaling[gpubp::OVERFLOWED] == 0)"
-        f" gpubp::{name}(g, {', '.join(['p', *state])}, {arguments})"
+        f" gpubp::{name}({arguments})"
     )
 
 
@@ -172,14 +142,14 @@ def _update(name: str, half: bool) -> Elementwise:
     )
 
 
-ACTIVATE = {name: _activate(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
-ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in _KEEPS_OUTPUT}
-BACKWARD = {name: _backward(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
-DERIVATIVE = {name: _derivative(name) for name in _KEEPS_OUTPUT + _KEEPS_INPUT}
-LOSS = {name: _loss(name, weighted=False) for name in _LOSSES + _CLASS_LOSSES}
-WEIGHTED_LOSS = {name: _loss(name, weighted=True) for name in _LOSSES + _CLASS_LOSSES}
-UPDATE = {name: _update(name, half=False) for name in _UPDATES}
-UPDATE_HALF = {name: _update(name, half=True) for name in _UPDATES}
+ACTIVATE = {name: _activate(name) for name in _ACTIVATIONS}
+ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in _IN_PLACE}
+BACKWARD = {name: _backward(name) for name in _ACTIVATIONS}
+DERIVATIVE = {name: _derivative(name) for name in _ACTIVATIONS}
+LOSS = {name: _loss(name, weighted=False) for name in KERNELS}
+WEIGHTED_LOSS = {name: _loss(name, weighted=True) for name in KERNELS}
+UPDATE = {name: _update(name, half=False) for name in UPDATES}
+UPDATE_HALF = {name: _update(name, half=True) for name in UPDATES}
 SOFTMAX = _rows(
     "raw T bias",
     "raw T z, raw T y",

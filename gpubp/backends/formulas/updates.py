@@ -1,20 +1,18 @@
 """Optimizer steps in NumPy: the readable specification of `kernels/updates.cuh`.
 
-Each is called ``update(g, p, *state, *scalars, scratch)`` on flat arrays and changes p and the
-state in place.
+`Update` in entries.py says what each function is given; ``scratch(i)`` is the i-th temporary array
+of the same length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
-from gpubp.backends.cpu.activations import Floats, Temporaries
+from gpubp.backends.formulas.entries import Floats, Temporaries, Update
 
 
 def sgd(g: Floats, p: Floats, rate: float, scratch: Temporaries) -> None:
-    """P -= rate g."""
+    """p -= rate g."""
     step = scratch(0)
     np.multiply(g, rate, out=step)
     p -= step
@@ -23,7 +21,7 @@ def sgd(g: Floats, p: Floats, rate: float, scratch: Temporaries) -> None:
 def momentum(
     g: Floats, p: Floats, velocity: Floats, rate: float, decay: float, scratch: Temporaries
 ) -> None:
-    """V = decay v + g; p -= rate v."""
+    """v = decay v + g; p -= rate v."""
     velocity *= decay
     velocity += g
     sgd(velocity, p, rate, scratch)
@@ -32,7 +30,7 @@ def momentum(
 def nesterov(
     g: Floats, p: Floats, velocity: Floats, rate: float, decay: float, scratch: Temporaries
 ) -> None:
-    """V = decay v + g; p -= rate (g + decay v)."""
+    """v = decay v + g; p -= rate (g + decay v)."""
     velocity *= decay
     velocity += g
     ahead = scratch(1)
@@ -50,7 +48,7 @@ def rmsprop(
     epsilon: float,
     scratch: Temporaries,
 ) -> None:
-    """S = decay s + (1 - decay) g^2; p -= rate g / (sqrt(s) + epsilon)."""
+    """s = decay s + (1 - decay) g^2; p -= rate g / (sqrt(s) + epsilon)."""
     size, step = scratch(0), scratch(1)
     np.multiply(g, g, out=size)
     size *= 1 - decay
@@ -66,7 +64,7 @@ def rmsprop(
 def adagrad(
     g: Floats, p: Floats, square: Floats, rate: float, epsilon: float, scratch: Temporaries
 ) -> None:
-    """S += g^2; p -= rate g / (sqrt(s) + epsilon)."""
+    """s += g^2; p -= rate g / (sqrt(s) + epsilon)."""
     size, step = scratch(0), scratch(1)
     np.multiply(g, g, out=size)
     square += size
@@ -87,7 +85,7 @@ def lion(
     shrink: float,
     scratch: Temporaries,
 ) -> None:
-    """P = shrink p - rate sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g."""
+    """p = shrink p - rate sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g."""
     part, sign = scratch(0), scratch(1)
     np.multiply(g, 1 - beta1, out=part)
     np.multiply(moment, beta1, out=sign)
@@ -112,7 +110,7 @@ def _moments(
     size: Floats,
     step: Floats,
 ) -> None:
-    """M = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; size = root sqrt(v) + epsilon."""
+    """m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2; size = root sqrt(v) + epsilon."""
     np.multiply(g, 1 - beta1, out=step)
     moment1 *= beta1
     moment1 += step
@@ -138,7 +136,7 @@ def nadam(
     root: float,
     scratch: Temporaries,
 ) -> None:
-    """P -= (rate_g g + rate_m m) / (root sqrt(v) + epsilon)."""
+    """p -= (rate_g g + rate_m m) / (root sqrt(v) + epsilon)."""
     size, step, ahead = scratch(0), scratch(1), scratch(2)
     _moments(g, moment1, moment2, beta1, beta2, epsilon, root, size, step)
     np.multiply(g, rate_g, out=step)
@@ -161,7 +159,7 @@ def adam(
     shrink: float,
     scratch: Temporaries,
 ) -> None:
-    """P = shrink p - rate m / (root sqrt(v) + epsilon)."""
+    """p = shrink p - rate m / (root sqrt(v) + epsilon)."""
     size, step = scratch(0), scratch(1)
     _moments(g, moment1, moment2, beta1, beta2, epsilon, root, size, step)
     np.multiply(moment1, rate, out=step)
@@ -170,13 +168,40 @@ def adam(
     p -= step
 
 
-UPDATES: dict[str, Callable[..., None]] = {
-    "sgd": sgd,
-    "momentum": momentum,
-    "nesterov": nesterov,
-    "rmsprop": rmsprop,
-    "adagrad": adagrad,
-    "lion": lion,
-    "nadam": nadam,
-    "adam": adam,
+UPDATES: dict[str, Update] = {
+    update.name: update
+    for update in (
+        Update("sgd", sgd, state=(), scalars=("rate",)),
+        Update("momentum", momentum, state=("velocity",), scalars=("rate", "decay")),
+        Update("nesterov", nesterov, state=("velocity",), scalars=("rate", "decay")),
+        Update(
+            "rmsprop",
+            rmsprop,
+            state=("square",),
+            scalars=("rate", "decay", "epsilon"),
+            in_double=("decay",),
+        ),
+        Update("adagrad", adagrad, state=("square",), scalars=("rate", "epsilon")),
+        Update(
+            "lion",
+            lion,
+            state=("moment",),
+            scalars=("rate", "beta1", "beta2", "shrink"),
+            in_double=("beta1", "beta2"),
+        ),
+        Update(
+            "nadam",
+            nadam,
+            state=("moment1", "moment2"),
+            scalars=("rate_g", "rate_m", "beta1", "beta2", "epsilon", "root"),
+            in_double=("beta1", "beta2"),
+        ),
+        Update(
+            "adam",
+            adam,
+            state=("moment1", "moment2"),
+            scalars=("rate", "beta1", "beta2", "epsilon", "root", "shrink"),
+            in_double=("beta1", "beta2"),
+        ),
+    )
 }

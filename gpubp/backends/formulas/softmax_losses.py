@@ -1,0 +1,115 @@
+"""Losses on the logits of softmax, against probabilities and against the indices of classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from gpubp.backends.protocol import Array, Scratch
+
+
+def cross_entropy(
+    z: Array, expected: Array, dz: Array, rows: Array, parameter: float, scratch: Scratch
+) -> None:
+    """-sum(t log softmax(z)) on logits against probabilities t, with gradient softmax(z) - t."""
+    terms = scratch("loss terms", z.shape, z.dtype)
+    _log_softmax(z, dz, terms, scratch)
+    np.multiply(dz, expected, out=terms)
+    np.sum(terms, axis=1, out=rows)
+    np.negative(rows, out=rows)
+    np.exp(dz, out=dz)
+    dz -= expected
+
+
+def class_cross_entropy(
+    z: Array, expected: Array, dz: Array, rows: Array, parameter: float, scratch: Scratch
+) -> None:
+    """-log softmax(z)[expected] on logits against class indices, shape (batch,)."""
+    terms = scratch("loss terms", z.shape, z.dtype)
+    _log_softmax(z, dz, terms, scratch)
+    at = _places(z, expected, scratch)
+    picked = scratch("loss row", rows.shape, z.dtype)
+    flat = dz.reshape(-1)
+    np.take(flat, at, out=rows, mode="clip")
+    np.negative(rows, out=rows)
+    np.exp(dz, out=dz)
+    np.take(flat, at, out=picked, mode="clip")
+    picked -= 1
+    np.put(flat, at, picked, mode="clip")
+
+
+def focal(
+    z: Array, expected: Array, dz: Array, rows: Array, gamma: float, scratch: Scratch
+) -> None:
+    """-sum(t (1 - p)^gamma log(p)) on logits against probabilities t, with p = softmax(z)."""
+    terms = scratch("loss terms", z.shape, z.dtype)
+    slopes = scratch("loss slopes", z.shape, z.dtype)
+    row = scratch("softmax row", (len(z), 1), z.dtype)
+    _log_softmax(z, dz, terms, scratch)
+    _focal(dz, gamma, terms, slopes, scratch)
+    terms *= expected
+    np.sum(terms, axis=1, out=rows)
+    slopes *= expected
+    np.sum(slopes, axis=1, keepdims=True, out=row)
+    np.exp(dz, out=dz)
+    dz *= row
+    np.subtract(slopes, dz, out=dz)
+
+
+def class_focal(
+    z: Array, expected: Array, dz: Array, rows: Array, gamma: float, scratch: Scratch
+) -> None:
+    """-(1 - p)^gamma log(p) of the expected class on logits, with p = softmax(z)."""
+    terms = scratch("loss terms", z.shape, z.dtype)
+    _log_softmax(z, dz, terms, scratch)
+    at = _places(z, expected, scratch)
+    row = scratch("softmax row", (len(z), 1), z.dtype)
+    log_p, slopes = scratch("loss row", rows.shape, z.dtype), row.reshape(-1)
+    np.take(dz.reshape(-1), at, out=log_p, mode="clip")
+    _focal(log_p, gamma, rows, slopes, scratch)
+    np.exp(dz, out=dz)
+    dz *= row
+    np.negative(dz, out=dz)
+    np.take(dz.reshape(-1), at, out=log_p, mode="clip")
+    log_p += slopes
+    np.put(dz.reshape(-1), at, log_p, mode="clip")
+
+
+def _focal(log_p: Array, gamma: float, loss: Array, slope: Array, scratch: Scratch) -> None:
+    """Write -(1 - p)^gamma log(p) and p times its derivative by p."""
+    rest = scratch("focal rest", log_p.shape, log_p.dtype)
+    ratio = scratch("focal ratio", log_p.shape, log_p.dtype)
+    np.expm1(log_p, out=rest)
+    np.negative(rest, out=rest)  # 1 - p
+    np.maximum(rest, np.finfo(rest.dtype).tiny, out=ratio)
+    np.divide(log_p, ratio, out=ratio)
+    np.copyto(ratio, -1, where=rest == 0)  # its limit for p = 1
+    np.subtract(1, rest, out=slope)
+    slope *= ratio
+    slope *= gamma
+    slope -= 1
+    np.power(rest, gamma, out=rest)
+    slope *= rest
+    np.multiply(log_p, rest, out=loss)
+    np.negative(loss, out=loss)
+
+
+def _places(z: Array, expected: Array, scratch: Scratch) -> Array:
+    """Return where the expected class of every row lies in the flat array."""
+    rows, columns = z.shape
+    at = scratch("loss index", (rows,), np.dtype(np.intp))
+    np.multiply(scratch.arange(rows), columns, out=at)
+    at += expected
+    return at
+
+
+def _log_softmax(z: Array, out: Array, terms: Array, scratch: Scratch) -> None:
+    row = scratch("softmax row", (len(z), 1), z.dtype)
+    np.max(z, axis=1, keepdims=True, out=row)
+    np.subtract(z, row, out=out)
+    np.exp(out, out=terms)
+    np.sum(terms, axis=1, keepdims=True, out=row)
+    np.log(row, out=row)
+    out -= row
