@@ -44,6 +44,11 @@ class NetworkView:
         """All weights and biases, (count,), layer after layer; written in place."""
         return self.stack.parameters
 
+    @parameters.setter
+    def parameters(self, values: Array) -> None:
+        if values is not self.stack.parameters:  # as it is in ``net.parameters += 1``
+            self.stack.parameters[...] = values
+
     @property
     def gradients(self) -> Array:
         """The gradients of the loss by the parameters, (count,)."""

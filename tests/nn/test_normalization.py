@@ -72,7 +72,7 @@ def test_a_wrong_derivative_is_found(monkeypatch):
         np.sum(delta * n, axis=0, out=dgamma)
         delta *= gamma * inverse
 
-    monkeypatch.setattr(NumpyNormalization, "columns_backward", scale_alone)
+    monkeypatch.setattr(NumpyNormalization, "normalize_columns_backward", scale_alone)
     assert not gpubp.gradient_check(network(), X, Y)
 
 

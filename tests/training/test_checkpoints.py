@@ -279,6 +279,7 @@ CHILD = """
     import os, signal, sys
     sys.path.insert(0, {tests!r})
     import numpy as np
+    sys.path.append({tests!r} + "/training")
     from test_checkpoints import data, network, parameters
     {trap}
     x, y = data()
@@ -408,5 +409,5 @@ def test_a_fingerprint_sees_every_part_of_small_data():
         assert fingerprint.fingerprint([other]) != first
     assert fingerprint.fingerprint([x.astype(np.float64)]) != first
     assert fingerprint.fingerprint([x.reshape(3000, 1)]) != first
-    assert len(checkpoints.sampled_rows(10**7)) == checkpoints.SAMPLED_ROWS
-    assert checkpoints.sampled_rows(10**7)[[0, -1]].tolist() == [0, 10**7 - 1]
+    assert len(fingerprint.sampled_rows(10**7)) == fingerprint.SAMPLED_ROWS
+    assert fingerprint.sampled_rows(10**7)[[0, -1]].tolist() == [0, 10**7 - 1]

@@ -222,6 +222,8 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
         scratch: Scratch,
         scaling: Array | None = None,
     ) -> None:
+        if scaling is not None and scaling[OVERFLOWED] != 0:
+            return
         part = scratch("accumulated", values.shape, values.dtype)
         np.subtract(values, mean, out=part)
         part *= 1 - decay
