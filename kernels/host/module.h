@@ -8,7 +8,7 @@
 #include <memory>
 #include <utility>
 
-#include "step.h"
+#include "run.h"
 #include "processor_level.h"
 
 namespace {
@@ -311,8 +311,8 @@ PyMethodDef methods[] = {
     {"update", fast(update), METH_FASTCALL, nullptr},
     {"gather", fast(gather), METH_FASTCALL, nullptr},
     {"all_finite", fast(all_finite), METH_FASTCALL, nullptr},
-    {"plan_step", fast(plan_step), METH_FASTCALL, nullptr},
-    {"run_step", fast(run_step), METH_FASTCALL, nullptr},
+    {"plan", fast(plan), METH_FASTCALL, nullptr},
+    {"run_plan", fast(run_plan), METH_FASTCALL, nullptr},
     {"set_threads", set_threads, METH_O, nullptr},
     {"level", level, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gpubp.backends.cpu.numpy_backend import BATCH, NumpyBackend
+from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, planned
+from gpubp.backends.program import Tracer, largest_product
 from gpubp.backends.protocol import Array, Scratch
 
 ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
@@ -33,9 +36,7 @@ class CompiledBackend(NumpyBackend):
         super().__init__(reason)
         self.device = f"CPU, compiled kernels ({level})"
         self._host = host
-        self._activation = {name: place for place, name in enumerate(host.ACTIVATIONS)}
-        self._loss = {name: place for place, name in enumerate(host.LOSSES)}
-        self._update = {name: place for place, name in enumerate(host.UPDATES)}
+        self._places = Places(host)
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         if out.dtype.kind == "f":
@@ -59,14 +60,14 @@ class CompiledBackend(NumpyBackend):
         return finite
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
-        self._host.activate(self._activation[name], z, bias, y)
+        self._host.activate(self._places.activation[name], z, bias, y)
 
     def activate_backward(
         self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
     ) -> None:
         rows, columns = dy.shape
         partial = scratch("bias gradient", (-(-rows // ROWS_A_CHUNK), columns), dz.dtype)
-        self._host.backward(self._activation[name], kept, dy, dz, partial, dbias)
+        self._host.backward(self._places.activation[name], kept, dy, dz, partial, dbias)
 
     def loss(
         self,
@@ -85,7 +86,9 @@ class CompiledBackend(NumpyBackend):
         if weighting is not None:
             weights, total = weighting
             np.sum(weights, out=total)
-        self._host.loss(self._loss[name], parameter, y, expected, dy, row_loss, mean, weights)
+        self._host.loss(
+            self._places.loss[name], parameter, y, expected, dy, row_loss, mean, weights
+        )
 
     def update_now(
         self,
@@ -96,7 +99,21 @@ class CompiledBackend(NumpyBackend):
         scalars: tuple[float, ...],
         scratch: Scratch,
     ) -> None:
-        self._host.update(self._update[name], gradients, parameters, *state, *scalars)
+        self._host.update(self._places.update[name], gradients, parameters, *state, *scalars)
+
+    def record(
+        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+    ) -> Callable[[int], None]:
+        tracer = Tracer()
+        work(tracer)
+        largest = largest_product(tracer.operations)
+        if largest > WHOLE_STEP_PRODUCT:
+            return super().record(work)
+        parts = max(1, min(thread_count(), largest // PRODUCT_A_THREAD))
+        try:
+            return planned(self._host, self._places, tracer.operations, parts)
+        except NotPlannedError:
+            return super().record(work)
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:

@@ -1,0 +1,191 @@
+"""The operations of a training step, handed over to C++ to be done in one call.
+
+Each operation becomes a tuple of its name, arrays and numbers, as `kernels/host/run.h` lists them.
+An operation that C++ lacks makes the step one that is walked in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.cpu import blas
+from gpubp.backends.formulas.activations import ACTIVATIONS
+from gpubp.backends.program import Operation
+
+Row = tuple[Any, ...]
+
+
+class NotPlannedError(Exception):
+    """A step that C++ does not do; says why."""
+
+
+class Places:
+    """Where functions stand in the tables of a compiled module."""
+
+    def __init__(self, host: Any) -> None:
+        self.activation = {name: place for place, name in enumerate(host.ACTIVATIONS)}
+        self.loss = {name: place for place, name in enumerate(host.LOSSES)}
+        self.update = {name: place for place, name in enumerate(host.UPDATES)}
+
+
+def planned(
+    host: Any, places: Places, operations: Sequence[Operation], parts: int
+) -> Callable[[int], None]:
+    """Return what does a step so many times.
+
+    Raises
+    ------
+    NotPlannedError
+        When C++ lacks an operation, or what it needs for one.
+    """
+    products = blas.products()
+    if products is None:
+        raise NotPlannedError("NumPy's products were not found")
+    rows = [_row(operation, places) for operation in operations]
+    flat = next((o.arguments[1:3] for o in operations if o.name == "update"), None)
+    if flat is None:
+        raise NotPlannedError("a step without an update")
+    gradients, parameters = flat
+    try:
+        plan = host.plan(
+            rows, parts, products, (gradients, parameters), gradients.dtype == np.float64
+        )
+    except (TypeError, BufferError, ValueError) as error:
+        raise NotPlannedError(str(error)) from error
+    one_thread, run = blas.threads_for(0), host.run_plan
+
+    def steps(count: int) -> None:
+        with one_thread:
+            run(plan, count)
+
+    return steps
+
+
+def _row(operation: Operation, places: Places) -> Row:
+    make = _ROWS.get(operation.name)
+    if make is None:
+        raise NotPlannedError(f"{operation.name} is not among the operations of C++")
+    return (operation.name, *make(places, *operation.arguments))
+
+
+def _multiply(places: Places, a: Any, b: Any, out: Any) -> Row:
+    of_a, of_b = not a.flags.c_contiguous, not b.flags.c_contiguous
+    return a.T if of_a else a, b.T if of_b else b, out, of_a, of_b
+
+
+def _activate(places: Places, name: str, z: Any, bias: Any, y: Any, scratch: Any) -> Row:
+    return z, bias, y, places.activation[name], ACTIVATIONS[name].whole_rows
+
+
+def _activate_backward(
+    places: Places, name: str, kept: Any, dy: Any, dz: Any, dbias: Any, scratch: Any
+) -> Row:
+    whole_rows = ACTIVATIONS[name].whole_rows
+    return kept, dy, dz, dbias, places.activation[name], whole_rows
+
+
+def _dropout(places: Places, x: Any, y: Any, rate: float, key: Any, scratch: Any) -> Row:
+    seed, stream, clock = key
+    if isinstance(clock, int):
+        raise NotPlannedError("dropout of a fixed step")
+    return x, y, clock, float(np.float32(rate)), int(seed), int(stream)
+
+
+def _loss(
+    places: Places,
+    name: str,
+    parameter: float,
+    y: Any,
+    expected: Any,
+    dy: Any,
+    mean: Any,
+    scratch: Any,
+    weighting: Any,
+    scaling: Any,
+) -> Row:
+    weights = () if weighting is None else tuple(weighting)
+    return y, expected, dy, mean, float(parameter), places.loss[name], *weights
+
+
+def _update(
+    places: Places,
+    name: str,
+    gradients: Any,
+    parameters: Any,
+    state: Any,
+    settings: Any,
+    clock: Any,
+    scaling: Any,
+    half: Any,
+    scratch: Any,
+) -> Row:
+    return gradients, parameters, settings, clock, scaling, places.update[name], *state
+
+
+def _bins(bins: Any) -> Row:
+    return bins.edges, bins.starts, bins.columns, bins.others
+
+
+# For each operation, what of its arguments C++ takes, in the order of `kernels/host/`.
+_ROWS: dict[str, Callable[..., Row]] = {
+    "gather_batch": lambda _, array, order, clock, batch, scale, out: (
+        *(array, order, clock, out),
+        *(int(batch), float(scale)),
+    ),
+    "multiply": _multiply,
+    "activate": _activate,
+    "activate_backward": _activate_backward,
+    "dropout": _dropout,
+    "loss": _loss,
+    "normalize_rows": lambda _, n, inverse, scratch: (n, inverse),
+    "normalize_columns": lambda _, n, inverse, moments, scratch: (n, inverse, moments),
+    "scale_columns": lambda _, n, gamma, z: (n, gamma, z),
+    "normalize_rows_backward": lambda _, n, inverse, gamma, delta, dgamma, scratch: (
+        *(n, inverse, gamma),
+        *(delta, dgamma),
+    ),
+    "normalize_columns_backward": (
+        lambda _, n, inverse, gamma, delta, dbias, dgamma, fixed, scratch: (
+            *(n, inverse, gamma, delta),
+            *(dbias, dgamma, fixed),
+        )
+    ),
+    "find_bins": lambda _, x, bins, cell, share: (x, cell, share, *_bins(bins)),
+    "embed_numbers": lambda _, x, bins, cell, share, weight, bias, table, y, scratch: (
+        *(x, cell, share, *_bins(bins)),
+        *(weight, bias, table, y),
+    ),
+    "embed_numbers_backward": lambda _, x, bins, cell, share, dy, dweight, dbias, dtable: (
+        *(x, cell, share, *_bins(bins)),
+        *(dy, dweight, dbias, dtable),
+    ),
+    "accumulate": lambda _, gradients, share, first, total: (
+        *(gradients, float(share)),
+        *(bool(first), total),
+    ),
+    "convert": lambda _, array, out: (array, out),
+    "average": lambda _, values, decay, mean, scratch, scaling: (
+        *(values, float(decay)),
+        *(mean, scaling),
+    ),
+    "penalize": lambda _, weight, dweight, l1, l2, scratch, scaling, per: (
+        *(weight, dweight, float(l1), float(l2), scaling),
+        *(() if per is None else (per,)),
+    ),
+    "add_squares": lambda _, weights, factor, per, mean, scratch, scaling: (
+        *(float(factor), per, mean),
+        *weights,
+    ),
+    "clip": lambda _, gradients, limit, scaling: (gradients, float(limit)),
+    "clip_norm": lambda _, gradients, limit, scratch, scaling: (gradients, float(limit)),
+    "limit_norms": lambda _, weight, limit, scratch: (weight, float(limit)),
+    "update": _update,
+    "find_overflow": lambda _, values, scaling: (values, scaling),
+    "finish_step": lambda _, mean, losses, clock, scaling, growth, updated: (
+        *(mean, losses, clock),
+        *(scaling, bool(updated)),
+    ),
+}

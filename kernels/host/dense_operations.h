@@ -1,0 +1,245 @@
+// The operations of dense layers: reading a batch, products, activations, dropout, losses.
+#pragma once
+#include "calls.h"
+#include "masks.h"
+
+namespace gpubp {
+
+template <typename T, typename Source>
+void gather_share(const Source* source, const int64* order, int64 rows, int64 columns, T scale,
+                  T* out, const Share& s) {
+  for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
+    const int64 from = std::min(std::max<int64>(order[row], 0), rows - 1);
+    convert_row(source + from * columns + s.columns.first, out + row * columns + s.columns.first,
+                s.columns.size, scale);
+  }
+}
+
+// gather_batch(array, order, clock, out, batch, scale): out[i] = array[order[clock batch + i]] scale
+template <typename T, typename Out>
+void add_gather_to(Program& program, const Call& call) {
+  const Value& source = call.value(0);
+  const Matrix<int64> order = call.matrix<int64>(1);
+  const Matrix<Out> out = call.matrix<Out>(3);
+  const int clock = call.clock(program, 2);
+  const int64 batch = static_cast<int64>(call.whole(4)), rows = source.rows;
+  const Out scale = Out(call.number(5));
+  if (source.columns != out.columns || rows < 1) throw Refusal("rows to gather have another length");
+  Phase& phase = program.add(FLEXIBLE, out.rows, out.columns);
+  phase.writes = {matrix_of(out)};
+  phase.work = [=](const Member& member, const Share& s) {
+    const int64 first = member.scalar<int64>(clock)[BATCH] * batch;
+    if (first < 0 || first + out.rows > order.size()) return;
+    const int64* chosen = order.data + first;
+    const auto gather = [&](const auto* from) {
+      gather_share(from, chosen, rows, out.columns, scale, out.data, s);
+    };
+    if (source.type == 'B') gather(static_cast<const unsigned char*>(source.data));
+    if (source.type == 'e') gather(static_cast<const Half*>(source.data));
+    if (source.type == 'f') gather(static_cast<const float*>(source.data));
+    if (source.type == 'd') gather(static_cast<const double*>(source.data));
+    if (source.type == 'q') gather(static_cast<const int64*>(source.data));
+  };
+}
+
+template <typename T>
+void add_gather(Program& program, const Call& call, const Blas&) {
+  const bool whole_numbers = call.value(3).type == 'q';
+  if (whole_numbers != (call.value(0).type == 'q')) throw Refusal("rows of another type");
+  if (whole_numbers) return add_gather_to<T, int64>(program, call);
+  add_gather_to<T, T>(program, call);
+}
+
+// out = a b, a in columns and b in rows: each part multiplies its own, and the shares are added.
+template <typename T>
+void add_product(Program& program, const Blas& blas, Matrix<T> a, Matrix<T> b, Matrix<T> out) {
+  std::vector<T*> rooms;
+  std::vector<Matrix<T>> others;
+  bool begun = false;
+  for (int part = 0; part < program.parts(); ++part) {
+    const bool some = part_of(a.columns, part, program.parts()).size > 0;
+    const bool first = some && !begun;
+    rooms.push_back(!some ? nullptr : first ? out.data : program.room<T>(out.size()));
+    if (some && !first) others.push_back({rooms.back(), out.rows, out.columns});
+    begun = begun || some;
+  }
+  Phase& phase = program.add(COLUMNS, a.rows, a.columns);
+  phase.reads = {matrix_of(a), across(b.data, b.columns)};
+  phase.writes = {[=](const Share& s) {
+    return whole(rooms[static_cast<size_t>(s.part)], out.size() * int64(sizeof(T)))(s);
+  }};
+  phase.work = [=](const Member&, const Share& s) {
+    multiply(blas, false, false, out.rows, out.columns, s.columns.size,
+             a.data + s.columns.first, a.columns, b.data + s.columns.first * b.columns, b.columns,
+             rooms[static_cast<size_t>(s.part)], out.columns);
+  };
+  if (others.empty()) return;
+  Phase& sum = program.add(FLEXIBLE, out.rows, out.columns);
+  sum.writes = {matrix_of(out)};
+  for (const Matrix<T>& other : others) sum.reads.push_back(matrix_of(other));
+  sum.work = [=](const Member&, const Share& s) {
+    for (const Matrix<T>& other : others)
+      for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
+        T* to = out.data + row * out.columns;
+        const T* from = other.data + row * out.columns;
+        GPUBP_VECTORIZE
+        for (int64 j = s.columns.first; j < s.columns.end(); ++j) to[j] += from[j];
+      }
+  };
+}
+
+// multiply(a, b, out, transposed a, transposed b)
+template <typename T>
+void add_multiply(Program& program, const Call& call, const Blas& blas) {
+  const Matrix<T> a = call.matrix<T>(0), b = call.matrix<T>(1), out = call.matrix<T>(2);
+  const bool of_a = call.whole(3), of_b = call.whole(4);
+  const int64 inner = of_a ? a.rows : a.columns;
+  if ((of_a ? a.columns : a.rows) != out.rows || (of_b ? b.rows : b.columns) != out.columns ||
+      (of_b ? b.columns : b.rows) != inner || (of_a && of_b))
+    throw Refusal("matrices do not fit each other");
+  if (!of_a && !of_b) return add_product(program, blas, a, b, out);
+  Phase& phase = program.add(COLUMNS, of_a ? inner : out.rows, of_a ? out.rows : out.columns);
+  if (of_a) {  // out = a^T b: each part has its own rows of out
+    phase.reads = {matrix_of(a), whole_of(b)};
+    phase.writes = {across(out.data, out.columns)};
+    phase.work = [=](const Member&, const Share& s) {
+      multiply(blas, true, false, s.columns.size, out.columns, inner, a.data + s.columns.first,
+               a.columns, b.data, b.columns, out.data + s.columns.first * out.columns, out.columns);
+    };
+  } else {  // out = a b^T: each part has its own columns of out
+    phase.reads = {whole_of(a), across(b.data, b.columns)};
+    phase.writes = {matrix_of(out)};
+    phase.work = [=](const Member&, const Share& s) {
+      multiply(blas, false, true, out.rows, s.columns.size, inner, a.data, a.columns,
+               b.data + s.columns.first * b.columns, b.columns, out.data + s.columns.first,
+               out.columns);
+    };
+  }
+}
+
+// activate(z, bias, y, place, whole rows): z += bias, y = f(z)
+template <typename T>
+void add_activate(Program& program, const Call& call, const Blas&) {
+  const Matrix<T> z = call.matrix<T>(0), y = call.like<T>(2, z.rows, z.columns);
+  const T* bias = call.array<T>(1, z.columns);
+  const int chosen = call.chosen(3, count_of(Functions<T>::activations));
+  const auto function = Functions<T>::activations[chosen].activate;
+  Phase& phase = program.add(call.whole(4) ? ROWS : FLEXIBLE, z.rows, z.columns);
+  phase.reads = {across(bias)};
+  phase.writes = {matrix_of(z), matrix_of(y)};
+  phase.work = [=](const Member&, const Share& s) {
+    const int64 at = s.rows.first * z.columns + s.columns.first;
+    function(z.data + at, bias + s.columns.first, y.data + at, s.rows.size, s.columns.size,
+             z.columns);
+  };
+}
+
+// Sums of columns, of an error that needs no derivative.
+template <typename T>
+void add_column_sums(Program& program, Matrix<T> dy, T* sums) {
+  Phase& phase = program.add(COLUMNS, dy.rows, dy.columns);
+  phase.reads = {matrix_of(dy)};
+  phase.writes = {across(sums)};
+  phase.work = [=](const Member&, const Share& s) {
+    add_rows(dy.data + s.columns.first, dy.rows, s.columns.size, dy.columns,
+             sums + s.columns.first);
+  };
+}
+
+// activate_backward(kept, dy, dz, dbias, place, whole rows): dz = f'(kept) dy, dbias = its sums
+template <typename T>
+void add_activate_backward(Program& program, const Call& call, const Blas&) {
+  const Matrix<T> kept = call.matrix<T>(0), dy = call.like<T>(1, kept.rows, kept.columns);
+  const Matrix<T> dz = call.like<T>(2, kept.rows, kept.columns);
+  T* dbias = call.array<T>(3, kept.columns);
+  const int chosen = call.chosen(4, count_of(Functions<T>::activations));
+  const Activation<T>& activation = Functions<T>::activations[chosen];
+  const bool rows = call.whole(5), identity = !std::strcmp(activation.name, "identity");
+  if (identity && dy.data == dz.data) return add_column_sums(program, dz, dbias);
+  T* unused = rows ? program.room<T>(program.parts() * kept.columns) : nullptr;
+  Phase& phase = program.add(rows ? ROWS : COLUMNS, kept.rows, kept.columns);
+  phase.reads = {matrix_of(kept), matrix_of(dy)};
+  phase.writes = {matrix_of(dz)};
+  if (!rows) phase.writes.push_back(across(dbias));
+  phase.work = [=](const Member&, const Share& s) {
+    const int64 at = s.rows.first * kept.columns + s.columns.first;
+    T* sums = rows ? unused + s.part * kept.columns : dbias + s.columns.first;
+    activation.backward(kept.data + at, dy.data + at, dz.data + at, sums, s.rows.size,
+                        s.columns.size, kept.columns);
+  };
+  if (rows) add_column_sums(program, dz, dbias);
+}
+
+// dropout(x, y, clock, rate, seed, stream); the mask is drawn once a step, on the way forward.
+template <typename T>
+void add_dropout(Program& program, const Call& call, const Blas&) {
+  const Matrix<T> x = call.matrix<T>(0), y = call.like<T>(1, x.rows, x.columns);
+  const int clock = call.clock(program, 2);
+  const float rate = float(call.number(3));
+  const uint64 seed = call.whole(4), stream = call.whole(5);
+  bool drawn = false;
+  unsigned char* mask = program.mask(seed, stream, x.size(), drawn);
+  const Matrix<unsigned char> masks{mask, x.rows, x.columns};
+  Phase& phase = program.add(FLEXIBLE, x.rows, x.columns);
+  phase.reads = {matrix_of(x)};
+  phase.writes = {matrix_of(y)};
+  (drawn ? phase.reads : phase.writes).push_back(matrix_of(masks));
+  phase.work = [=](const Member& member, const Share& s) {
+    const uint64 step = static_cast<uint64>(member.scalar<int64>(clock)[STEP]);
+    const T kept = T(1) - T(rate);
+    for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
+      const int64 at = row * x.columns + s.columns.first;
+      if (!drawn) draw_mask(seed, stream, step, at, s.columns.size, rate, mask + at);
+      const unsigned char* dropped = mask + at;
+      const T* from = x.data + at;
+      T* to = y.data + at;
+      GPUBP_VECTORIZE
+      for (int64 j = 0; j < s.columns.size; ++j) to[j] = dropped[j] ? T(0) : from[j] / kept;
+    }
+  };
+}
+
+// loss(y, expected, dy, mean, parameter, place [, weights, total])
+template <typename T>
+void add_loss(Program& program, const Call& call, const Blas&) {
+  const Matrix<T> y = call.matrix<T>(0), dy = call.like<T>(2, y.rows, y.columns);
+  const int mean = call.scalar<T>(program, 3, 1);
+  const T parameter = T(call.number(4));
+  const Loss<T>& loss = Functions<T>::losses[call.chosen(5, count_of(Functions<T>::losses))];
+  const Value& expected = call.value(1);
+  const bool fits = loss.classes ? expected.type == 'q' && expected.size == y.rows
+                                 : expected.type == type_of<T>() && expected.size == y.size();
+  if (!fits) throw Refusal("expected values do not fit");
+  T* row_loss = program.room<T>(y.rows);
+  const T* weights = call.count() > 6 ? call.array<T>(6, y.rows) : nullptr;
+  const int total = weights ? call.scalar<T>(program, 7, 1) : 0;
+  if (weights) {
+    Phase& sum = program.add(EVERYWHERE, 1, 1);
+    sum.reads = {whole(weights, y.rows * int64(sizeof(T)))};
+    sum.work = [=](const Member& member, const Share&) {
+      *member.scalar<T>(total) = T(sum_of(weights, y.rows));
+    };
+  }
+  Phase& phase = program.add(ROWS, y.rows, y.columns);
+  phase.reads = {matrix_of(y)};
+  if (loss.classes) phase.reads.push_back(down(static_cast<const int64*>(expected.data)));
+  else phase.reads.push_back(matrix(static_cast<const T*>(expected.data), y.columns));
+  if (weights) phase.reads.push_back(down(weights));
+  phase.writes = {matrix_of(dy), down(row_loss)};
+  phase.work = [=](const Member& member, const Share& s) {
+    const double all = weights ? double(*member.scalar<T>(total)) : double(y.rows);
+    const T scale = all > 0 ? T(1 / all) : T(0);
+    for (int64 row = s.rows.first; row < s.rows.end(); ++row)
+      row_loss[row] = loss.row(y.data + row * y.columns, expected.data, dy.data + row * y.columns,
+                               row, y.columns, weights ? weights[row] * scale : scale, parameter);
+  };
+  Phase& sum = program.add(EVERYWHERE, 1, 1);
+  sum.reads = {whole(row_loss, y.rows * int64(sizeof(T)))};
+  sum.work = [=](const Member& member, const Share&) {
+    double value = 0;
+    for (int64 row = 0; row < y.rows; ++row) value += row_loss[row];
+    *member.scalar<T>(mean) = T(value);
+  };
+}
+
+}  // namespace gpubp

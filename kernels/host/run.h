@@ -1,0 +1,134 @@
+// A program run: by the team or by the caller alone, whichever is found to be faster.
+#pragma once
+#include <chrono>
+
+#include "dense_operations.h"
+#include "embedding_operations.h"
+#include "normalization_operations.h"
+#include "update_operations.h"
+
+namespace gpubp {
+
+template <typename T>
+struct Operation {
+  const char* name;
+  void (*add)(Program&, const Call&, const Blas&);
+};
+
+template <typename T>
+void add_call(Program& program, const Call& call, const Blas& blas) {
+  static const Operation<T> table[] = {
+      {"gather_batch", add_gather<T>},
+      {"multiply", add_multiply<T>},
+      {"activate", add_activate<T>},
+      {"activate_backward", add_activate_backward<T>},
+      {"dropout", add_dropout<T>},
+      {"loss", add_loss<T>},
+      {"normalize_rows", add_normalize_rows<T>},
+      {"normalize_columns", add_normalize_columns<T>},
+      {"scale_columns", add_scale_columns<T>},
+      {"normalize_rows_backward", add_normalize_rows_backward<T>},
+      {"normalize_columns_backward", add_normalize_columns_backward<T>},
+      {"find_bins", add_find_bins<T>},
+      {"embed_numbers", add_embed_numbers<T>},
+      {"embed_numbers_backward", add_embed_numbers_backward<T>},
+      {"accumulate", add_accumulate<T>},
+      {"convert", add_convert<T>},
+      {"average", add_average<T>},
+      {"penalize", add_penalize<T>},
+      {"add_squares", add_add_squares<T>},
+      {"clip", add_clip<T>},
+      {"clip_norm", add_clip_norm<T>},
+      {"limit_norms", add_limit_norms<T>},
+      {"update", add_update<T>},
+      {"find_overflow", add_find_overflow<T>},
+      {"finish_step", add_finish_step<T>},
+  };
+  for (const Operation<T>& operation : table)
+    if (call.name == operation.name) return operation.add(program, call, blas);
+  throw Refusal(call.name + " is no operation of a program");
+}
+
+// How many threads do a step: all, or one where another program has the processors. Then a thread
+// that waits for one that has lost its processor loses more than two threads gain. It is found by
+// the time of steps: mostly the faster way is taken, the other tried now and then, the less often
+// the clearer it was. No number depends on it.
+class Threads {
+ public:
+  // Do steps by `run(members, steps)` until `count` are done.
+  template <typename Run>
+  void share_out(int parts, int64 count, const Run& run) {
+    while (count > 0) {
+      const bool trying = parts > 1 && since_trial_ >= interval_;
+      const bool all = trying != all_;
+      const int64 steps = std::min<int64>(count, trying ? TRIAL : parts > 1 ? interval_ - since_trial_ : count);
+      const auto start = std::chrono::steady_clock::now();
+      run(all ? parts : 1, steps);
+      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+      note(all, trying, taken.count() / double(steps), steps);
+      count -= steps;
+    }
+  }
+
+ private:
+  static const int64 TRIAL = 2, SHORTEST = 64, LONGEST = 2048;
+
+  void note(bool all, bool trying, double seconds, int64 steps) {
+    double& mean = mean_[all];
+    mean = mean == 0 || trying ? seconds : 0.8 * mean + 0.2 * seconds;
+    since_trial_ = trying ? 0 : since_trial_ + steps;
+    if (!trying) return;
+    if (mean_[!all] != 0 && seconds < mean_[!all]) {
+      all_ = all;
+      interval_ = SHORTEST;
+    } else {
+      interval_ = std::min(2 * interval_, LONGEST);
+    }
+  }
+
+  double mean_[2] = {0, 0};
+  bool all_ = true;
+  int64 interval_ = SHORTEST, since_trial_ = 0;
+};
+
+// Do steps of a program as one member of a team.
+inline void run_member(const Program& program, int number, int members, int64 steps,
+                       char* scalars) {
+  const Member member{number, scalars};
+  for (size_t i = 0; i < program.scalars().size(); ++i) {
+    const Scalar& scalar = program.scalars()[i];
+    std::memcpy(scalars + i * SCALAR_ROOM, scalar.array, static_cast<size_t>(scalar.bytes));
+  }
+  for (int64 step = 0; step < steps; ++step)
+    for (const Phase& phase : program.phases()) {
+      if (phase.barrier && members > 1) team().barrier();
+      if (phase.split == EVERYWHERE) {
+        phase.work(member, phase.shares[0][0]);
+        continue;
+      }
+      for (int part = number; part < program.parts(); part += members) {
+        if (phase.prepare) phase.prepare(part);
+        for (const Share& share : phase.shares[static_cast<size_t>(part)]) phase.work(member, share);
+      }
+    }
+  if (members > 1) team().barrier();  // all have read the scalars
+  if (number == 0)
+    for (size_t i = 0; i < program.scalars().size(); ++i) {
+      const Scalar& scalar = program.scalars()[i];
+      std::memcpy(scalar.array, scalars + i * SCALAR_ROOM, static_cast<size_t>(scalar.bytes));
+    }
+}
+
+// Do steps of a program; `scalars` has room for every part.
+inline void run_program(const Program& program, Threads& threads, char* scalars, int64 steps) {
+  const size_t room = program.scalars().size() * SCALAR_ROOM;
+  threads.share_out(program.parts(), steps, [&](int members, int64 count) {
+    const auto work = [&](int member) {
+      run_member(program, member, members, count, scalars + static_cast<size_t>(member) * room);
+    };
+    if (members > 1 && team().run(members, true, work)) return;
+    run_member(program, 0, 1, count, scalars);
+  });
+}
+
+}  // namespace gpubp
