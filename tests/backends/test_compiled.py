@@ -17,6 +17,7 @@ from gpubp.backends.cpu import blas
 from gpubp.backends.cpu import compiled_backend as _compiled
 from gpubp.backends.cpu.compiled_backend import LEVELS, CompiledBackend, host_kernels, thread_count
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.cpu.planned_steps import PlannedSteps
 
 needs_kernels = pytest.mark.skipif(
     host_kernels()[0] is None, reason=f"no compiled kernels: {host_kernels()[1]}"
@@ -213,29 +214,20 @@ def test_a_whole_step_is_the_same_step(
     for _ in range(4):
         losses = [net.train_step(x, y, optimizer=optimizer, loss=loss) for net in nets]
         assert losses[0] == pytest.approx(losses[1], rel=1e-12)
-    assert planned(nets[0]), "the step was done pass by pass"
+    assert planned(nets[0]), "the step was walked"
     # Adam divides small gradients by their size: a last bit of one becomes some of the parameter
     np.testing.assert_allclose(nets[0].gradients, nets[1].gradients, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-9, atol=1e-9)
 
 
 def planned(net):
-    """Tell whether the network's steps are done in one call each."""
-    return [step for buffers in net._buffers.values() for _, step in buffers.plans.values() if step]
-
-
-def test_a_step_is_planned_only_where_it_can_be():
-    x, y = np.ones((8, 4)), np.arange(8) % 3
-
-    def plans(**settings):
-        loss = settings.pop("loss", "auto")
-        net = gpubp.Network([4, 5, 3], backend=compiled(), **settings)
-        net.train_step(x, y, loss=loss)
-        return planned(net)
-
-    assert plans(output="softmax")
-    assert not plans(output="softmax", dropout=0.1)
-    assert not plans(output="softmax", loss="squared_error"), "its derivative needs whole rows"
+    """Return the network's steps that are done in one call each."""
+    prepared = [
+        step._run
+        for buffers in net.stack._buffers.values()
+        for _, step in buffers.prepared.values()
+    ]
+    return [run for run in prepared if isinstance(run, PlannedSteps)]
 
 
 def test_plans_follow_the_optimizer_and_the_batch():
@@ -277,39 +269,6 @@ def test_a_loss_that_is_not_finite_leaves_a_planned_step_undone():
     assert planned(net)
     np.testing.assert_array_equal(net.parameters, before)
     assert net._state.step == net._state.updates == 0
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda layers, rest: (layers[:0], *rest),
-        lambda layers, rest: (layers[::-1], *rest),
-        lambda layers, rest: (layers, 7, *rest[1:]),
-        lambda layers, rest: (layers, *rest[:1], 99, *rest[2:]),
-        lambda layers, rest: (layers, *rest[:8], (0, 0), *rest[9:]),
-        lambda layers, rest: (((1, 2, 3), *layers[1:]), *rest),
-        lambda layers, rest: ((layers[0][:8], *layers[1:]), *rest),
-        lambda layers, rest: (layers, *rest[:4], rest[4][:2], *rest[5:]),
-        lambda layers, rest: (layers, *rest[:7], np.empty(5, "f4"), *rest[8:]),
-        lambda layers, rest: (layers, *rest[:-1], "1"),
-        lambda layers, rest: (layers, *rest[:-1]),
-    ],
-)
-def test_a_plan_that_does_not_fit_is_refused(host, spoil):
-    def arrays(*shapes):
-        return tuple(np.zeros(shape, np.float32) for shape in shapes)
-
-    def layer(inputs, outputs):
-        parameters = (inputs, outputs), (outputs,)
-        return (*arrays(*parameters, *parameters, *[(4, outputs)] * 4), 0)
-
-    flat = arrays(*[(6 + 9 + 3 + 3,)] * 4)
-    layers = (layer(2, 3), layer(3, 3))
-    adam = host.UPDATES.index("adam")
-    rest = (4, 5, True, adam, flat, *arrays(4, (), (2 * 4 + 2, 3)), (1, 1, True), 0.0, 0.0)
-    assert host.plan_step(layers, *rest)
-    with pytest.raises((TypeError, IndexError)):
-        host.plan_step(*spoil(layers, rest))
 
 
 def test_moments_too_small_to_matter_cost_nothing_and_stay_harmless():

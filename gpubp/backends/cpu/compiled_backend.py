@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.cpu.numpy_backend import BATCH, NumpyBackend
-from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, planned
+from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
 from gpubp.backends.program import Tracer, largest_product
 from gpubp.backends.protocol import Array, Scratch
 
@@ -111,7 +111,7 @@ class CompiledBackend(NumpyBackend):
             return super().record(work)
         parts = max(1, min(thread_count(), largest // PRODUCT_A_THREAD))
         try:
-            return planned(self._host, self._places, tracer.operations, parts)
+            return PlannedSteps(self._host, self._places, tracer.operations, parts)
         except NotPlannedError:
             return super().record(work)
 

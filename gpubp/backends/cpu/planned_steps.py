@@ -31,37 +31,45 @@ class Places:
         self.update = {name: place for place, name in enumerate(host.UPDATES)}
 
 
-def planned(
-    host: Any, places: Places, operations: Sequence[Operation], parts: int
-) -> Callable[[int], None]:
-    """Return what does a step so many times.
+class PlannedSteps:
+    """A training step that C++ does, as often as it is asked to.
+
+    Parameters
+    ----------
+    host : module
+        The compiled kernels.
+    operations : sequence of Operation
+        Those of one step.
+    parts : int
+        Into how many parts its work is cut; every bit of a result depends on it, and none on how
+        many threads there are.
 
     Raises
     ------
     NotPlannedError
         When C++ lacks an operation, or what it needs for one.
     """
-    products = blas.products()
-    if products is None:
-        raise NotPlannedError("NumPy's products were not found")
-    rows = [_row(operation, places) for operation in operations]
-    flat = next((o.arguments[1:3] for o in operations if o.name == "update"), None)
-    if flat is None:
-        raise NotPlannedError("a step without an update")
-    gradients, parameters = flat
-    try:
-        plan = host.plan(
-            rows, parts, products, (gradients, parameters), gradients.dtype == np.float64
-        )
-    except (TypeError, BufferError, ValueError) as error:
-        raise NotPlannedError(str(error)) from error
-    one_thread, run = blas.threads_for(0), host.run_plan
 
-    def steps(count: int) -> None:
-        with one_thread:
-            run(plan, count)
+    def __init__(
+        self, host: Any, places: Places, operations: Sequence[Operation], parts: int
+    ) -> None:
+        products = blas.products()
+        if products is None:
+            raise NotPlannedError("NumPy's products were not found")
+        flat = next((o.arguments[1:3] for o in operations if o.name == "update"), None)
+        if flat is None:
+            raise NotPlannedError("a step without an update")
+        rows = [_row(operation, places) for operation in operations]
+        try:
+            self._plan = host.plan(rows, parts, products, flat, flat[0].dtype == np.float64)
+        except (TypeError, BufferError, ValueError) as error:
+            raise NotPlannedError(str(error)) from error
+        self._run, self._one_thread = host.run_plan, blas.threads_for(0)
 
-    return steps
+    def __call__(self, count: int = 1) -> None:
+        """Do so many steps."""
+        with self._one_thread:
+            self._run(self._plan, count)
 
 
 def _row(operation: Operation, places: Places) -> Row:

@@ -1,0 +1,271 @@
+"""Steps that C++ does in one call, against the same operations walked in plain NumPy."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gpubp
+from conftest import compiled
+from gpubp.backends.cpu import compiled_backend
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.cpu.planned_steps import PlannedSteps
+from gpubp.training import epoch_steps
+
+RANDOM = np.random.default_rng(0)
+ROWS = 90
+X = RANDOM.standard_normal((ROWS, 21))
+CLASSES = RANDOM.integers(0, 5, ROWS)
+VALUES = RANDOM.standard_normal((ROWS, 5))
+WEIGHTS = RANDOM.uniform(0.1, 3, ROWS)
+BINS = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], *[[]] * 17, [-3.0, 0.0, 3.0], []]
+PENALTIES = gpubp.Regularization(
+    l1=1e-3, l2=1e-2, clip_value=0.5, clip_norm=0.3, max_norm=1.0, alpha=1e-2
+)
+# name: settings of the network, and of the training
+CASES = {
+    "plain": ({}, {}),
+    "dropout": ({"dropout": 0.3}, {}),
+    "layer norm": ({"normalization": "layer", "dropout": 0.1}, {}),
+    "batch norm": ({"normalization": "batch", "dropout": 0.1}, {}),
+    "both norms": ({"normalization": ["batch", "layer"]}, {}),
+    "kept sums": ({"activation": "gelu"}, {}),
+    "softmax within": ({"activation": ["softmax", "tanh"]}, {}),
+    "weights": ({}, {"sample_weight": WEIGHTS}),
+    "values": ({"output": "identity"}, {"loss": "huber"}),
+    "softmax and values": ({"output": "softmax"}, {"loss": "squared_error"}),
+    "penalties": ({}, {"regularization": PENALTIES}),
+    "alpha": ({}, {"regularization": gpubp.Regularization(alpha=0.1), "sample_weight": WEIGHTS}),
+    "gathered": ({"dropout": 0.2}, {"accumulate": 3}),
+    "average": ({"normalization": "batch"}, {"average": 0.9}),
+    "bins": ({"bins": BINS, "embedding": 5}, {"regularization": PENALTIES}),
+    "in order": ({"input_scale": 0.5}, {"shuffle": False}),
+}
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """Have steps cut into so many parts, however small they are."""
+
+    def set_parts(count):
+        monkeypatch.setattr(compiled_backend, "thread_count", lambda: count)
+        monkeypatch.setattr(compiled_backend, "PRODUCT_A_THREAD", 1)
+
+    return set_parts
+
+
+@pytest.fixture
+def prepared(monkeypatch):
+    """The prepared steps of every fit."""
+    made = []
+    before = epoch_steps.EpochSteps.__init__
+
+    def init(self, *arguments):
+        before(self, *arguments)
+        made.append(self._prepared)
+
+    monkeypatch.setattr(epoch_steps.EpochSteps, "__init__", init)
+    return lambda: [step for steps in made for step in steps.values()]
+
+
+def trained(backend, case, dtype="float64", widths=(21, 40, 33, 5), optimizer=None, epochs=3):
+    net_settings, fit_settings = CASES[case]
+    given = {"activation": "tanh", "output": "softmax"} | net_settings
+    y = VALUES if given["output"] == "identity" else CLASSES
+    net = gpubp.Network(list(widths), backend=backend, dtype=dtype, **given)
+    how = {"batch_size": 16, "optimizer": optimizer or gpubp.AdamW(0.01), "epochs": epochs}
+    net.fit(X[:, : widths[0]], y, **how | fit_settings)
+    return net
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("case", CASES)
+def test_a_step_in_one_call_is_the_walked_step(parts, prepared, case, count):
+    parts(count)
+    net, walked = trained(compiled(), case), trained(NumpyBackend(), case)
+    whole, *_ = prepared()
+    assert isinstance(whole, PlannedSteps), "the step was walked"
+    np.testing.assert_allclose(net.history.loss, walked.history.loss, rtol=1e-9)
+    np.testing.assert_allclose(net.gradients, walked.gradients, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(net.parameters, walked.parameters, rtol=1e-6, atol=1e-8)
+    if net._state.average is not None:
+        np.testing.assert_allclose(net._state.average, walked._state.average, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_float32_keeps_its_digits(parts, case):
+    parts(2)
+    net, exact = trained(compiled(), case, "float32"), trained(NumpyBackend(), case)
+    np.testing.assert_allclose(net.history.loss, exact.history.loss, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adam", "nadam", "lion"])
+def test_every_update(parts, name):
+    parts(2)
+    nets = [trained(each, "plain", optimizer=name) for each in (compiled(), NumpyBackend())]
+    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-7, atol=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    widths=st.lists(st.integers(1, 70), min_size=0, max_size=3),
+    rows=st.integers(1, 40),
+    count=st.integers(1, 4),
+    kind=st.sampled_from([None, "layer", "batch"]),
+    dropout=st.sampled_from([0.0, 0.4]),
+)
+def test_any_shape(widths, rows, count, kind, dropout):
+    x, y = RANDOM.standard_normal((rows, 7)), RANDOM.integers(0, 3, rows)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled_backend, "thread_count", lambda: count)
+        patch.setattr(compiled_backend, "PRODUCT_A_THREAD", 1)
+        for backend in (compiled(), NumpyBackend()):
+            net = gpubp.Network(
+                [7, *widths, 3],
+                "sigmoid",
+                "softmax",
+                backend,
+                "float64",
+                normalization=kind,
+                dropout=dropout,
+            )
+            net.fit(x, y, epochs=3, batch_size=max(1, rows // 2), optimizer=gpubp.SGD(0.1))
+            found.append(net.parameters)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", ["plain", "dropout", "layer norm", "bins"])
+def test_the_number_of_threads_changes_no_bit(parts, case):
+    """Of steps in several Python threads at a time only one has the team; the others are alone."""
+    parts(3)
+
+    def bits(_):
+        return trained(compiled(), case, "float32", epochs=20).parameters.tobytes()
+
+    alone = bits(0)
+    with ThreadPoolExecutor(3) as pool:
+        assert set(pool.map(bits, range(6))) == {alone}
+
+
+def test_steps_one_by_one_are_steps_in_one_call(monkeypatch):
+    nets = []
+    for one_by_one in (False, True):
+        if one_by_one:
+            monkeypatch.setattr(epoch_steps.EpochSteps, "_at_once", lambda *_: 1)
+        nets.append(trained(compiled(), "dropout", "float32"))
+    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
+    assert nets[0].history.loss == nets[1].history.loss
+
+
+def test_a_loss_that_is_not_finite_changes_nothing(parts):
+    parts(2)
+    for normalization in (None, "batch"):
+        net = gpubp.Network([3, 40, 1], backend=compiled(), normalization=normalization)
+        x = np.ones((8, 3))
+        net.train_step(x, np.ones((8, 1)), optimizer="adam")
+        kept = [array.copy() for array in (net.parameters, *net._state.moments)]
+        with pytest.raises(gpubp.errors.DivergenceError):
+            net.train_step(x, np.full((8, 1), 1e30), optimizer="adam")
+        for array, before in zip((net.parameters, *net._state.moments), kept, strict=True):
+            np.testing.assert_array_equal(array, before)
+
+
+def test_what_cplusplus_lacks_is_walked(prepared, monkeypatch):
+    from gpubp.backends.cpu import planned_steps
+
+    monkeypatch.delitem(planned_steps._ROWS, "dropout")
+    net, walked = trained(compiled(), "dropout"), trained(NumpyBackend(), "dropout")
+    assert not any(isinstance(step, PlannedSteps) for step in prepared())
+    np.testing.assert_allclose(net.parameters, walked.parameters, rtol=1e-7, atol=1e-9)
+
+
+def test_steps_with_large_products_are_walked(prepared, monkeypatch):
+    monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 10)
+    trained(compiled(), "plain")
+    assert not any(isinstance(step, PlannedSteps) for step in prepared())
+
+
+GRADIENTS, PARAMETERS = np.zeros(12, np.float32), np.zeros(12, np.float32)
+CLOCK, SCALING = np.zeros(3, np.int64), np.array([1, 0, 0], np.float32)
+MATRIX, WIDE = np.zeros((3, 4), np.float32), np.zeros((3, 4))
+REFUSED = [
+    "multiply",
+    ("unknown", MATRIX),
+    ("multiply", MATRIX, MATRIX, MATRIX, False, False),
+    ("multiply", MATRIX, WIDE.T.copy(), np.zeros((3, 3), np.float32), False, False),
+    ("multiply", MATRIX, MATRIX),
+    ("activate", MATRIX, np.zeros(3, np.float32), MATRIX, 0, False),
+    ("activate", MATRIX, np.zeros(4, np.float32), MATRIX, 999, False),
+    ("activate", MATRIX, np.zeros(4, np.float32), "text", 0, False),
+    ("dropout", MATRIX, MATRIX, np.zeros(2, np.int64), 0.5, 0, 0),
+    ("loss", MATRIX, np.zeros(2, np.int64), MATRIX, np.zeros((), np.float32), 0.0, 0),
+    ("gather_batch", np.zeros((5, 3), np.float32), CLOCK, CLOCK, MATRIX, 3, 1.0),
+    ("penalize", MATRIX, MATRIX, 0.0, 1.0, SCALING),
+    ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, SCALING, 999),
+    ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, CLOCK, 0),
+    ("update", GRADIENTS, PARAMETERS, np.zeros((1, 7)), CLOCK, SCALING, 0),
+    ("find_overflow", MATRIX, SCALING),
+]
+
+
+@pytest.mark.parametrize("row", REFUSED, ids=str)
+def test_an_operation_that_does_not_fit_is_refused(row):
+    host = compiled()._host
+    with pytest.raises((TypeError, BufferError)):
+        host.plan([row], 2, (1, 1, True), (GRADIENTS, PARAMETERS), False)
+    for wrong in ([], ([], 0, (1, 1, True), (GRADIENTS, PARAMETERS), False)):
+        with pytest.raises(TypeError):
+            host.plan(*wrong)
+
+
+def test_labels_that_were_spoilt_after_the_check_read_nothing_outside():
+    """A row of them has a loss that is no number, so that training stops with a name."""
+
+    class Spoil:
+        def begin(self, net, epochs): ...
+        def advance(self, history, share): ...
+        def end(self, net, history): ...
+
+        def epoch_end(self, net, history):
+            labels[:] = 10**9
+            return False
+
+    labels = CLASSES.copy()
+    net = gpubp.Network([21, 5], output="softmax", backend=compiled())
+    with contextlib.suppress(gpubp.errors.DivergenceError):
+        net.fit(X, labels, epochs=3, batch_size=16, callbacks=[Spoil()])
+    assert np.isfinite(net.parameters).all()
+
+
+def test_rows_of_an_order_stay_within_the_data():
+    """An order that a caller spoils later may not make a step read elsewhere."""
+    host = compiled()._host
+    data, out = np.arange(6, dtype=np.float32).reshape(3, 2), np.zeros((2, 2), np.float32)
+    flat = np.zeros(1, np.float32)
+    for order, expected in (([0, 2], [0, 2]), ([-9, 99], [0, 2])):
+        row = ("gather_batch", data, np.array(order, np.int64), CLOCK.copy(), out, 2, 1.0)
+        host.run_plan(host.plan([row], 1, (1, 1, True), (flat, flat), False), 1)
+        np.testing.assert_array_equal(out, data[expected])
+
+
+@pytest.mark.parametrize(("first", "count"), [*itertools.product([0, 3, 8, 13], [1, 5, 8, 30])])
+def test_masks_are_those_of_numpys_generator(first, count):
+    """Any stretch of the numbers is the same as in one go: parts draw their own columns."""
+    host = compiled()._host
+    seed, stream, step, rate = 2**64 - 1, 7, 2**40 + 5, 0.37
+    key = np.array([seed, stream], np.uint64)
+    bits = np.random.Philox(key=key, counter=np.array([0, step, 0, 0], np.uint64))
+    uniform = np.random.Generator(bits).random(first + count, dtype=np.float32)
+    x, clock = np.ones((1, first + count), np.float32), np.array([step, 0, 0], np.int64)
+    y, flat = np.empty_like(x), np.zeros(1, np.float32)
+    row = ("dropout", x, y, clock, float(np.float32(rate)), seed, stream)
+    for parts in (1, 2):
+        host.run_plan(host.plan([row], parts, (1, 1, True), (flat, flat), False), 1)
+        np.testing.assert_array_equal(y[0] == 0, uniform < np.float32(rate))
