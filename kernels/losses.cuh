@@ -172,13 +172,19 @@ GPUBP_HD T cross_entropy_row(const T* z, const T* expected, S* dz, int64 columns
   return lanes.sum(loss) * scale;
 }
 
+// The logit of the expected class; NaN for a label that is no class, which leads out of the row.
+template <typename T>
+GPUBP_HD T logit_of(const T* z, int64 expected, int64 columns) {
+  return expected >= 0 && expected < columns ? z[expected] : math::sqrt(T(-1));
+}
+
 // Softmax and cross-entropy on logits against the index of the expected class.
 template <typename T, typename S, typename Lanes = OneLane>
 GPUBP_HD T class_cross_entropy_row(const T* z, int64 expected, S* dz, int64 columns, T scale, T,
                                    Lanes lanes = Lanes()) {
   const T largest = largest_of(z, columns, lanes);
   const T sum = sum_exp(z, dz, largest, columns, lanes);
-  const T loss = largest - z[expected] + math::log(sum);
+  const T loss = largest - logit_of(z, expected, columns) + math::log(sum);
   const T factor = scale / sum;
   for (int64 j = lanes.first(); j < columns; j += lanes.step()) {
     const T share = exp_again(z[j], dz[j], largest) * factor;
@@ -228,7 +234,7 @@ GPUBP_HD T class_focal_row(const T* z, int64 expected, S* dz, int64 columns, T s
                            Lanes lanes = Lanes()) {
   const T largest = largest_of(z, columns, lanes);
   const T log_sum = math::log(sum_exp(z, largest, columns, lanes));
-  const Focal<T> one = focal(z[expected] - largest - log_sum, gamma);
+  const Focal<T> one = focal(logit_of(z, expected, columns) - largest - log_sum, gamma);
   for (int64 j = lanes.first(); j < columns; j += lanes.step()) {
     const T own = j == expected ? one.slope : T(0);
     narrow((own - math::exp(z[j] - largest - log_sum) * one.slope) * scale, dz[j]);

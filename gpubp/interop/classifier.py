@@ -12,9 +12,9 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from gpubp.backends import Backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.errors import ConfigurationError, DataError
+from gpubp.interop.arguments import stochastic, take_parameters
 from gpubp.interop.estimator import BaseMLP
 from gpubp.interop.labels import Labels, module_of, one_column
-from gpubp.interop.signature import stochastic, take_parameters
 from gpubp.nn.losses import Loss, cross_entropy, focal
 from gpubp.nn.optimizers import Optimizer
 from gpubp.training.callbacks import Callback

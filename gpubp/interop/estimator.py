@@ -19,9 +19,14 @@ from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.data.batches import take_data
 from gpubp.errors import ConfigurationError, DataError
-from gpubp.interop.arguments import check_parameters, hidden_activations, hidden_sizes
+from gpubp.interop.arguments import (
+    check_parameters,
+    checked,
+    hidden_activations,
+    hidden_sizes,
+    training_dtype,
+)
 from gpubp.interop.fitted import FittedNetwork
-from gpubp.interop.inputs import checked, training_dtype
 from gpubp.interop.lbfgs import minimize_loss
 from gpubp.interop.sklearn_numbers import AdamOfScikitLearn, RowOrder, initial_parameters
 from gpubp.interop.sklearn_stopping import Control

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from gpubp.interop.inputs import checked
+from gpubp.interop.arguments import checked
 from gpubp.network import Network
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.files import write_atomically
 from gpubp.interop.exported_model import plain_model
 
@@ -37,7 +38,7 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     """
     plain = plain_model(model)
     described = {
-        "activations": [layer.activation for layer in plain.layers],
+        "activations": [ACTIVATIONS[layer.activation].onnx for layer in plain.layers],
         "input_scale": plain.input_scale,
         "labels": plain.labels,
         "preprocessing": plain.preprocessing,

@@ -7,49 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.errors import import_extra
 from gpubp.files import write_atomically
 from gpubp.interop.exported_model import PlainLayer, PlainModel, plain_model
-from gpubp.interop.onnx_preprocessing import add_columns
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
-
-# Each function as nodes: operator, inputs ("x" the argument, numbers constants, others the outputs
-# of nodes before), attributes. The last node's output is the function's value.
-_ACTIVATIONS: dict[str, list[tuple[str, list[Any], dict[str, Any]]]] = {
-    "identity": [],
-    "sigmoid": [("Sigmoid", ["x"], {})],
-    "tanh": [("Tanh", ["x"], {})],
-    "exp": [("Exp", ["x"], {})],
-    "relu": [("Relu", ["x"], {})],
-    "leaky_relu": [("LeakyRelu", ["x"], {"alpha": 0.01})],
-    "elu": [("Elu", ["x"], {"alpha": 1.0})],
-    "selu": [("Selu", ["x"], {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805})],
-    "softplus": [("Softplus", ["x"], {})],
-    "softsign": [("Softsign", ["x"], {})],
-    "hard_sigmoid": [("HardSigmoid", ["x"], {"alpha": 1 / 6, "beta": 0.5})],
-    "softmax": [("Softmax", ["x"], {"axis": 1})],
-    "silu": [("Sigmoid", ["x"], {}), ("Mul", ["x", 0], {})],
-    "gelu": [
-        ("Mul", ["x", 0.5**0.5], {}),
-        ("Erf", [0], {}),
-        ("Add", [1, 1.0], {}),
-        ("Mul", [2, 0.5], {}),
-        ("Mul", ["x", 3], {}),
-    ],
-    # x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)
-    "gelu_tanh": [
-        ("Mul", ["x", "x"], {}),
-        ("Mul", [0, 0.044715], {}),
-        ("Add", [1, 1.0], {}),
-        ("Mul", ["x", 2], {}),
-        ("Mul", [3, 1.5957691216057308], {}),
-        ("Sigmoid", [4], {}),
-        ("Mul", ["x", 5], {}),
-    ],
-    "mish": [("Softplus", ["x"], {}), ("Tanh", [0], {}), ("Mul", ["x", 1], {})],
-}
 
 
 class Graph:
@@ -123,7 +87,7 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
         inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", width])]
         x = "X"
     else:
-        inputs, x = add_columns(graph, plain.preprocessing["columns"])
+        inputs, x = _add_columns(graph, plain.preprocessing["columns"])
     if plain.input_scale != 1:
         x = graph.node("Mul", [x, graph.constant(np.float32(plain.input_scale))])
     for layer in plain.layers:
@@ -147,9 +111,9 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
         gamma = graph.constant(layer.gamma)
         z = graph.node("LayerNormalization", [sums, gamma, bias], axis=1, epsilon=NORM_EPSILON)
     made: list[str] = []
-    for operator, inputs, attributes in _ACTIVATIONS[layer.activation]:
+    for operator, inputs, attributes in ACTIVATIONS[layer.activation].onnx:
         names = [
-            z if each == "x" else made[each] if isinstance(each, int) else _number(graph, each)
+            z if each == "x" else made[each] if isinstance(each, int) else _number(graph, float(each))
             for each in inputs
         ]
         made.append(graph.node(operator, names, **attributes))
@@ -188,3 +152,53 @@ def _add_answers(graph: Graph, plain: PlainModel, y: str) -> list[Any]:
         describe("probabilities", kinds.FLOAT, ["rows", columns]),
         describe("label", kinds.INT64 if whole else kinds.STRING, ["rows"]),
     ]
+
+
+def _add_columns(graph: Graph, columns: list[dict[str, Any]]) -> tuple[list[Any], str]:
+    """Add an input for every column and what makes features of it.
+
+    Parameters
+    ----------
+    graph : Graph
+    columns : list of dict
+        As `gpubp.tables.columns` describes them.
+
+    Returns
+    -------
+    (inputs, name)
+        Descriptions of the inputs, and the name of all features, float32 (rows, features).
+    """
+    kinds, describe = graph.onnx.TensorProto, graph.onnx.helper.make_tensor_value_info
+    inputs, parts = [], []
+    for column in columns:
+        numeric = column["type"] == "numeric"
+        kind = kinds.DOUBLE if numeric else kinds.STRING
+        inputs.append(describe(column["name"], kind, ["rows", 1]))
+        parts += (_add_numeric if numeric else _add_categorical)(graph, column)
+    return inputs, graph.node("Concat", parts, axis=1)
+
+
+def _add_numeric(graph: Graph, column: dict[str, Any]) -> list[str]:
+    """Standardise in float64; a missing value, NaN, becomes the mean."""
+    mean, scale = (graph.constant(np.float64(column[name])) for name in ("mean", "scale"))
+    centered = graph.node("Sub", [column["name"], mean])
+    wide = graph.node("Div", [centered, scale])
+    value = graph.node("Cast", [wide], to=graph.onnx.TensorProto.FLOAT)
+    missing = graph.node("IsNaN", [value])
+    parts = [graph.node("Where", [missing, graph.constant(np.float32(0)), value])]
+    if column["indicator"]:
+        parts.append(graph.node("Cast", [missing], to=graph.onnx.TensorProto.FLOAT))
+    return parts
+
+
+def _add_categorical(graph: Graph, column: dict[str, Any]) -> list[str]:
+    """Write 1 for the row's own category, or for an unknown one; a missing value is ""."""
+    words = [*column["vocabulary"], *[""] * column["missing"]]
+    encoded = graph.node(
+        "OneHotEncoder", [column["name"]], domain="ai.onnx.ml", cats_strings=words, zeros=1
+    )
+    shape = graph.constant(np.array([-1, len(words)], np.int64))
+    known = graph.node("Reshape", [encoded, shape])
+    found = graph.node("ReduceSum", [known, graph.constant(np.array([1], np.int64))], keepdims=1)
+    unknown = graph.node("Sub", [graph.constant(np.float32(1)), found])
+    return [known, unknown]

@@ -35,33 +35,53 @@ def _softplus(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-def _expm1(x: Any) -> Any:
-    return np.expm1(np.minimum(x, 0))
+def _elu(x: Any, alpha: float) -> Any:
+    return np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
 
 
-def _softmax(x: Any) -> Any:
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+def _softmax(x: Any, axis: int) -> Any:
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
 
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "identity": lambda x: x,
-    "sigmoid": _sigmoid,
-    "tanh": np.tanh,
-    "exp": np.exp,
-    "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x: np.maximum(x, 0.01 * x),
-    "elu": lambda x: np.maximum(x, 0) + _expm1(x),
-    "selu": lambda x: 1.0507009873554805 * (np.maximum(x, 0) + 1.6732632423543772 * _expm1(x)),
-    "softplus": _softplus,
-    "softsign": lambda x: x / (1 + np.abs(x)),
-    "hard_sigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
-    "silu": lambda x: x * _sigmoid(x),
-    "gelu": lambda x: x * 0.5 * (1 + _erf(x * 0.5**0.5)),
-    "gelu_tanh": lambda x: x * _sigmoid(1.5957691216057308 * (x + 0.044715 * x**3)),
-    "mish": lambda x: x * np.tanh(_softplus(x)),
-    "softmax": _softmax,
+# Operators of ONNX, of which the activation functions are made
+OPERATORS: dict[str, Callable[..., Any]] = {
+    "Abs": np.abs,
+    "Add": np.add,
+    "Div": np.divide,
+    "Elu": _elu,
+    "Erf": _erf,
+    "Exp": np.exp,
+    "HardSigmoid": lambda x, alpha, beta: np.clip(alpha * x + beta, 0, 1),
+    "LeakyRelu": lambda x, alpha: np.maximum(x, alpha * x),
+    "Log": np.log,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Neg": np.negative,
+    "Pow": np.power,
+    "Reciprocal": np.reciprocal,
+    "Relu": lambda x: np.maximum(x, 0),
+    "Selu": lambda x, alpha, gamma: gamma * _elu(x, alpha),
+    "Sigmoid": _sigmoid,
+    "Softmax": _softmax,
+    "Softplus": _softplus,
+    "Softsign": lambda x: x / (1 + np.abs(x)),
+    "Sqrt": np.sqrt,
+    "Sub": np.subtract,
+    "Tanh": np.tanh,
 }
+
+
+def activate(x: Any, nodes: list[Any]) -> Any:
+    """Return a function of x; an input of a node is x, a node before it by number, or a number."""
+    made: list[Any] = []
+    for operator, inputs, attributes in nodes:
+        values = [
+            x if each == "x" else made[each] if isinstance(each, int) else each for each in inputs
+        ]
+        made.append(OPERATORS[operator](*values, **attributes))
+    return made[-1] if made else x
 
 
 def load() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -100,14 +120,14 @@ def outputs(x: Any) -> Any:
     """Return the network's outputs, (rows, outputs), for its inputs (rows, inputs)."""
     described, arrays = load()
     y = np.asarray(x, np.float32) * np.float32(described["input_scale"])
-    for index, name in enumerate(described["activations"]):
+    for index, nodes in enumerate(described["activations"]):
         y = y @ arrays[f"weight {index}"]
         if f"gamma {index}" in arrays:
             y = y - y.mean(axis=1, keepdims=True)
             y = y / np.sqrt((y * y).mean(axis=1, keepdims=True) + 1e-5)
             y = y * arrays[f"gamma {index}"]
         with np.errstate(over="ignore"):
-            y = ACTIVATIONS[name](y + arrays[f"bias {index}"]).astype(np.float32)
+            y = activate(y + arrays[f"bias {index}"], nodes).astype(np.float32)
     return y
 
 

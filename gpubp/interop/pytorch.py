@@ -9,33 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Backend
+from gpubp.backends.formulas.activations import ACTIVATIONS
+from gpubp.backends.formulas.entries import Activation
 from gpubp.errors import ConfigurationError, ShapeError
 from gpubp.network import Network
-
-# PyTorch's classes, and the function of the same formula here
-ACTIVATIONS = {
-    "Identity": "identity",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "ReLU": "relu",
-    "LeakyReLU": "leaky_relu",
-    "ELU": "elu",
-    "SELU": "selu",
-    "Softplus": "softplus",
-    "SiLU": "silu",
-    "GELU": "gelu",
-    "Softsign": "softsign",
-    "Hardsigmoid": "hard_sigmoid",
-    "Mish": "mish",
-    "Softmax": "softmax",
-}
-# Their settings that change the formula, and the values it is the same for
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "LeakyReLU": {"negative_slope": 0.01},
-    "ELU": {"alpha": 1.0},
-    "Softplus": {"beta": 1},
-    "Softmax": {"dim": (1, -1)},
-}
 
 
 def from_pytorch(
@@ -120,7 +97,7 @@ def _activations(modules: list[Any]) -> list[str]:
         kind = type(module).__name__
         if kind == "Linear":
             names.append("identity")
-        elif kind in ACTIVATIONS and names and names[-1] == "identity":
+        elif _of_class(kind) and names and names[-1] == "identity":
             names[-1] = _named(module, kind)
         elif kind not in ("Dropout", "Flatten"):
             raise ConfigurationError(
@@ -129,11 +106,22 @@ def _activations(modules: list[Any]) -> list[str]:
     return names
 
 
+def _of_class(kind: str) -> list[Activation]:
+    return [activation for activation in ACTIVATIONS.values() if activation.pytorch == kind]
+
+
 def _named(module: Any, kind: str) -> str:
-    for setting, same in _SETTINGS.get(kind, {}).items():
-        value = getattr(module, setting)
-        if value != same and not (isinstance(same, tuple) and value in same):
-            raise ConfigurationError(f"{module} has {setting} {value!r}; {same!r} is needed")
-    if kind == "GELU" and module.approximate == "tanh":
-        return "gelu_tanh"
-    return ACTIVATIONS[kind]
+    """Return the name of the function with the settings of this module."""
+    wrong = ""
+    for activation in _of_class(kind):
+        settings = activation.pytorch_settings
+        differing = [name for name in settings if not _fits(getattr(module, name), settings[name])]
+        if not differing:
+            return activation.name
+        name = differing[0]
+        wrong = f"{module} has {name} {getattr(module, name)!r}; {settings[name]!r} is needed"
+    raise ConfigurationError(wrong)
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    return bool(value in wanted if isinstance(wanted, tuple) else value == wanted)

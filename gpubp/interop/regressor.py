@@ -13,8 +13,8 @@ from sklearn.utils.validation import column_or_1d
 from gpubp.backends import Backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.errors import ShapeError
+from gpubp.interop.arguments import stochastic, take_parameters
 from gpubp.interop.estimator import BaseMLP
-from gpubp.interop.signature import stochastic, take_parameters
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
 from gpubp.training.callbacks import Callback

@@ -1,5 +1,7 @@
 // The tables of functions that the compiled CPU kernels offer, by name, for float and for double.
+// Which functions they are is read from gpubp/backends/formulas when the package is built.
 #pragma once
+#include "function_lists.h"  // GPUBP_ACTIVATIONS and the others; written by setup.py
 #include "loops.h"
 
 namespace gpubp {
@@ -51,14 +53,6 @@ void backward_softmax(const T* y, const T* dy, T* dz, T* sums, int64 rows, int64
     backward_rows(kept, dy, dz, sums, rows, columns, stride,                                  \
                   [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });             \
   }
-#define GPUBP_ACTIVATIONS(X) \
-  X(identity)                \
-  X(sigmoid)                 \
-  X(tanh)                    \
-  X(exp)                     \
-  X(relu)                    \
-  X(leaky_relu)              \
-  X(elu) X(selu) X(softplus) X(silu) X(gelu) X(gelu_tanh) X(softsign) X(hard_sigmoid) X(mish)
 GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
 
 #define GPUBP_LOSS(name)                                                                   \
@@ -68,16 +62,6 @@ GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
     const T* own = static_cast<const T*>(expected) + row * columns;                        \
     return name##_row(y, own, dy, columns, scale, parameter);                              \
   }
-#define GPUBP_LOSSES(X)   \
-  X(squared_error)        \
-  X(absolute_error)       \
-  X(huber)                \
-  X(quantile)             \
-  X(poisson)              \
-  X(binary_cross_entropy) \
-  X(binary_focal)         \
-  X(cross_entropy)        \
-  X(focal)
 GPUBP_LOSSES(GPUBP_LOSS)
 
 #define GPUBP_CLASS_LOSS(name)                                                             \
@@ -87,21 +71,11 @@ GPUBP_LOSSES(GPUBP_LOSS)
     const int64 chosen = static_cast<const int64*>(expected)[row];                         \
     return name##_row(z, chosen, dz, columns, scale, parameter);                           \
   }
-#define GPUBP_CLASS_LOSSES(X) X(class_cross_entropy) X(class_focal)
 GPUBP_CLASS_LOSSES(GPUBP_CLASS_LOSS)
 
-// name, number of state arrays, number of scalars, the arguments after g and p for element i
-#define GPUBP_UPDATES(X)                                                     \
-  X(sgd, 0, 1, T(c[0]))                                                      \
-  X(momentum, 1, 2, s[i], T(c[0]), T(c[1]))                                  \
-  X(nesterov, 1, 2, s[i], T(c[0]), T(c[1]))                                  \
-  X(rmsprop, 1, 3, s[i], T(c[0]), c[1], T(c[2]))                             \
-  X(adagrad, 1, 2, s[i], T(c[0]), T(c[1]))                                   \
-  X(lion, 1, 4, s[i], T(c[0]), c[1], c[2], T(c[3]))                          \
-  X(nadam, 2, 6, s[i], t[i], T(c[0]), T(c[1]), c[2], c[3], T(c[4]), T(c[5])) \
-  X(adam, 2, 6, s[i], t[i], T(c[0]), c[1], c[2], T(c[3]), T(c[4]), T(c[5]))
-const int MOST_SCALARS = 6;
+const int MOST_SCALARS = GPUBP_MOST_SCALARS;
 
+// the arguments after g and p are those for element i
 #define GPUBP_UPDATE(name, states, scalars, ...)                                              \
   template <typename T>                                                                       \
   void update_##name(const T* g, T* p, T* s, T* t, const double* c, int64 first, int64 end) { \

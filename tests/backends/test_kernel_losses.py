@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gpubp.backends import Backend, Scratch
+from gpubp.backends.formulas.losses import CLASS_LOSSES
 from gpubp.backends.gpu.kernel_table import LOSS, WEIGHTED_LOSS
 from tolerances import assert_close
 
@@ -231,3 +232,17 @@ def test_exact_hits_of_the_absolute_error(
     mean, dy = run(backend, scratch, "absolute_error", y, np.array([[1.0, 1.0, 4.0]], dtype))
     assert float(mean) == 2
     assert dy.tolist() == [[0, 1, -1]]
+
+
+@pytest.mark.parametrize("label", [-1, 3, 10**9, -(2**62)])
+@pytest.mark.parametrize("name", CLASS_LOSSES)
+def test_a_label_that_is_no_class_gives_nan_and_is_not_followed(
+    backend: Backend, scratch: Scratch, dtype: np.dtype, name: str, label: int
+) -> None:
+    y, expected = sample(name, (4, 3), dtype)
+    right, alone = run(backend, scratch, name, y, expected, 2.0)
+    expected[1] = label
+    mean, dy = run(backend, scratch, name, y, expected, 2.0)
+    assert np.isnan(mean)
+    assert np.isfinite(right)
+    np.testing.assert_array_equal(dy[[0, 2, 3]], alone[[0, 2, 3]])

@@ -89,6 +89,18 @@ def test_gradients_are_those_of_finite_differences(backend, loss, output, y):
     assert gpubp.gradient_check(net, X, y, loss=loss).passed
 
 
+def test_labels_changed_behind_the_check_are_not_followed_out_of_memory():
+    labels = CLASSES.copy()
+
+    class Changed(gpubp.Callback):
+        def epoch_end(self, net, history):
+            labels[:] = 10**9
+            return False
+
+    with pytest.raises(errors.DivergenceError, match="the loss is not finite"):
+        network("softmax", 4).fit(X, labels, epochs=2, shuffle=False, callbacks=[Changed()])
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

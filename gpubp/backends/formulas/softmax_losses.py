@@ -38,6 +38,7 @@ def class_cross_entropy(
     np.take(flat, at, out=picked, mode="clip")
     picked -= 1
     np.put(flat, at, picked, mode="clip")
+    _mark_no_class(expected, z.shape[1], rows, scratch)
 
 
 def focal(
@@ -75,6 +76,7 @@ def class_focal(
     np.take(dz.reshape(-1), at, out=log_p, mode="clip")
     log_p += slopes
     np.put(dz.reshape(-1), at, log_p, mode="clip")
+    _mark_no_class(expected, z.shape[1], rows, scratch)
 
 
 def _focal(log_p: Array, gamma: float, loss: Array, slope: Array, scratch: Scratch) -> None:
@@ -97,12 +99,23 @@ def _focal(log_p: Array, gamma: float, loss: Array, slope: Array, scratch: Scrat
 
 
 def _places(z: Array, expected: Array, scratch: Scratch) -> Array:
-    """Return where the expected class of every row lies in the flat array."""
+    """Return where each row's class lies in the flat array; for one that is none, the nearest."""
     rows, columns = z.shape
     at = scratch("loss index", (rows,), np.dtype(np.intp))
+    held = scratch("loss class", (rows,), np.dtype(np.intp))
+    np.clip(expected, 0, columns - 1, out=held)
     np.multiply(scratch.arange(rows), columns, out=at)
-    at += expected
+    at += held
     return at
+
+
+def _mark_no_class(expected: Array, columns: int, rows: Array, scratch: Scratch) -> None:
+    """Make the loss of every row NaN whose label is no class."""
+    held = scratch("loss class", expected.shape, np.dtype(np.intp))
+    outside = scratch("loss outside", expected.shape, np.dtype(bool))
+    np.clip(expected, 0, columns - 1, out=held)
+    np.not_equal(held, expected, out=outside)
+    np.copyto(rows, np.nan, where=outside)
 
 
 def _log_softmax(z: Array, out: Array, terms: Array, scratch: Scratch) -> None:
