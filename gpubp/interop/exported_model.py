@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,29 @@ from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.errors import ConfigurationError
 from gpubp.network import Network
 from gpubp.nn.layers import Dense
+from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
+
+
+@dataclass(frozen=True)
+class Components:
+    """What a first layer reads in place of x: clip((x[column] - low) / length, floor, ceiling).
+
+    Attributes
+    ----------
+    column : array of int, (components,)
+        Which column of x.
+    low, length, floor, ceiling : array, (components,)
+        float32; floor and ceiling are infinite where nothing is clipped.
+    inputs : int
+        Columns of x.
+    """
+
+    column: NDArray[np.int64]
+    low: NDArray[np.float32]
+    length: NDArray[np.float32]
+    floor: NDArray[np.float32]
+    ceiling: NDArray[np.float32]
+    inputs: int
 
 
 @dataclass(frozen=True)
@@ -24,12 +48,20 @@ class PlainLayer:
         float32, (inputs, outputs) and twice (outputs,); gamma is None without layer normalisation.
     activation : str
         Name of the function f.
+    components : Components or None
+        What it reads in place of x, where that is embedded.
     """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     activation: str
     gamma: NDArray[np.float32] | None = None
+    components: Components | None = None
+
+    @property
+    def inputs(self) -> int:
+        """Columns of x."""
+        return len(self.weight) if self.components is None else self.components.inputs
 
 
 @dataclass(frozen=True)
@@ -89,6 +121,9 @@ def _layers(net: Network) -> list[PlainLayer]:
 
     layers = []
     for layer in net.layers:
+        if isinstance(layer, PiecewiseLinear):
+            layers.append(_embedding(layer, net.spec.bins, host))
+            continue
         assert isinstance(layer, Dense)
         weight, bias, gamma = host(layer.weight), host(layer.bias), None
         if layer.normalization == "layer":
@@ -100,3 +135,34 @@ def _layers(net: Network) -> list[PlainLayer]:
             weight = (weight * factor).astype(np.float32)
         layers.append(PlainLayer(weight, bias, layer.activation.name, gamma))
     return layers
+
+
+def _embedding(
+    layer: PiecewiseLinear,
+    bins: Sequence[Sequence[float]],
+    host: Callable[[Any], NDArray[np.float32]],
+) -> PlainLayer:
+    """Return an embedding as a product: of the components of all bins, and of x itself."""
+    table, width, inputs = host(layer.table), layer.width, layer.inputs
+    count, embedded = len(table), [column for column in range(inputs) if bins[column]]
+    weight = np.zeros((count + inputs, layer.outputs), np.float32)
+    low, length = np.zeros(count + inputs, np.float32), np.ones(count + inputs, np.float32)
+    floor, ceiling = np.full((2, count + inputs), np.inf, np.float32)
+    floor *= -1
+    column = np.zeros(count + inputs, np.int64)
+    column[count:] = np.arange(inputs)
+    bias, start = np.zeros(layer.outputs, np.float32), 0
+    for number, place in enumerate(embedded):
+        own = slice(number * width, (number + 1) * width)
+        edges = np.asarray(bins[place], np.float32)
+        stop = start + len(edges) - 1
+        column[start:stop], low[start:stop], length[start:stop] = place, edges[:-1], np.diff(edges)
+        floor[start + 1 : stop], ceiling[start : stop - 1] = 0, 1
+        weight[start:stop, own] = table[start:stop]
+        weight[count + place, own], bias[own] = host(layer.weight)[number], host(layer.bias)[number]
+        start = stop
+    passing = [place for place in range(inputs) if not bins[place]]
+    for number, place in enumerate(passing):
+        weight[count + place, len(embedded) * width + number] = 1
+    components = Components(column, low, length, floor, ceiling, inputs)
+    return PlainLayer(weight, bias, "identity", components=components)

@@ -47,6 +47,9 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}
     for index, layer in enumerate(plain.layers):
         arrays[f"weight {index}"], arrays[f"bias {index}"] = layer.weight, layer.bias
+        if layer.components is not None:
+            for name in ("column", "low", "length", "floor", "ceiling"):
+                arrays[f"{name} {index}"] = getattr(layer.components, name)
         if layer.gamma is not None:
             arrays[f"gamma {index}"] = layer.gamma
     content = io.BytesIO()

@@ -11,7 +11,7 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.errors import import_extra
 from gpubp.files import write_atomically
-from gpubp.interop.exported_model import PlainLayer, PlainModel, plain_model
+from gpubp.interop.exported_model import Components, PlainLayer, PlainModel, plain_model
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
@@ -83,7 +83,7 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
     """Return an `onnx.ModelProto`."""
     graph, kinds, make = Graph(onnx), onnx.TensorProto, onnx.helper
     if plain.preprocessing is None:
-        width = plain.layers[0].weight.shape[0]
+        width = plain.layers[0].inputs
         inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", width])]
         x = "X"
     else:
@@ -103,6 +103,8 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
 
 
 def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
+    if layer.components is not None:
+        x = _add_components(graph, layer.components, x)
     weight, bias = graph.constant(layer.weight), graph.constant(layer.bias)
     if layer.gamma is None:
         z = graph.node("Gemm", [x, weight, bias])
@@ -112,12 +114,25 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
         z = graph.node("LayerNormalization", [sums, gamma, bias], axis=1, epsilon=NORM_EPSILON)
     made: list[str] = []
     for operator, inputs, attributes in ACTIVATIONS[layer.activation].onnx:
-        names = [
-            z if each == "x" else made[each] if isinstance(each, int) else _number(graph, float(each))
-            for each in inputs
-        ]
+        names = [_input(graph, each, z, made) for each in inputs]
         made.append(graph.node(operator, names, **attributes))
     return made[-1] if made else z
+
+
+def _add_components(graph: Graph, components: Components, x: str) -> str:
+    """Add clip((x[column] - low) / length, floor, ceiling)."""
+    chosen = graph.node("Gather", [x, graph.constant(components.column)], axis=1)
+    above = graph.node("Sub", [chosen, graph.constant(components.low)])
+    share = graph.node("Div", [above, graph.constant(components.length)])
+    held = graph.node("Max", [share, graph.constant(components.floor)])
+    return graph.node("Min", [held, graph.constant(components.ceiling)])
+
+
+def _input(graph: Graph, given: str | float, x: str, made: list[str]) -> str:
+    """Name an input of a node: the argument, the output of a node before, or a constant."""
+    if given == "x":
+        return x
+    return made[given] if isinstance(given, int) else _number(graph, float(given))
 
 
 def _number(graph: Graph, value: float) -> str:

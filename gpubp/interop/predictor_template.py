@@ -121,6 +121,12 @@ def outputs(x: Any) -> Any:
     described, arrays = load()
     y = np.asarray(x, np.float32) * np.float32(described["input_scale"])
     for index, nodes in enumerate(described["activations"]):
+        if f"column {index}" in arrays:
+            column, low, length, floor, ceiling = (
+                arrays[f"{part} {index}"]
+                for part in ("column", "low", "length", "floor", "ceiling")
+            )
+            y = np.clip((y[:, column] - low) / length, floor, ceiling)
         y = y @ arrays[f"weight {index}"]
         if f"gamma {index}" in arrays:
             y = y - y.mean(axis=1, keepdims=True)

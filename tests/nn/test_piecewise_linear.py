@@ -225,3 +225,20 @@ def test_without_bins_nothing_is_embedded():
     net = gpubp.Network([2, 1], bins=[[], []], backend="cpu")
     assert len(net.layers) == 1
     assert "bins" not in net.spec.to_dict()
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_it_is_exported(tmp_path, scale):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    net = network(dtype="float32", input_scale=scale)
+    bend(net)
+    x = np.concatenate([X, [[-1.0, -20.0, 0, 0.0], [2.0, 4.0, 1, 0.5], [-99, 99, 0, -99]]])
+    x = x.astype(np.float32)
+    gpubp.exchange.write_onnx(net, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (found,) = session.run(None, {"X": x})
+    np.testing.assert_allclose(found, net.predict(x), rtol=2e-4, atol=2e-4)
+    gpubp.exchange.write_numpy_predictor(net, tmp_path / "net.py")
+    space: dict = {"__name__": "predictor"}
+    exec((tmp_path / "net.py").read_text(), space)
+    np.testing.assert_allclose(space["predict"](x), net.predict(x), rtol=2e-4, atol=2e-4)

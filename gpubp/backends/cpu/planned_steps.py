@@ -56,9 +56,7 @@ class PlannedSteps:
         products = blas.products()
         if products is None:
             raise NotPlannedError("NumPy's products were not found")
-        flat = next((o.arguments[1:3] for o in operations if o.name == "update"), None)
-        if flat is None:
-            raise NotPlannedError("a step without an update")
+        flat = _flat_buffers(operations)
         rows = [_row(operation, places) for operation in operations]
         try:
             self._plan = host.plan(rows, parts, products, flat, flat[0].dtype == np.float64)
@@ -70,6 +68,16 @@ class PlannedSteps:
         """Do so many steps."""
         with self._one_thread:
             self._run(self._plan, count)
+
+
+def _flat_buffers(operations: Sequence[Operation]) -> tuple[Any, Any]:
+    """Return the flat gradients and parameters; what gradients are gathered in for the latter."""
+    called = dict(operations)
+    if "update" in called:
+        return called["update"][1], called["update"][2]
+    if "accumulate" in called:
+        return called["accumulate"][0], called["accumulate"][3]
+    raise NotPlannedError("a step without an update")
 
 
 def _row(operation: Operation, places: Places) -> Row:
