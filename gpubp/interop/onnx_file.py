@@ -113,7 +113,11 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
     made: list[str] = []
     for operator, inputs, attributes in ACTIVATIONS[layer.activation].onnx:
         names = [
-            z if each == "x" else made[each] if isinstance(each, int) else _number(graph, float(each))
+            z
+            if each == "x"
+            else made[each]
+            if isinstance(each, int)
+            else _number(graph, float(each))
             for each in inputs
         ]
         made.append(graph.node(operator, names, **attributes))
