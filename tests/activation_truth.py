@@ -88,6 +88,9 @@ TRUTHS: dict[str, Truth] = {
         lambda y: np.where(y > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),
     ),
     "softplus": Truth(softplus, lambda y: -np.expm1(-y)),
+    "squareplus": Truth(
+        lambda x: np.maximum(x, 0) + 2 / (abs(x) + np.sqrt(x * x + 4)), lambda y: y**2 / (y**2 + 1)
+    ),
     "silu": Truth(
         lambda x: x * sigmoid(x),
         lambda x: sigmoid(x) * (1 + np.clip(x, -1e4, 1e4) * sigmoid(-x)),
