@@ -100,6 +100,20 @@ GPUBP_HD T softplus_backward(T, T y, T dy) {
   return dy * -math::expm1(-y);
 }
 
+// (x + sqrt(x^2 + 4)) / 2 (Barron 2021); from 1e9 on the root is h to the last bit.
+template <typename T>
+GPUBP_HD T squareplus(T x) {
+  const T h = T(0.5) * math::fabs(x);
+  const T root = h < T(1e9) ? math::sqrt(h * h + T(1)) : h;
+  return (x > T(0) ? x : T(0)) + T(1) / (h + root);
+}
+
+// f'(x) = (1 + x / sqrt(x^2 + 4)) / 2, where x = y - 1 / y
+template <typename T>
+GPUBP_HD T squareplus_backward(T, T y, T dy) {
+  return dy * (y / (y + T(1) / y));
+}
+
 template <typename T>
 GPUBP_HD T silu(T x) {
   return x * sigmoid(x);

@@ -8,6 +8,7 @@ float32 can be judged by them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import mpmath
 import numpy as np
@@ -65,42 +66,54 @@ def mish_derivative(x: Wide) -> Wide:
     return np.tanh(soft) + np.clip(x, -1e4, 1e4) * sigmoid(x) / np.cosh(np.minimum(soft, 1e4)) ** 2
 
 
-FORWARD: dict[str, Callable[[Wide], Wide]] = {
-    "identity": lambda x: x,
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "exp": np.exp,
-    "relu": lambda x: np.maximum(x, 0),
-    "leaky_relu": lambda x: np.maximum(x, SLOPE * x),
-    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
-    "selu": lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(x)),
-    "softplus": softplus,
-    "silu": lambda x: x * sigmoid(x),
-    "gelu": lambda x: x * normal_cdf(x),
-    "gelu_tanh": lambda x: x * sigmoid(gelu_gate(np.clip(x, -200, 200))),
-    "softsign": lambda x: x / (1 + abs(x)),
-    "hard_sigmoid": lambda x: np.clip(x / 6 + np.longdouble(0.5), 0, 1),
-    "mish": lambda x: x * np.tanh(softplus(x)),
+@dataclass(frozen=True)
+class Truth:
+    """A function of x, and its derivative as a function of what is kept: y, or x."""
+
+    forward: Callable[[Wide], Wide]
+    derivative: Callable[[Wide], Wide]
+    keeps: str = "y"
+
+
+TRUTHS: dict[str, Truth] = {
+    "identity": Truth(lambda x: x, np.ones_like),
+    "sigmoid": Truth(sigmoid, lambda y: y * (1 - y)),
+    "tanh": Truth(np.tanh, lambda y: (1 - y) * (1 + y)),
+    "exp": Truth(np.exp, lambda y: y),
+    "relu": Truth(lambda x: np.maximum(x, 0), lambda y: np.where(y > 0, 1, np.longdouble(0))),
+    "leaky_relu": Truth(lambda x: np.maximum(x, SLOPE * x), lambda y: np.where(y > 0, 1, SLOPE)),
+    "elu": Truth(lambda x: np.where(x > 0, x, np.expm1(x)), lambda y: np.where(y > 0, 1, y + 1)),
+    "selu": Truth(
+        lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(x)),
+        lambda y: np.where(y > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),
+    ),
+    "softplus": Truth(softplus, lambda y: -np.expm1(-y)),
+    "squareplus": Truth(
+        lambda x: np.maximum(x, 0) + 2 / (abs(x) + np.sqrt(x * x + 4)), lambda y: y**2 / (y**2 + 1)
+    ),
+    "silu": Truth(
+        lambda x: x * sigmoid(x),
+        lambda x: sigmoid(x) * (1 + np.clip(x, -1e4, 1e4) * sigmoid(-x)),
+        keeps="x",
+    ),
+    "gelu": Truth(
+        lambda x: x * normal_cdf(x),
+        lambda x: normal_cdf(x) + x * normal_density(np.clip(x, -200, 200)),
+        keeps="x",
+    ),
+    "gelu_tanh": Truth(
+        lambda x: x * sigmoid(gelu_gate(np.clip(x, -200, 200))), gelu_tanh_derivative, keeps="x"
+    ),
+    "softsign": Truth(lambda x: x / (1 + abs(x)), lambda y: (1 - abs(y)) ** 2),
+    "hard_sigmoid": Truth(
+        lambda x: np.clip(x / 6 + np.longdouble(0.5), 0, 1),
+        lambda y: np.where((y > 0) & (y < 1), 1 / np.longdouble(6), 0),
+    ),
+    "mish": Truth(lambda x: x * np.tanh(softplus(x)), mish_derivative, keeps="x"),
 }
-# The derivative as a function of what is kept: the output y, and the input x of the last four.
-DERIVATIVE: dict[str, Callable[[Wide], Wide]] = {
-    "identity": np.ones_like,
-    "sigmoid": lambda y: y * (1 - y),
-    "tanh": lambda y: (1 - y) * (1 + y),
-    "exp": lambda y: y,
-    "relu": lambda y: np.where(y > 0, 1, np.longdouble(0)),
-    "leaky_relu": lambda y: np.where(y > 0, 1, SLOPE),
-    "elu": lambda y: np.where(y > 0, 1, y + 1),
-    "selu": lambda y: np.where(y > 0, SELU_SCALE, y + SELU_SCALE * SELU_ALPHA),
-    "softplus": lambda y: -np.expm1(-y),
-    "softsign": lambda y: (1 - abs(y)) ** 2,
-    "hard_sigmoid": lambda y: np.where((y > 0) & (y < 1), 1 / np.longdouble(6), 0),
-    "silu": lambda x: sigmoid(x) * (1 + np.clip(x, -1e4, 1e4) * sigmoid(-x)),
-    "gelu": lambda x: normal_cdf(x) + x * normal_density(np.clip(x, -200, 200)),
-    "gelu_tanh": gelu_tanh_derivative,
-    "mish": mish_derivative,
-}
-KEEPS_INPUT = ("silu", "gelu", "gelu_tanh", "mish")
+FORWARD = {name: truth.forward for name, truth in TRUTHS.items()}
+DERIVATIVE = {name: truth.derivative for name, truth in TRUTHS.items()}
+KEEPS_INPUT = tuple(name for name, truth in TRUTHS.items() if truth.keeps == "x")
 
 
 def points(dtype: np.dtype, subnormal: bool = True) -> np.ndarray:

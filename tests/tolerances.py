@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from importlib.resources import files
 
 import numpy as np
 
@@ -24,24 +26,21 @@ class Bound:
     backward_floor: float = 0.0
 
 
-# kernels/README.md states the same numbers, and test_kernels.py compares the two.
-ACTIVATIONS = {
-    "identity": Bound(0, 0),
-    "sigmoid": Bound(4, 2, forward_floor=1e-30),
-    "tanh": Bound(3, 2),
-    "exp": Bound(4, 1, forward_floor=1e-30),
-    "relu": Bound(0, 0),
-    "leaky_relu": Bound(1, 1),
-    "elu": Bound(3, 1),
-    "selu": Bound(4, 2, backward_floor=1),
-    "softplus": Bound(4, 3, forward_floor=1e-30),
-    "softsign": Bound(2, 2),
-    "hard_sigmoid": Bound(2, 1),
-    "silu": Bound(5, 16, forward_floor=1e-30, backward_floor=1),
-    "gelu": Bound(16, 4, forward_floor=1e-3, backward_floor=1),
-    "gelu_tanh": Bound(16, 4, forward_floor=1e-3, backward_floor=1),
-    "mish": Bound(8, 4, forward_floor=1e-30, backward_floor=1),
-}
+def stated_bounds() -> dict[str, tuple[str, Bound]]:
+    """Return what kernels/README.md states of every activation: what it keeps, and its bound."""
+    text = files("gpubp.kernels").joinpath("README.md").read_text(encoding="utf-8")
+    number = r"\s*([\d.e-]+|none)\s*\|"
+    rows = re.findall(rf"^\| `(\w+)` \|[^|]+\| ([xy-]) \|{number * 4}", text, re.MULTILINE)
+    stated = {}
+    for name, keeps, *values in rows:
+        forward, floor, backward, backward_floor = (
+            0.0 if value == "none" else float(value) for value in values
+        )
+        stated[name] = keeps, Bound(forward, backward, floor, backward_floor)
+    return stated
+
+
+ACTIVATIONS = {name: bound for name, (_, bound) in stated_bounds().items()}
 
 
 def assert_close(result: np.ndarray, exact: np.ndarray, factor: float = 1.0) -> None:

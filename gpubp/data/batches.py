@@ -80,6 +80,8 @@ def take_data(
         raise DataError(f"{name}x has no rows; at least one is needed")
     outputs = net.sizes[-1]
     values = prepare(expected, outputs, loss, net.backend, net.dtype)
+    if values.dtype.kind == "i":
+        values = values.copy()  # classes are checked once: what is written later must not be read
     one_class = outputs > 1 and expected.size == len(expected)
     weights = take_weights(net, sample_weight, class_weight, expected, name)
     return Data(inputs, values, one_class, weights)

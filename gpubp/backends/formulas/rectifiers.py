@@ -94,6 +94,25 @@ def softplus_derivative(y: Floats, slope: Floats, scratch: Temporaries) -> None:
     np.negative(slope, out=slope)
 
 
+def squareplus(x: Floats, y: Floats, scratch: Temporaries) -> None:
+    """y = (x + sqrt(x^2 + 4)) / 2, as max(x, 0) + 1 / (h + sqrt(h^2 + 1)) with h = |x| / 2."""
+    h, root = scratch(0), scratch(1)
+    np.abs(x, out=h)
+    h *= 0.5
+    np.hypot(h, 1, out=root)
+    root += h
+    np.divide(1, root, out=root)
+    np.maximum(x, 0, out=y)
+    y += root
+
+
+def squareplus_derivative(y: Floats, slope: Floats, scratch: Temporaries) -> None:
+    """f' = y / (y + 1 / y)."""
+    np.divide(1, y, out=slope)
+    slope += y
+    np.divide(y, slope, out=slope)
+
+
 RECTIFIERS = (
     Activation(
         "relu",
@@ -145,5 +164,23 @@ RECTIFIERS = (
         onnx=(("Softplus", ("x",), {}),),
         pytorch="Softplus",
         pytorch_settings={"beta": 1},
+    ),
+    Activation(
+        "squareplus",
+        squareplus,
+        squareplus_derivative,
+        keeps="y",
+        initializer="he_uniform",
+        onnx=(
+            ("Abs", ("x",), {}),
+            ("Mul", (0, 0.5), {}),  # h
+            ("Mul", (1, 1), {}),
+            ("Add", (2, 1.0), {}),
+            ("Sqrt", (3,), {}),
+            ("Add", (1, 4), {}),
+            ("Reciprocal", (5,), {}),
+            ("Relu", ("x",), {}),
+            ("Add", (7, 6), {}),
+        ),
     ),
 )
