@@ -12,7 +12,7 @@ import numpy as np
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.data.batches import Data, take_data, take_inputs
-from gpubp.data.feeds import HeldOut, Shuffle, check_alone, feed_of, held_out, read_rows
+from gpubp.data.feeds import Shuffle, check_alone, feed_of, read_rows, validation_rows
 from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
@@ -25,7 +25,6 @@ from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.spec import EMBEDDING, NetworkSpec
 from gpubp.saving import SavedNetwork
-from gpubp.training import evaluation
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training, do_step
@@ -252,14 +251,11 @@ class Network(SavedNetwork):
             Show a live bar on a terminal, a line an epoch elsewhere.
         callbacks : sequence of Callback
             For example ``[gpubp.EarlyStopping()]``.
-        checkpoint : path or None
-            A folder to write checkpoints into: all that a training needs to go on, to the same
-            bits, after it was killed at any moment.
-        every : int or None
-            Steps from one checkpoint to the next; None for one at the end of every epoch.
+        checkpoint, every : path or None, int or None
+            A folder to write checkpoints into, from which training goes on to the same bits after
+            it was killed; every so many steps, or None for at the end of every epoch.
         resume : bool
-            Go on from the newest checkpoint in the folder, up to `epochs` in all; where there is
-            none, begin.
+            Go on from the newest checkpoint in the folder, up to `epochs` in all.
         regularization : Regularization or None
             L1 and L2 penalties, clipping of gradients, a largest norm of weights.
         sample_weight : array, (rows,), or None
@@ -270,16 +266,10 @@ class Network(SavedNetwork):
         accumulate : int
             Batches whose gradients are gathered for one update, as if they were one batch.
         average : float or None
-            Decay of a running mean of the parameters, such as 0.999; `averaged` returns the network
-            with it.
-        distributed : bool or Communicator
-            Whether the processes of an MPI job train together, each on its part of every batch;
-            see docs/distributed.md.
-        deterministic : bool
-            Whether these give the same bits however many they are.
-        shards : int or None
-            Parts that each batch is cut into, shared out among the processes; see
-            `gpubp.training.group.group_of`.
+            Decay of a running mean of the parameters, such as 0.999; see `averaged`.
+        distributed, deterministic, shards : bool or Communicator, bool, int or None
+            Whether the processes of an MPI job train together, to the same bits however many they
+            are, each batch cut into so many shards: see docs/distributed.md.
 
         Returns
         -------
@@ -290,12 +280,10 @@ class Network(SavedNetwork):
         ------
         DivergenceError
             When a loss is not finite; the weights are those of the last step with a finite loss.
-        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+        CheckpointError, OutputPathError, DistributedError
+            When a checkpoint cannot be used or written, or processes do not belong together.
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError, MissingExtraError
             When an argument cannot be used.
-        CheckpointError, OutputPathError, MissingExtraError
-            When a checkpoint is of another run or torn, or cannot be written.
-        DistributedError
-            When processes that train together do not belong together.
         """
         if epochs < 1:
             raise ConfigurationError(f"epochs is {epochs!r}; a whole number above 0 is needed")
@@ -319,7 +307,7 @@ class Network(SavedNetwork):
             data = take_data(stack, x, y, chosen, "", sample_weight, class_weight)
         share = ALL if group is None else group.shards
         feed = feed_of(stack, data, batch_size, shuffle, chosen, share)
-        validated = None if validation is None else self._held_out(validation, chosen)
+        validated = None if validation is None else validation_rows(stack, validation, chosen)
         used = Adam() if optimizer is None else get_optimizer(optimizer)
         settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
         keeper = None
@@ -335,17 +323,6 @@ class Network(SavedNetwork):
         told = [*callbacks, *shown] if talk is None or talk.is_root else []
         Fit(self, training, self.history, keeper).run(epochs, validated, told, resume)
         return self.history
-
-    def _held_out(self, validation: tuple[Any, ...] | Dataset, loss: Loss) -> HeldOut:
-        if isinstance(validation, Dataset):
-            return held_out(self.stack, validation, loss)
-        if not isinstance(validation, tuple) or len(validation) not in (2, 3):
-            raise ConfigurationError(
-                "validation is no tuple (x, y) or (x, y, sample_weight); one of them is needed"
-            )
-        x, y, *weights = validation
-        given = weights[0] if weights else None
-        return held_out(self.stack, take_data(self.stack, x, y, loss, "validation ", given), loss)
 
     @on_device
     def averaged(self) -> Network:
@@ -377,38 +354,3 @@ class Network(SavedNetwork):
     def reset_optimizer(self) -> None:
         """Forget the optimizer's moments and what its learning rate was multiplied by."""
         self._state.kernel, self._state.rate_factor = "", 1.0
-
-    @on_device
-    def predict(self, x: Any) -> Any:
-        """Return the outputs (rows, outputs) for inputs (rows, inputs), in chunks of rows.
-
-        Raises
-        ------
-        ShapeError, DataError, NonFiniteError, DeviceError
-            When x cannot be used.
-        """
-        inputs = take_inputs(self.stack, x)
-        self._last = None
-        return give_back(evaluation.predict(self.stack, inputs), self.backend, x)
-
-    @on_device
-    def evaluate(
-        self, x: Any, y: Any = None, loss: str | Loss = "auto", sample_weight: Any = None
-    ) -> dict[str, float]:
-        """Return the mean loss and, for softmax, sigmoid or expected class indices, the accuracy.
-
-        Of arrays x and y, or of a data set of `gpubp.data`.
-
-        Raises
-        ------
-        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
-            When an argument cannot be used.
-        """
-        chosen = get_loss(loss, self.output)
-        self._last = None
-        if isinstance(x, Dataset):
-            check_alone(y=y, sample_weight=sample_weight)
-            data: Any = x
-        else:
-            data = take_data(self.stack, x, y, chosen, sample_weight=sample_weight)
-        return evaluation.evaluate(self.stack, held_out(self.stack, data, chosen), chosen)

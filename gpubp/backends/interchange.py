@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.protocol import Array, Backend
+from gpubp.backends.protocol import Backend
+from gpubp.backends.scratch import Array
 from gpubp.errors import DataError, DeviceError
 
 

@@ -157,7 +157,7 @@ def _probe(backend: Backend) -> None:
     ones = xp.ones((2, 2), dtype=xp.float32)
     bias = xp.ones(2, dtype=xp.float32)
     product = xp.dot(ones, ones)
-    from gpubp.backends.protocol import Scratch
+    from gpubp.backends.scratch import Scratch
 
     backend.activate("relu", product, bias, product, Scratch(xp))
     if backend.to_numpy(product).tolist() != [[3.0, 3.0], [3.0, 3.0]]:

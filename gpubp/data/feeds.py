@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from gpubp.backends import Array
 from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed, Shuffle
-from gpubp.data.batches import Data
+from gpubp.data.batches import Data, take_data
 from gpubp.data.dataset_feeds import DatasetFeed, DatasetRows
 from gpubp.data.protocol import Dataset
 from gpubp.data.reading import Reader, is_on_host, read_rows
@@ -15,7 +15,16 @@ from gpubp.data.shards import ALL, Shards
 from gpubp.errors import ConfigurationError
 from gpubp.nn.losses import Loss
 
-__all__ = ["Feed", "HeldOut", "Shuffle", "check_alone", "feed_of", "held_out", "read_rows"]
+__all__ = [
+    "Feed",
+    "HeldOut",
+    "Shuffle",
+    "check_alone",
+    "feed_of",
+    "held_out",
+    "read_rows",
+    "validation_rows",
+]
 
 
 class Feed(Protocol):
@@ -116,6 +125,26 @@ def feed_of(
 def held_out(net: Reader, data: Data | Dataset, loss: Loss) -> HeldOut:
     """Return the rows of arrays or of a data set to measure a network on."""
     return data if isinstance(data, Data) else DatasetRows(net, data, loss)
+
+
+def validation_rows(net: Reader, validation: Any, loss: Loss) -> HeldOut:
+    """Return the rows that `Network.fit` is given to validate on.
+
+    Raises
+    ------
+    ConfigurationError
+        When they are no tuple (x, y) or (x, y, sample_weight) and no data set.
+    ShapeError, DataError, NonFiniteError, DeviceError
+        When they cannot be used.
+    """
+    if isinstance(validation, Dataset):
+        return held_out(net, validation, loss)
+    if not isinstance(validation, tuple) or len(validation) not in (2, 3):
+        raise ConfigurationError(
+            "validation is no tuple (x, y) or (x, y, sample_weight); one of them is needed"
+        )
+    x, y, *weights = validation
+    return take_data(net, x, y, loss, "validation ", weights[0] if weights else None)
 
 
 def check_alone(**others: Any) -> None:

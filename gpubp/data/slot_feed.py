@@ -13,7 +13,7 @@ from gpubp.data.reading import Reader
 
 
 class SlotFeed(ABC):
-    """What feeds with slots have in common; see `gpubp.backends.protocol.Slots`.
+    """What feeds with slots have in common; see `gpubp.backends.scratch.Slots`.
 
     With two slots the next batch is fetched while the device works on one.
     """

@@ -8,6 +8,8 @@ import numpy as np
 
 from gpubp.backends.interchange import give_back
 from gpubp.data.batches import take_data, take_inputs
+from gpubp.data.feeds import check_alone, held_out
+from gpubp.data.protocol import Dataset
 from gpubp.errors import ConfigurationError
 from gpubp.inspection import memory
 from gpubp.inspection.health import Health, examine
@@ -24,6 +26,7 @@ class InspectedNetwork(NetworkView):
     """The part of a network's face that looks and changes nothing."""
 
     _state: TrainingState
+    _last: Any  # buffers of the last forward pass, until another writes over them
 
     def copy(self, dtype: Any = None) -> Any:
         """Return a network with a copy of the parameters, in another dtype if one is given."""
@@ -142,3 +145,37 @@ class InspectedNetwork(NetworkView):
             When the batch size is no whole number above 0, or the optimizer is not known.
         """
         return memory.plan(self.stack, batch_size, len(get_optimizer(optimizer).state))
+
+    @on_device
+    def predict(self, x: Any) -> Any:
+        """Return the outputs (rows, outputs) for inputs (rows, inputs), in chunks of rows.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError
+            When x cannot be used.
+        """
+        self._last = None
+        inputs = take_inputs(self.stack, x)
+        return give_back(evaluation.predict(self.stack, inputs), self.backend, x)
+
+    @on_device
+    def evaluate(
+        self, x: Any, y: Any = None, loss: str | Loss = "auto", sample_weight: Any = None
+    ) -> dict[str, float]:
+        """Return the mean loss and, for softmax, sigmoid or expected class indices, the accuracy.
+
+        Of arrays x and y, or of a data set of `gpubp.data`.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
+            When an argument cannot be used.
+        """
+        chosen = get_loss(loss, self.output)
+        if isinstance(x, Dataset):
+            check_alone(y=y, sample_weight=sample_weight)
+            data: Any = x
+        else:
+            data = take_data(self.stack, x, y, chosen, sample_weight=sample_weight)
+        return evaluation.evaluate(self.stack, held_out(self.stack, data, chosen), chosen)

@@ -18,7 +18,7 @@ import numpy as np
 from gpubp.backends.cpu.numpy_backend import BATCH, NumpyBackend
 from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
 from gpubp.backends.program import Tracer, largest_product
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.scratch import Array, Scratch
 
 ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
 LEVELS = ("baseline", "avx2", "avx512")  # narrowest first

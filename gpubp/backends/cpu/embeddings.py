@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.scratch import Array, Scratch
 
 
 class NumpyEmbeddings:

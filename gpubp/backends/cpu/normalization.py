@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpubp.backends.protocol import NORM_EPSILON, Array, Scratch
+from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.backends.scratch import Array, Scratch
 
 
 class NumpyNormalization:

@@ -19,8 +19,8 @@ from gpubp.backends.formulas.losses import KERNELS as LOSS_KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.precision import Precision
 from gpubp.backends.program import Tracer, largest_product
-from gpubp.backends.protocol import Array, Scratch
 from gpubp.backends.random import generator, permutation
+from gpubp.backends.scratch import Array, Scratch
 
 # Places in a clock and in a scaling, as in kernels/steps.cuh.
 STEP, BATCH, SETTINGS = 0, 1, 2
@@ -308,7 +308,7 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
 
 
 class HostSlots:
-    """One place for a batch in the host's memory; see `gpubp.backends.protocol.Slots`."""
+    """One place for a batch in the host's memory; see `gpubp.backends.scratch.Slots`."""
 
     count = 1
 

@@ -15,7 +15,7 @@ from gpubp.backends.formulas.rectifiers import RECTIFIERS
 from gpubp.backends.formulas.sigmoids import SIGMOIDS
 
 if TYPE_CHECKING:
-    from gpubp.backends.protocol import Array, Scratch
+    from gpubp.backends.scratch import Array, Scratch
 
 
 def identity(x: Floats, y: Floats, scratch: Temporaries) -> None:

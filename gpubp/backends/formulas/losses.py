@@ -23,7 +23,7 @@ from gpubp.backends.formulas.softmax_losses import (
 )
 
 if TYPE_CHECKING:
-    from gpubp.backends.protocol import Array, Scratch
+    from gpubp.backends.scratch import Array, Scratch
 
 
 def squared_error(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from gpubp.backends.protocol import Array, Scratch
+    from gpubp.backends.scratch import Array, Scratch
 
 
 def cross_entropy(

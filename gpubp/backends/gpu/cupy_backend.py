@@ -18,6 +18,7 @@ from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import fused, narrower
 from gpubp.backends.gpu.normalization import CupyNormalization
+from gpubp.backends.gpu.penalties import GROUP, CupyPenalties
 from gpubp.backends.gpu.products import Products, workspace_bytes
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
@@ -25,19 +26,18 @@ from gpubp.backends.gpu.transfers import DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
 from gpubp.backends.program import Tracer, all_products, carry_out
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
 # Rows that one thread of a backward kernel walks down: enough threads for a large device even at
 # moderate batches, and not so many partial sums that adding them up takes long.
 CHUNK_ROWS = 32
 MOST_CHUNKS = 128
-GROUP = 1024  # row losses that one warp adds up
 # of a device; one serves all networks, from any thread
 cublaslt = cache(lambda index: CublasLt())
 
 
-class CupyBackend(CupyNormalization, CupyEmbeddings):
+class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 
     name = "gpu"
@@ -243,42 +243,6 @@ class CupyBackend(CupyNormalization, CupyEmbeddings):
             x, np.uint64(seed), np.uint64(stream), clock, np.float32(rate), y
         )
 
-    def penalize(
-        self,
-        weight: Array,
-        dweight: Array,
-        l1: float,
-        l2: float,
-        scratch: Scratch,
-        scaling: Array | None = None,
-        per: Array | None = None,
-    ) -> None:
-        scaling = self._scaling if scaling is None else scaling
-        per = self._ones[weight.dtype] if per is None else per
-        self._kernels[table.PENALIZE.name](weight, l1, l2, per, scaling, dweight)
-
-    def add_squares(
-        self,
-        weights: Sequence[Array],
-        factor: float,
-        per: Array,
-        mean: Array,
-        scratch: Scratch,
-        scaling: Array | None = None,
-    ) -> None:
-        scaling = self._scaling if scaling is None else scaling
-        counts = [-(-weight.size // GROUP) for weight in weights]
-        squares = scratch("squared weights", (sum(counts),), mean.dtype)
-        total, start = scratch("square", (1,), mean.dtype), 0
-        for weight, count in zip(weights, counts, strict=True):
-            self._kernels[table.SUM_SQUARES.name](
-                *(weight, weight.size, GROUP, self._scaling, squares[start : start + count]),
-                size=count * table.LANES,
-            )
-            start += count
-        self.add_up(squares, total, scratch)
-        self._kernels[table.ADD_SQUARES.name](total, factor, per, scaling, mean, size=1)
-
     def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
         self._kernels[table.ACCUMULATE.name](gradients, share, int(first), total)
 
@@ -292,29 +256,6 @@ class CupyBackend(CupyNormalization, CupyEmbeddings):
     ) -> None:
         scaling = self._scaling if scaling is None else scaling
         self._kernels[table.AVERAGE.name](values, decay, scaling, mean)
-
-    def clip(self, gradients: Array, limit: float, scaling: Array | None = None) -> None:
-        scaling = self._scaling if scaling is None else scaling
-        self._kernels[table.CLIP.name](limit, scaling, gradients)
-
-    def clip_norm(
-        self, gradients: Array, limit: float, scratch: Scratch, scaling: Array | None = None
-    ) -> None:
-        scaling = self._scaling if scaling is None else scaling
-        count, dtype = gradients.size, gradients.dtype
-        groups = -(-count // GROUP)
-        squares, total = scratch("squares", (groups,), dtype), scratch("square", (1,), dtype)
-        self._kernels[table.SUM_SQUARES.name](
-            gradients, count, GROUP, scaling, squares, size=groups * table.LANES
-        )
-        self.add_up(squares, total, scratch)
-        self._kernels[table.CLIP_NORM.name](total, limit, gradients)
-
-    def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
-        rows, columns = weight.shape
-        self._kernels[table.LIMIT_NORMS.name](
-            rows, columns, limit, weight, size=columns * table.LANES
-        )
 
     def update(
         self,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from gpubp.backends.gpu.products import Products, alignment, kinds
 from gpubp.backends.gpu.tuning import Tuner
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.scratch import Array, Scratch
 
 Way = Callable[..., None]
 Ways = dict[str, Way]

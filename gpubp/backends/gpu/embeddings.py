@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpubp.backends.gpu.kernel_table import Elementwise
-from gpubp.backends.protocol import Array, Scratch
+from gpubp.backends.scratch import Array, Scratch
 
 FIND_BINS = Elementwise(
     "gpubp_find_bins",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpubp.backends.program import Operation
-from gpubp.backends.protocol import Array
+from gpubp.backends.scratch import Array
 
 
 def fused(operations: Sequence[Operation], narrow: Callable[[Array], Array]) -> list[Operation]:

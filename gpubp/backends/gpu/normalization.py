@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gpubp.backends.gpu import kernel_table as table
-from gpubp.backends.protocol import NORM_EPSILON, Array, Scratch
+from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.backends.scratch import Array, Scratch
 
 
 class CupyNormalization:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp.backends.gpu.cublaslt import CONSTANTS, Algorithm, CublasLt
-from gpubp.backends.protocol import Array
+from gpubp.backends.scratch import Array
 
 Run = Callable[..., None]
 

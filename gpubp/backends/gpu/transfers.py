@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.backends.protocol import Array
+from gpubp.backends.scratch import Array
 
 
 class DeviceSlots:
-    """Two slots, each with pinned arrays and arrays on the device; see `protocol.Slots`.
+    """Two slots, each with pinned arrays and arrays on the device; see `gpubp.backends.scratch.Slots`.
 
     While the device works on what is in one slot, the other is filled: a copy from pinned memory
     goes on in a stream of its own.
