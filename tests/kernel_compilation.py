@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gpubp.backends.gpu.kernel_table import Elementwise
+from gpubp.backends.gpu.elementwise import Elementwise
 
 C_TYPES = {
     "float16": "_Float16",  # of the host compiler; CuPy has a class of its own

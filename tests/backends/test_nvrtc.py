@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gpubp.backends.gpu.kernel_table import ELEMENTWISE, Elementwise
+from gpubp.backends.gpu.elementwise import Elementwise
+from gpubp.backends.gpu.kernel_table import ELEMENTWISE
 from gpubp.backends.gpu.sources import preamble
 from kernel_compilation import (
     ARCHITECTURES,

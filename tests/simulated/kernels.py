@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.gpu.kernel_table import Elementwise
+from gpubp.backends.gpu.elementwise import Elementwise
 from kernel_compilation import (
     CompilationError,
     Parameter,

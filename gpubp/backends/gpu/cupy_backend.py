@@ -14,7 +14,7 @@ from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
-from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
+from gpubp.backends.gpu.elementwise import LANES, Elementwise
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import fused, narrower
 from gpubp.backends.gpu.normalization import CupyNormalization
@@ -58,9 +58,7 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
         self.reason = reason
         self.precision = precision
         self.notes: list[str] = []
-        self._kernels = {
-            kernel.name: self.kernel(kernel) for kernel in (*table.ELEMENTWISE, *EMBEDDINGS)
-        }
+        self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
         self._clock = cupy.zeros(3, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
@@ -166,7 +164,7 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         if name == "softmax":
             rows, columns = z.shape
-            self._kernels[table.SOFTMAX.name](bias, columns, z, y, size=rows * table.LANES)
+            self._kernels[table.SOFTMAX.name](bias, columns, z, y, size=rows * LANES)
         elif z is y:
             self._kernels[table.ACTIVATE_IN_PLACE[name].name](z, bias, y)
         else:
@@ -195,7 +193,7 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
         )
         if chunks != 1:
             self._kernels[table.SUM_COLUMNS.name](
-                partial, chunks, columns, dbias, size=columns * table.LANES
+                partial, chunks, columns, dbias, size=columns * LANES
             )
 
     def loss(
@@ -219,7 +217,7 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
             self.add_up(*weighting, scratch)
         self._kernels[kernels[name].name](
             *(y, expected, parameter, *shares, scaling, columns, dy, row_loss),
-            size=rows * table.LANES,
+            size=rows * LANES,
         )
         self.add_up(row_loss, mean, scratch)
 
@@ -228,8 +226,8 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
         if count > GROUP:
             groups = -(-count // GROUP)
             sums = scratch("groups", (groups,), values.dtype)
-            add(values, count, GROUP, sums, size=groups * table.LANES)
-        add(sums, len(sums), len(sums), total, size=table.LANES)
+            add(values, count, GROUP, sums, size=groups * LANES)
+        add(sums, len(sums), len(sums), total, size=LANES)
 
     def dropout(
         self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
@@ -291,7 +289,7 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
 
-    def kernel(self, kernel: table.Elementwise) -> Any:
+    def kernel(self, kernel: Elementwise) -> Any:
         """Return a kernel to call, made of its text."""
         return self.xp.ElementwiseKernel(
             kernel.inputs, kernel.outputs, kernel.operation, kernel.name, preamble=preamble()
@@ -354,4 +352,4 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
 
     def _softmax_backward(self, kept: Array, dy: Array, dz: Array) -> None:
         rows, columns = dy.shape
-        self._kernels[table.SOFTMAX_BACKWARD.name](kept, dy, columns, dz, size=rows * table.LANES)
+        self._kernels[table.SOFTMAX_BACKWARD.name](kept, dy, columns, dz, size=rows * LANES)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpubp.backends.gpu.kernel_table import Elementwise
+from gpubp.backends.gpu.elementwise import Elementwise
 from gpubp.backends.scratch import Array, Scratch
 
 FIND_BINS = Elementwise(

@@ -11,34 +11,11 @@ from one step of training to the next, so a recorded step can be replayed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
-
-HEADERS = (
-    "activations.cuh",
-    "layers.cuh",
-    "normalization.cuh",
-    "losses.cuh",
-    "updates.cuh",
-    "random.cuh",
-    "steps.cuh",
-    "embeddings.cuh",
-)
-LANES = 32  # threads a row, where a kernel has a warp for each row
-
-
-@dataclass(frozen=True)
-class Elementwise:
-    """One elementwise kernel; `operation` runs once for each element `i`."""
-
-    name: str
-    inputs: str
-    outputs: str
-    operation: str
-
+from gpubp.backends.gpu.elementwise import LANES, Elementwise
+from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 
 _ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
 _IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
@@ -352,4 +329,5 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SUM_SQUARES,
     CLIP_NORM,
     LIMIT_NORMS,
+    *EMBEDDINGS,
 )

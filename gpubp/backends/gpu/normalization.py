@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu.elementwise import LANES
 from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.backends.scratch import Array, Scratch
 
@@ -19,9 +20,7 @@ class CupyNormalization:
 
     def normalize_rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
         rows, columns = n.shape
-        self._kernels[table.LAYER_NORM.name](
-            NORM_EPSILON, columns, n, inverse, size=rows * table.LANES
-        )
+        self._kernels[table.LAYER_NORM.name](NORM_EPSILON, columns, n, inverse, size=rows * LANES)
 
     def normalize_columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
         rows, columns = n.shape
@@ -56,7 +55,7 @@ class CupyNormalization:
         rows, columns = n.shape
         self._sum_products(delta, n, dgamma, scratch)
         self._kernels[table.LAYER_NORM_BACKWARD.name](
-            n, gamma, inverse, columns, delta, size=rows * table.LANES
+            n, gamma, inverse, columns, delta, size=rows * LANES
         )
 
     def normalize_columns_backward(

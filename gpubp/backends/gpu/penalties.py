@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu.elementwise import LANES
 from gpubp.backends.scratch import Array, Scratch
 
 GROUP = 1024  # numbers that one warp adds up
@@ -51,7 +52,7 @@ class CupyPenalties:
         for weight, count in zip(weights, counts, strict=True):
             self._kernels[table.SUM_SQUARES.name](
                 *(weight, weight.size, GROUP, self._scaling, squares[start : start + count]),
-                size=count * table.LANES,
+                size=count * LANES,
             )
             start += count
         self.add_up(squares, total, scratch)
@@ -69,13 +70,11 @@ class CupyPenalties:
         groups = -(-count // GROUP)
         squares, total = scratch("squares", (groups,), dtype), scratch("square", (1,), dtype)
         self._kernels[table.SUM_SQUARES.name](
-            gradients, count, GROUP, scaling, squares, size=groups * table.LANES
+            gradients, count, GROUP, scaling, squares, size=groups * LANES
         )
         self.add_up(squares, total, scratch)
         self._kernels[table.CLIP_NORM.name](total, limit, gradients)
 
     def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
         rows, columns = weight.shape
-        self._kernels[table.LIMIT_NORMS.name](
-            rows, columns, limit, weight, size=columns * table.LANES
-        )
+        self._kernels[table.LIMIT_NORMS.name](rows, columns, limit, weight, size=columns * LANES)

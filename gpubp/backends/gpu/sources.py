@@ -6,7 +6,7 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from gpubp.backends.gpu.kernel_table import HEADERS
+from gpubp.backends.gpu.elementwise import HEADERS
 
 _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 

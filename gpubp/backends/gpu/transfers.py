@@ -13,7 +13,7 @@ from gpubp.backends.scratch import Array
 
 
 class DeviceSlots:
-    """Two slots, each with pinned arrays and arrays on the device; see `gpubp.backends.scratch.Slots`.
+    """Two slots, each with pinned arrays and arrays on the device: `gpubp.backends.scratch.Slots`.
 
     While the device works on what is in one slot, the other is filled: a copy from pinned memory
     goes on in a stream of its own.
