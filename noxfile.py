@@ -17,7 +17,7 @@ TEST_TOOLS = ["pytest>=8", "hypothesis>=6.100", "mpmath>=1.3", "onnxruntime>=1.1
 # Compiles kernels with no GPU and no driver; without a GPU CuPy itself is installed too, so that
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
-LINT_TOOLS = ["ruff==0.17.6", "clang-format==23.1.5"]
+LINT_TOOLS = ["ruff==0.17.6", "clang-format==23.1.5", "import-linter>=2.1"]
 
 
 def cuda_extra() -> str:
@@ -44,13 +44,14 @@ def tests(session: nox.Session, backend: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format of Python and CUDA sources."""
+    """Check style and format of Python and CUDA sources, and that no import goes up a floor."""
     session.install(*LINT_TOOLS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     sources = [path for kind in ("cpp", "cuh", "h") for path in Path("kernels").rglob(f"*.{kind}")]
     kernels = sorted(map(str, sources))
     session.run("clang-format", "--dry-run", "-Werror", *kernels)
+    session.run("lint-imports", env={"PYTHONPATH": "."})
 
 
 @nox.session
