@@ -19,13 +19,14 @@ import tracemalloc
 import numpy as np
 
 import gpubp
-from gpubp.data.batches import Batches, take_data
+from gpubp.data.batches import take_data
+from gpubp.data.feeds import feed_of
 from gpubp.nn.losses import get_loss
-from gpubp.training.fit import do_step
+from gpubp.training.epoch_steps import EpochSteps, Training
 from gpubp.training.settings import TrainingSettings
 from gpubp.training.state import TrainingState
 
-NETWORKS = (  # without dropout a step of these is one call, with dropout it goes pass by pass
+NETWORKS = (
     ([784, 128, 10], "relu", "softmax", "cross_entropy", 0.0),
     ([784, 128, 64, 10], "sigmoid", "sigmoid", "squared_error", 0.0),
     ([784, 128, 10], "relu", "softmax", "cross_entropy", 0.1),
@@ -41,23 +42,23 @@ def peak_growth(sizes, activation, output, loss_name, dropout, rows) -> tuple[in
     """Return the peak of memory that steps after the first add, and that of the first, in bytes."""
     random = np.random.default_rng(0)
     net = gpubp.Network(sizes, activation, output, backend="cpu", dropout=dropout)
-    x = random.standard_normal((3 * rows, sizes[0]), dtype=np.float32)
-    y = random.integers(0, max(sizes[-1], 2), 3 * rows)
+    count = (STEPS + 2) * rows
+    x = random.standard_normal((count, sizes[0]), dtype=np.float32)
+    y = random.integers(0, max(sizes[-1], 2), count)
     loss = get_loss(loss_name, net.output)
-    batches = Batches(take_data(net, x, y, loss), rows, True, net)
+    feed = feed_of(net.stack, take_data(net.stack, x, y, loss), rows, True, loss)
     state, settings = TrainingState(), TrainingSettings(gpubp.Adam(), loss)
-
-    def step(number: int) -> None:
-        do_step(net, state, batches.batch(0, number % 3), settings)
-
+    state.use(settings, net.stack)
+    losses = np.empty(feed.steps, net.dtype)
+    steps = EpochSteps(Training(net.stack, state, feed, settings, losses))
     tracemalloc.start()
-    step(0)
+    steps.run(0, 0, 1)
     first = tracemalloc.get_traced_memory()[1]
-    step(1)
+    steps.run(0, 1, 2)
     before = tracemalloc.get_traced_memory()[0]
     tracemalloc.reset_peak()
-    for number in range(STEPS):
-        step(number)
+    for number in range(2, STEPS + 2):
+        steps.run(0, number, number + 1)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak - before, first

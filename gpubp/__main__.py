@@ -43,14 +43,14 @@ def _discard_output() -> None:
 
 def _fail(message: str, everywhere: bool = False) -> None:
     """Print an error and exit; of processes that all meet it, rank 0 prints before any exits."""
-    talk = None
+    processes = None
     if "gpubp.distributed.startup" in sys.modules:
-        talk = sys.modules["gpubp.distributed.startup"].current()
-    if talk is None or talk.is_root or not everywhere:
-        rank = f"rank {talk.rank}: " if talk is not None and not everywhere else ""
+        processes = sys.modules["gpubp.distributed.startup"].current()
+    if processes is None or processes.is_root or not everywhere:
+        rank = f"rank {processes.rank}: " if processes is not None and not everywhere else ""
         print(f"gpubp: error: {rank}{' '.join(message.split())}", file=sys.stderr, flush=True)
-    if talk is not None and everywhere:
-        talk.barrier("the end")
+    if processes is not None and everywhere:
+        processes.barrier("the end")
     sys.exit(2)
 
 

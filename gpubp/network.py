@@ -294,8 +294,8 @@ class Network(SavedNetwork):
         chosen = get_loss(loss, self.output)
         stack, self._last = self.stack, None
         group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
-        talk = None if group is None else group.communicator
-        if talk is not None and accumulate > 1 and every is not None:
+        processes = None if group is None else group.communicator
+        if processes is not None and accumulate > 1 and every is not None:
             raise ConfigurationError(
                 f"every is {every} with accumulate in distributed training; None is needed, for a"
                 " checkpoint at the end of every epoch"
@@ -315,12 +315,12 @@ class Network(SavedNetwork):
             same = self.spec.to_dict() | settings.described()
             same["callbacks"] = [type(one).__name__ for one in callbacks]
             same |= {} if group is None else group.described()
-            keeper = checkpointer(checkpoint, every, same, feed, talk)
+            keeper = checkpointer(checkpoint, every, same, feed, processes)
         losses = self.backend.empty((feed.steps,), self.dtype)
         training = Training(stack, self._state, feed, settings, losses, group)
         self.history = History()
         shown = [progress_display()] if progress else []
-        told = [*callbacks, *shown] if talk is None or talk.is_root else []
+        told = [*callbacks, *shown] if processes is None or processes.is_root else []
         Fit(self, training, self.history, keeper).run(epochs, validated, told, resume)
         return self.history
 

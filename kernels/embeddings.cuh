@@ -28,7 +28,8 @@ GPUBP_HD T share_of_bin(const T* edges, int64 bin, T x) {
   return (x - edges[bin]) / (edges[bin + 1] - edges[bin]);
 }
 
-// The sum of the table's rows before each bin, for one input and one of the numbers that it becomes.
+// The sum of the table's rows before each bin, for one input and one of the numbers that it
+// becomes.
 template <typename T>
 GPUBP_HD void sum_before(const T* table, T* before, int64 first, int64 end, int64 width) {
   T sum = T(0);
@@ -38,8 +39,8 @@ GPUBP_HD void sum_before(const T* table, T* before, int64 first, int64 end, int6
   }
 }
 
-// The gradient by one number of the table: rows whose bin lies behind count whole, rows in the bin by
-// their share. `cell`, `share` and `dy` are those of the first row.
+// The gradient by one number of the table: rows whose bin lies behind count whole, rows in the bin
+// by their share. `cell`, `share` and `dy` are those of the first row.
 template <typename T, typename S>
 GPUBP_HD T table_gradient(const long long* cell, const T* share, const S* dy, int64 bin, int64 rows,
                           int64 inputs, int64 columns) {

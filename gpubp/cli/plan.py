@@ -84,11 +84,11 @@ def plan_command(
 def _calibrate(path: Path, backend: str, as_json: bool) -> None:
     from gpubp.cli.calibration import calibrate
 
-    talk = distributed.communicator() if distributed.is_launched() else None
+    processes = distributed.communicator() if distributed.is_launched() else None
     path.parent.mkdir(parents=True, exist_ok=True)
     check_writable(path)
-    found = calibrate(talk, backend)
-    if talk is None or talk.is_root:
+    found = calibrate(processes, backend)
+    if processes is None or processes.is_root:
         write_atomically(path, json.dumps(asdict(found), indent=1).encode())
         print(json.dumps(asdict(found), indent=None if as_json else 1))
         cli_output.note(f"written to {path}; use it with: gpubp plan --constants {path}")

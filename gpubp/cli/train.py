@@ -82,15 +82,15 @@ def train(
 ) -> None:
     """Train a network on a table and save it."""
     path = out or Path(f"{Path(data).name.split('.')[0] or 'model'}.safetensors")
-    talk = distributed.communicator() if distributed.is_launched() else None
-    root = talk is None or talk.is_root
-    distributed.on_root(talk, lambda: check_writable(path), "the model file")
+    processes = distributed.communicator() if distributed.is_launched() else None
+    root = processes is None or processes.is_root
+    distributed.on_root(processes, lambda: check_writable(path), "the model file")
     sizes = _hidden_sizes(hidden)
     chosen = _optimizer(optimizer, learning_rate, weight_decay)
     where = get_backend(backend)
     prepared: Prepared | StreamedTable
     if is_streamed(data, stream):
-        prepared = stream_table(data, target, task, test, validation, seed, talk)
+        prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table = read_table(data)
         prepared = prepare(table, _target(table, data, target), task, test, validation, seed)
@@ -111,21 +111,21 @@ def train(
         shown = sys.stderr.isatty() and not as_json
         model.train(
             *(prepared, chosen, epochs, batch_size, patience, shown, checkpoint, resume),
-            *(talk or False, deterministic),
+            *(processes or False, deterministic),
         )
     except (KeyboardInterrupt, DivergenceError) as error:
         stopped = error
     seconds = time.perf_counter() - start
     if root:
         model.save(path)
-        report = training_report(model, prepared, path, seconds, talk)
+        report = training_report(model, prepared, path, seconds, processes)
         cli_output.after_training(report, data, as_json)
     if isinstance(stopped, KeyboardInterrupt):
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
-        _leave(talk, 130)
+        _leave(processes, 130)
     if stopped is not None:
         cli_output.note(f"error: {stopped}; they are saved in {path}", root)
-        _leave(talk, 1)
+        _leave(processes, 1)
 
 
 def training_report(
@@ -133,7 +133,7 @@ def training_report(
     prepared: Prepared | StreamedTable,
     path: Path,
     seconds: float,
-    talk: distributed.Communicator | None,
+    processes: distributed.Communicator | None,
 ) -> dict[str, Any]:
     """Return what a training did, as ``--json`` prints it."""
     net, epochs = model.net, model.net.history.epochs
@@ -146,23 +146,23 @@ def training_report(
         "backend": net.backend.name,
         "seconds": round(seconds, 3),
     }
-    if talk is not None:
+    if processes is not None:
         rate = prepared.rows("train") * epochs / seconds
         report |= {
-            "ranks": talk.size,
+            "ranks": processes.size,
             "rows_per_second": round(rate),
-            "rows_per_second_a_rank": round(rate / talk.size),
-            "communication_share": round(talk.seconds / seconds, 4),
+            "rows_per_second_a_rank": round(rate / processes.size),
+            "communication_share": round(processes.seconds / seconds, 4),
         }
     if prepared.rows("test"):
         report |= finite_only(model.test(prepared))
     return report
 
 
-def _leave(talk: distributed.Communicator | None, code: int) -> None:
+def _leave(processes: distributed.Communicator | None, code: int) -> None:
     """Exit with a code when all processes are done: the first to leave so ends the others."""
-    if talk is not None:
-        talk.barrier("the end")
+    if processes is not None:
+        processes.barrier("the end")
     raise typer.Exit(code)
 
 
@@ -208,7 +208,7 @@ def stream_table(
     test: float,
     validation: float,
     seed: int,
-    talk: distributed.Communicator | None,
+    processes: distributed.Communicator | None,
 ) -> StreamedTable:
     """Return a table that is read while training, a CSV file as the Parquet file made of it."""
     if not target:
@@ -219,14 +219,14 @@ def stream_table(
         from gpubp.data import csv_cache
 
         path = distributed.on_root(
-            talk, lambda: csv_cache.converted(path), "the conversion of the CSV file"
+            processes, lambda: csv_cache.converted(path), "the conversion of the CSV file"
         )
-    if talk is None:
+    if processes is None:
         return prepare_stream(path, target, task, test, validation, seed)
     return prepare_stream(
         *(path, target, task, test, validation, seed),
-        lambda read: talk.collect(read, "what the rows hold", patient=True),
-        (talk.rank, talk.size),
+        lambda read: processes.collect(read, "what the rows hold", patient=True),
+        (processes.rank, processes.size),
     )
 
 

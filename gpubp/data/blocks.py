@@ -97,9 +97,9 @@ class BlockDataset(ABC):
                 return part
             if whole is None:
                 whole = Rows(*(_room(each, window.rows) for each in part))
-            for each, there in zip(part, whole, strict=True):
-                if each is not None and there is not None:
-                    there[done : done + len(each)] = each
+            for each, target in zip(part, whole, strict=True):
+                if each is not None and target is not None:
+                    target[done : done + len(each)] = each
             done += stop - start
         assert whole is not None
         return whole

@@ -179,6 +179,6 @@ def _guard(mpi: Any) -> None:
 
 
 def _leave_no_one_waiting() -> None:
-    talk = current()
-    if talk is not None and talk.left_alone and talk.size > 1:
+    processes = current()
+    if processes is not None and processes.left_alone and processes.size > 1:
         load_mpi().COMM_WORLD.Abort(1)

@@ -145,11 +145,11 @@ def _central_difference(
     stack: LayerStack, data: Data, loss: Loss, direction: NDArray[np.float64], step: float
 ) -> tuple[float, bool]:
     """Return the difference quotient and whether a kink lies between its two ends."""
-    there = stack.backend.asarray(direction) * step
+    shift = stack.backend.asarray(direction) * step
     home = stack.trained.copy()
     losses, sides = [], []
     for sign in (1, -1):
-        stack.trained[...] = home + sign * there
+        stack.trained[...] = home + sign * shift
         buffers = _forward(stack, data, loss)
         losses.append(float(buffers.loss))
         sides.append(_sides_of_kinks(stack, data, loss))

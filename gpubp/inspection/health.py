@@ -162,8 +162,8 @@ def _update(twin: LayerStack, state: TrainingState, optimizer: Optimizer) -> Non
     updates = 0
     if state.kernel == optimizer.kernel:
         updates = state.updates
-        for there, moment in zip(fresh.moments, state.moments, strict=True):
-            there[...] = moment
+        for fresh_moment, moment in zip(fresh.moments, state.moments, strict=True):
+            fresh_moment[...] = moment
     twin.backend.update_now(
         optimizer.kernel,
         twin.gradients,

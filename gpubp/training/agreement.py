@@ -31,27 +31,27 @@ class Agreement:
         DistributedError
             When the processes have trained differently before.
         """
-        talk, state = self.communicator, self._training.state
-        if talk is None:
+        processes, state = self.communicator, self._training.state
+        if processes is None:
             return
-        here = (state.step, state.epoch, state.updates, index)
-        there = talk.share(here, "the first weights")
-        if here != there:
+        own = (state.step, state.epoch, state.updates, index)
+        of_root = processes.share(own, "the first weights")
+        if own != of_root:
             raise DistributedError(
-                f"rank {talk.rank} begins at (step, epoch, update, batch) {here} and"
-                f" rank 0 at {there}; the same networks are needed"
+                f"rank {processes.rank} begins at (step, epoch, update, batch) {own} and"
+                f" rank 0 at {of_root}; the same networks are needed"
             )
         for array in (self._training.stack.parameters, *state.arrays):
-            self._broadcast(talk, array, "the first weights")
+            self._broadcast(processes, array, "the first weights")
 
     def agree(self, what: str) -> None:
         """Take over what rank 0's callbacks have changed and decided."""
-        talk, state = self.communicator, self._training.state
-        if talk is None:
+        processes, state = self.communicator, self._training.state
+        if processes is None:
             return
         decided = (self._history.stopped, state.rate_factor)
-        self._history.stopped, state.rate_factor = talk.share(decided, what)
-        self._broadcast(talk, self._training.stack.parameters, what)
+        self._history.stopped, state.rate_factor = processes.share(decided, what)
+        self._broadcast(processes, self._training.stack.parameters, what)
 
     def compare(self) -> None:
         """Make sure that all processes have the same weights.
@@ -98,9 +98,9 @@ class Agreement:
         if self.communicator is not None:
             self.communicator.left_alone = not together
 
-    def _broadcast(self, talk: Communicator, array: Array, what: str) -> None:
+    def _broadcast(self, processes: Communicator, array: Array, what: str) -> None:
         """Put rank 0's numbers into an array, through the host's memory."""
         backend = self._training.stack.backend
         host = np.ascontiguousarray(backend.to_numpy(array))
-        talk.broadcast(host, what)
+        processes.broadcast(host, what)
         array[...] = backend.asarray(host)

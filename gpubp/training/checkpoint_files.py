@@ -144,7 +144,7 @@ def decode(path: Path) -> Checkpoint:
     return Checkpoint(content["run"], content["state"], arrays)
 
 
-def check_same_run(here: dict[str, Any], there: dict[str, Any], folder: Path) -> None:
+def check_same_run(here: dict[str, Any], saved: dict[str, Any], folder: Path) -> None:
     """Refuse to go on with what is another run.
 
     Raises
@@ -153,11 +153,11 @@ def check_same_run(here: dict[str, Any], there: dict[str, Any], folder: Path) ->
         When something that must be the same is not; names it with both values.
     """
     here = json.loads(json.dumps(here))  # as a file gives it back: lists for tuples
-    for name in here | there:
-        if here.get(name) != there.get(name):
+    for name in here | saved:
+        if here.get(name) != saved.get(name):
             raise CheckpointError(
                 f"the checkpoint in {folder} is of another run: {name} is {here.get(name)!r} here"
-                f" and {there.get(name)!r} there; take another folder, or the same settings"
+                f" and {saved.get(name)!r} there; take another folder, or the same settings"
             )
 
 

@@ -106,12 +106,12 @@ class Checkpointer:
         check_same_run(self.run, checkpoint.run, self.folder.path)
         for problem in problems:
             warnings.warn(f"going on from an older checkpoint: {problem}", stacklevel=4)
-        there, arrays = stack.backend.asarray, checkpoint.arrays
-        stack.parameters[...] = there(arrays["parameters"])
+        placed, arrays = stack.backend.asarray, checkpoint.arrays
+        stack.parameters[...] = placed(arrays["parameters"])
         for index, array in enumerate(state.arrays):
-            array[...] = there(arrays[f"state {index}"])
+            array[...] = placed(arrays[f"state {index}"])
         if len(arrays["losses"]):
-            losses[: len(arrays["losses"])] = there(arrays["losses"])
+            losses[: len(arrays["losses"])] = placed(arrays["losses"])
         found = checkpoint.state
         for name in _COUNTERS:
             setattr(state, name, found[name])

@@ -86,8 +86,8 @@ def joined(
                 "deterministic and shards are for distributed training; distributed=True is needed"
             )
         return None
-    talk = distributed if isinstance(distributed, Communicator) else communicator()
-    return group_of(talk, shards, deterministic, streamed)
+    processes = distributed if isinstance(distributed, Communicator) else communicator()
+    return group_of(processes, shards, deterministic, streamed)
 
 
 def check_possible(stack: LayerStack, feed: Feed, settings: TrainingSettings, group: Group) -> None:

@@ -15,7 +15,8 @@ void gather_share(const Source* source, const int64* order, int64 rows, int64 co
   }
 }
 
-// gather_batch(array, order, clock, out, batch, scale): out[i] = array[order[clock batch + i]] scale
+// gather_batch(array, order, clock, out, batch, scale): out[i] = array[order[clock batch + i]]
+// scale
 template <typename T, typename Out>
 void add_gather_to(Program& program, const Call& call) {
   const Value& source = call.value(0);
@@ -24,7 +25,8 @@ void add_gather_to(Program& program, const Call& call) {
   const int clock = call.clock(program, 2);
   const int64 batch = static_cast<int64>(call.whole(4)), rows = source.rows;
   const Out scale = Out(call.number(5));
-  if (source.columns != out.columns || rows < 1) throw Refusal("rows to gather have another length");
+  if (source.columns != out.columns || rows < 1)
+    throw Refusal("rows to gather have another length");
   Phase& phase = program.add(FLEXIBLE, out.rows, out.columns);
   phase.writes = {matrix_of(out)};
   phase.work = [=](const Member& member, const Share& s) {
@@ -69,8 +71,8 @@ void add_product(Program& program, const Blas& blas, Matrix<T> a, Matrix<T> b, M
     return whole(rooms[static_cast<size_t>(s.part)], out.size() * int64(sizeof(T)))(s);
   }};
   phase.work = [=](const Member&, const Share& s) {
-    multiply(blas, false, false, out.rows, out.columns, s.columns.size,
-             a.data + s.columns.first, a.columns, b.data + s.columns.first * b.columns, b.columns,
+    multiply(blas, false, false, out.rows, out.columns, s.columns.size, a.data + s.columns.first,
+             a.columns, b.data + s.columns.first * b.columns, b.columns,
              rooms[static_cast<size_t>(s.part)], out.columns);
   };
   if (others.empty()) return;
@@ -222,8 +224,10 @@ void add_loss(Program& program, const Call& call, const Blas&) {
   }
   Phase& phase = program.add(ROWS, y.rows, y.columns);
   phase.reads = {matrix_of(y)};
-  if (loss.classes) phase.reads.push_back(down(static_cast<const int64*>(expected.data)));
-  else phase.reads.push_back(matrix(static_cast<const T*>(expected.data), y.columns));
+  if (loss.classes)
+    phase.reads.push_back(down(static_cast<const int64*>(expected.data)));
+  else
+    phase.reads.push_back(matrix(static_cast<const T*>(expected.data), y.columns));
   if (weights) phase.reads.push_back(down(weights));
   phase.writes = {matrix_of(dy), down(row_loss)};
   phase.work = [=](const Member& member, const Share& s) {

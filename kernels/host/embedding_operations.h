@@ -64,8 +64,11 @@ void add_embed_numbers(Program& program, const Call& call, const Blas&) {
                  bins.starts[i / width + 1], width);
   };
   Phase& phase = program.add(ROWS, x.rows, y.columns);
-  phase.reads = {down(x.data, x.columns), down(cell, embedded), down(share, embedded),
-                 whole_of(weight), whole(bias, weight.size() * int64(sizeof(T))),
+  phase.reads = {down(x.data, x.columns),
+                 down(cell, embedded),
+                 down(share, embedded),
+                 whole_of(weight),
+                 whole(bias, weight.size() * int64(sizeof(T))),
                  whole(table, bins.count * width * int64(sizeof(T))),
                  whole(before, bins.count * width * int64(sizeof(T)))};
   phase.writes = {matrix_of(y)};

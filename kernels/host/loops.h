@@ -7,11 +7,11 @@
 #include <atomic>
 
 #include "../activations.cuh"
-#include "flush_subnormals.h"
 #include "../layers.cuh"
 #include "../losses.cuh"
-#include "team.h"
 #include "../updates.cuh"
+#include "flush_subnormals.h"
+#include "team.h"
 
 // The arrays of a loop are different ones, or one and the same from its first element on.
 #if defined(__clang__)

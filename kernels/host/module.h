@@ -8,8 +8,8 @@
 #include <memory>
 #include <utility>
 
-#include "run.h"
 #include "processor_level.h"
+#include "run.h"
 
 namespace {
 
@@ -318,15 +318,16 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT,
-                          "gpubp.backends.cpu._host",
-                          "Compiled kernels of the CPU; see gpubp/backends/cpu/compiled_backend.py.",
-                          -1,
-                          methods,
-                          nullptr,
-                          nullptr,
-                          nullptr,
-                          nullptr};
+PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    "gpubp.backends.cpu._host",
+    "Compiled kernels of the CPU; see gpubp/backends/cpu/compiled_backend.py.",
+    -1,
+    methods,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr};
 
 PyObject* make_module() {
   PyObject* module = PyModule_Create(&definition);

@@ -122,8 +122,8 @@ void add_normalize_columns_backward(Program& program, const Call& call, const Bl
       T* d = delta.data + row * n.columns;
       GPUBP_VECTORIZE
       for (int64 j = s.columns.first; j < s.columns.end(); ++j)
-        d[j] = batch_norm_backward(x[j], gamma[j], inverse[j], d[j], dbias[j], dgamma[j],
-                                   T(n.rows));
+        d[j] =
+            batch_norm_backward(x[j], gamma[j], inverse[j], d[j], dbias[j], dgamma[j], T(n.rows));
     }
   };
 }

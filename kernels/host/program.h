@@ -240,9 +240,9 @@ inline bool Program::touched_together(const Phase& one, const Phase& other) cons
     for (const Share& me : mine)
       for (const auto& yours : other.shares)
         for (const Share& you : yours)
-          if (me.part != you.part && (meet(one.writes, me, other.reads, you) ||
-                                      meet(one.writes, me, other.writes, you) ||
-                                      meet(one.reads, me, other.writes, you)))
+          if (me.part != you.part &&
+              (meet(one.writes, me, other.reads, you) || meet(one.writes, me, other.writes, you) ||
+               meet(one.reads, me, other.writes, you)))
             return true;
   return false;
 }

@@ -61,7 +61,9 @@ class Threads {
     while (count > 0) {
       const bool trying = parts > 1 && since_trial_ >= interval_;
       const bool all = trying != all_;
-      const int64 steps = std::min<int64>(count, trying ? TRIAL : parts > 1 ? interval_ - since_trial_ : count);
+      const int64 steps = std::min<int64>(count, trying      ? TRIAL
+                                                 : parts > 1 ? interval_ - since_trial_
+                                                             : count);
       const auto start = std::chrono::steady_clock::now();
       run(all ? parts : 1, steps);
       const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
@@ -108,7 +110,8 @@ inline void run_member(const Program& program, int number, int members, int64 st
       }
       for (int part = number; part < program.parts(); part += members) {
         if (phase.prepare) phase.prepare(part);
-        for (const Share& share : phase.shares[static_cast<size_t>(part)]) phase.work(member, share);
+        for (const Share& share : phase.shares[static_cast<size_t>(part)])
+          phase.work(member, share);
       }
     }
   if (members > 1) team().barrier();  // all have read the scalars

@@ -53,8 +53,8 @@ template <typename T>
 void add_convert(Program& program, const Call& call, const Blas&) {
   const Matrix<T> from = call.matrix<T>(0), to = call.like<T>(1, from.rows, from.columns);
   const bool flat = to.data == program.gradients();
-  Phase& phase = flat ? program.add(OWNED, 1, to.size())
-                      : program.add(FLEXIBLE, from.rows, from.columns);
+  Phase& phase =
+      flat ? program.add(OWNED, 1, to.size()) : program.add(FLEXIBLE, from.rows, from.columns);
   phase.writes = {flat ? across(to.data) : matrix_of(to)};
   phase.reads = {flat ? across(from.data) : matrix_of(from)};
   const int64 columns = flat ? to.size() : to.columns;
@@ -90,7 +90,8 @@ void add_average(Program& program, const Call& call, const Blas&) {
   };
 }
 
-// penalize(weight, dweight, l1, l2, scaling [, per]): dweight += (l1 sign(weight) + l2 weight) / per
+// penalize(weight, dweight, l1, l2, scaling [, per]): dweight += (l1 sign(weight) + l2 weight) /
+// per
 template <typename T>
 void add_penalize(Program& program, const Call& call, const Blas&) {
   const Matrix<T> weight = call.matrix<T>(0);
@@ -106,8 +107,7 @@ void add_penalize(Program& program, const Call& call, const Blas&) {
     const T share = over > T(0) ? T(1) / over : T(0);
     const Overlap own = within(s, start, size);
     GPUBP_VECTORIZE
-    for (int64 i = own.first; i < own.end; ++i)
-      dweight[i] += share * (l1 * sign(w[i]) + l2 * w[i]);
+    for (int64 i = own.first; i < own.end; ++i) dweight[i] += share * (l1 * sign(w[i]) + l2 * w[i]);
   };
 }
 
