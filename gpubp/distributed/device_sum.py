@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends import Array, Backend
+from gpubp.backends import Array
 from gpubp.distributed.communicator import Communicator
 from gpubp.distributed.host_sums import Buckets
 from gpubp.errors import DistributedError, MissingExtraError
@@ -25,6 +25,8 @@ class DeviceSum:
 
     Parameters
     ----------
+    backend : CupyBackend
+        Where the gradients lie.
     exchanged : array
         What is summed: the numbers that go along, the loss first, and the gradients behind them.
     bounds : sequence of int
@@ -40,14 +42,13 @@ class DeviceSum:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Any,
         exchanged: Array,
         bounds: Sequence[int],
         communicator: Communicator,
     ) -> None:
         self._backend, self._exchanged, self._first = backend, exchanged, bounds[0]
-        cuda, nccl = backend.xp.cuda, load_nccl(backend.xp)
-        self._cuda = cuda
+        nccl = load_nccl(backend.xp)
         wide = exchanged.dtype == np.float64
         self._float = nccl.NCCL_FLOAT64 if wide else nccl.NCCL_FLOAT32
         self._add = nccl.NCCL_SUM
@@ -57,8 +58,7 @@ class DeviceSum:
         identity = communicator.share(own, "NCCL's id")
         self._comm = nccl.NcclCommunicator(communicator.size, identity, communicator.rank)
         self._buckets, self._share = Buckets(bounds, exchanged.dtype.itemsize), 0.0
-        self._branch = cuda.Stream(non_blocking=True)
-        self._written, self._summed = (cuda.Event(disable_timing=True) for _ in range(2))
+        self._branch = backend.branch()
         self._branched = False
         self._counts: dict[int, Array] = {}
 
@@ -82,8 +82,7 @@ class DeviceSum:
         self._backend.accumulate(loss, self._share, True, exchanged[:1])
         if self._branched:
             self._sum_aside(rest)
-            self._summed.record(self._branch)
-            self._cuda.get_current_stream().wait_event(self._summed)
+            self._branch.join()
         else:
             self._sum(rest)
         self._backend.accumulate(exchanged[:1], 1.0, True, loss)
@@ -95,16 +94,14 @@ class DeviceSum:
 
     def _sum_aside(self, part: slice) -> None:
         """Add up on the other stream once what this one has begun is done."""
-        self._written.record(self._cuda.get_current_stream())
-        self._branch.wait_event(self._written)
-        with self._branch:
+        with self._branch.after_what_was_begun():
             self._sum(part)
         self._branched = True
 
     def _sum(self, part: slice) -> None:
         values = self._exchanged[part]
-        where, stream = values.data.ptr, self._cuda.get_current_stream()
-        self._comm.allReduce(where, where, values.size, self._float, self._add, stream.ptr)
+        where, stream = values.data.ptr, self._branch.pointer
+        self._comm.allReduce(where, where, values.size, self._float, self._add, stream)
 
     def count(self, rows: int) -> Array:
         """Return the number of rows of a batch over all processes on the device, shape ()."""

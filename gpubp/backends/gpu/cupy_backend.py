@@ -22,7 +22,7 @@ from gpubp.backends.gpu.penalties import GROUP, CupyPenalties
 from gpubp.backends.gpu.products import Products, workspace_bytes
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
-from gpubp.backends.gpu.transfers import DeviceSlots
+from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
 from gpubp.backends.program import Tracer, all_products, carry_out
@@ -294,6 +294,10 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
         return self.xp.ElementwiseKernel(
             kernel.inputs, kernel.outputs, kernel.operation, kernel.name, preamble=preamble()
         )
+
+    def branch(self) -> Branch:
+        """Return what does work beside the current stream."""
+        return Branch(self.xp)
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
         function(*arguments)

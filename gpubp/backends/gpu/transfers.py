@@ -1,9 +1,10 @@
-"""Batches brought to a GPU while it works on the one before."""
+"""What goes on beside the current stream of a GPU: batches brought to it, sums begun early."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,33 @@ class DeviceSlots:
     def release(self, slot: int) -> None:
         """Be told that what reads a slot has been asked for."""
         self._emptied[slot].record(self._cuda.get_current_stream())
+
+
+class Branch:
+    """Work beside the current stream, which in a recording becomes a branch of its graph."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cuda = cupy.cuda
+        self._stream = cupy.cuda.Stream(non_blocking=True)
+        self._begun, self._done = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
+
+    @contextmanager
+    def after_what_was_begun(self) -> Iterator[None]:
+        """Return the context of work that begins once what the current stream has begun is done."""
+        self._begun.record(self._cuda.get_current_stream())
+        self._stream.wait_event(self._begun)
+        with self._stream:
+            yield
+
+    def join(self) -> None:
+        """Let what follows on the current stream come after the work."""
+        self._done.record(self._stream)
+        self._cuda.get_current_stream().wait_event(self._done)
+
+    @property
+    def pointer(self) -> int:
+        """The address of the current stream, which is the branch's within its context."""
+        return int(self._cuda.get_current_stream().ptr)
 
 
 def _pinned(cupy: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
