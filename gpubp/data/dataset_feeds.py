@@ -184,12 +184,9 @@ def _prepared(net: Reader, rows: Rows, loss: Loss, name: str) -> Data:
     x: Array = rows.x
     kind = x.dtype if x.dtype.name in net.backend.storage else net.dtype
     x = np.ascontiguousarray(x, kind)
-    if not len(x):  # a process's share of a short batch
-        expected = np.empty((0, net.sizes[-1]), net.dtype)
-        return Data(x, expected, weights=None if rows.weights is None else np.empty(0, net.dtype))
     check_finite(x, net, f"x of {name}")
     expected = prepare(rows.y, net.sizes[-1], loss, get_backend("cpu"), net.dtype)
-    weights = None
-    if rows.weights is not None:
+    weights = None if rows.weights is None else np.empty(0, net.dtype)
+    if rows.weights is not None and len(x):  # a process may have no rows of a short batch
         weights = checked_weights(rows.weights, get_backend("cpu"), net.dtype, f"{name}: ")
     return Data(x, expected, weights=weights)

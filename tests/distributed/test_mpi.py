@@ -77,8 +77,8 @@ if backend == "gpu":  # simulated, its NCCL by MPI
     from gpubp.distributed import host_sums as reduction
     patch = pytest.MonkeyPatch()
     patch.setattr(reduction, "BUCKET", given.pop("bucket"))
-    simulated = simulated.cupy.install(patch, count=talk.size)
-    simulated.nccl.install(patch, simulated.cuda, MPI.COMM_WORLD)
+    cupy = simulated.cupy.install(patch, count=talk.size)
+    simulated.nccl.install(patch, cupy.cuda, MPI.COMM_WORLD)
 data = (x, y) if not stream else (gpubp.data.ArrayDataset(x, y, block=50, window=2),)
 if not stream:
     given["shuffle"] = Order()
