@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends.protocol import Backend
 from gpubp.backends.scratch import Array
@@ -61,6 +62,13 @@ def take_in(array: Any, backend: Backend, name: str, large: bool = False) -> Arr
     return host if large and not backend.holds(host.nbytes) else backend.asarray(host)
 
 
+def native_array(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as kernels read it, aligned and of the machine's byte order; copy if not."""
+    if array.flags.aligned and array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
+
+
 def give_back(result: Array, backend: Backend, like: Any) -> Any:
     """Return a result in the kind of array that `like` is: CuPy, PyTorch, JAX, else NumPy."""
     if on_gpu(like):
@@ -97,7 +105,7 @@ def _host_array(array: Any) -> Any:
 
 def _numeric(array: Any, name: str) -> Any:
     if array.dtype.kind in "fiub":
-        return array
+        return native_array(array)
     if array.dtype.kind == "O":
         try:
             return array.astype(np.float64)

@@ -44,7 +44,7 @@ def checked_seed(seed: int | None) -> int:
 def permutation(seed: int, epoch: int, rows: int, part: int = 0) -> NDArray[np.int64]:
     """Return the order of the rows in one epoch, shape (rows,).
 
-    Other parts are other orders: those of what data sets are read in (`gpubp.data.order`).
+    Other parts are other orders: those of what data sets are read in (`gpubp.data.blocks`).
 
     The rows are sorted by random keys, which a GPU does in the same way: a shuffle that swaps rows
     one after the other would give it an order that it could not find itself.

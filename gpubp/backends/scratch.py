@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,8 +52,11 @@ class Slots(Protocol):
     count: int
     arrays: list[list[Array]]
 
-    def fill(self, slot: int, arrays: Sequence[NDArray[Any]]) -> None:
-        """Have arrays copied into the first rows of a place."""
+    def to_fill(self, slot: int) -> list[NDArray[Any]]:
+        """Return the arrays in the host's memory to write a batch to; wait until that may be."""
+
+    def send(self, slot: int, rows: int) -> None:
+        """Have the first rows of what was written brought to where a step reads them."""
 
     def wait(self, slot: int) -> None:
         """Let what follows come after the filling of a place."""

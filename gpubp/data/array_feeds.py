@@ -97,17 +97,20 @@ class ArrayFeed:
 
     def batch(self, epoch: int, index: int) -> Data:
         """Return one's own rows of a batch; a later call may write over them."""
-        first = sum(self.own_sizes[:index])
-        host = self._own_order(epoch)[first : first + self.own_sizes[index]]
         backend, data = self._net.backend, self._data
-        rows = backend.asarray(host)
+        rows = backend.asarray(self._rows_of(self._own_order(epoch), index))
         x = gather_rows(self._net, data.x, rows)
         weights = None if data.weights is None else data.weights[rows]
         return Data(x, data.expected[rows], weights=weights)
 
+    def _rows_of(self, order: NDArray[np.int64], index: int) -> NDArray[np.int64]:
+        """Return one's own rows of a batch, of those of an epoch; only the last is shorter."""
+        start = index * self.own_sizes[0]
+        return order[start : start + self.own_sizes[index]]
+
     def _own_order(self, epoch: int, shuffled: bool = True) -> NDArray[np.int64]:
         """Return one's own rows of all batches of an epoch, one after the other."""
-        order = np.arange(self.rows)
+        order = np.arange(self.rows, dtype=np.int64)
         if self.shuffle and shuffled:
             order = self.order(epoch)
         if self.shards == ALL:
@@ -170,7 +173,8 @@ class HostArrayFeed(SlotFeed, ArrayFeed):
         shards: Shards = ALL,
     ) -> None:
         ArrayFeed.__init__(self, net, data, batch_size, shuffle, shards)
-        SlotFeed.__init__(self, net, self.own_sizes[0], self.steps)
+        most = max(self.own_sizes)
+        SlotFeed.__init__(self, net, [((most, data.x.shape[1]), data.x.dtype)], self.steps)
         self._rows = self._own_order(0, shuffled=False)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -187,7 +191,11 @@ class HostArrayFeed(SlotFeed, ArrayFeed):
         x = self._read_slot(ops, slot, rows)
         return self._with_targets(ops, x, rows, clock)
 
-    def _load(self, index: int) -> list[NDArray[Any]]:
-        rows = self._rows[index * self.own_sizes[0] : (index + 1) * self.own_sizes[0]]
-        chosen = self._data.x[rows]
-        return [chosen.dense() if isinstance(chosen, SparseRows) else chosen]
+    def _load(self, index: int, arrays: list[NDArray[Any]]) -> int:
+        rows, x = self._rows_of(self._rows, index), self._data.x
+        out = arrays[0][: len(rows)]
+        if isinstance(x, SparseRows):
+            x[rows].dense(out)
+        else:
+            np.take(x, rows, axis=0, out=out, mode="clip")  # mode="raise" would copy `out`
+        return len(rows)

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.blocks import BlockDataset
-from gpubp.data.checks import checked_array, checked_count
 from gpubp.data.fingerprint import fingerprint, sampled_rows
-from gpubp.data.protocol import Rows, Schema
+from gpubp.data.protocol import Rows, Schema, checked_array, checked_count
 from gpubp.errors import DataError, ShapeError
 
 BLOCK = 65_536  # rows
@@ -67,9 +66,9 @@ class ArrayDataset(BlockDataset):
 
     def read(self, block: int) -> Rows:
         """Return all rows of a block."""
-        part = slice(block * self.block, (block + 1) * self.block)
-        weights = None if self._weights is None else np.asarray(self._weights[part])
-        return Rows(np.asarray(self._x[part]), np.asarray(self._y[part]), weights)
+        rows = slice(block * self.block, (block + 1) * self.block)
+        weights = None if self._weights is None else np.asarray(self._weights[rows])
+        return Rows(np.asarray(self._x[rows]), np.asarray(self._y[rows]), weights)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of shapes, dtypes and up to 65,536 rows."""
@@ -99,10 +98,10 @@ def npy(
 
 def _mapped(path: str | os.PathLike[str]) -> NDArray[Any]:
     try:
-        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         reason = "there is none" if not Path(path).exists() else str(error)
         raise DataError(f"{path} cannot be read as a .npy file: {reason}") from error
-    if not isinstance(found, np.ndarray):
+    if not isinstance(mapped, np.ndarray):
         raise DataError(f"{path} holds several arrays; a .npy file, which holds one, is needed")
-    return found
+    return mapped

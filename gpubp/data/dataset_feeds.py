@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, get_backend
+from gpubp.backends.interchange import native_array
 from gpubp.data.batches import Data, check_finite, checked_batch_size
 from gpubp.data.iterables import BatchDataset
 from gpubp.data.protocol import Dataset, Reading, Rows
@@ -18,6 +19,8 @@ from gpubp.data.shards import ALL, Shards
 from gpubp.data.slot_feed import SlotFeed
 from gpubp.errors import ConfigurationError, DataError, ShapeError
 from gpubp.nn.losses import Loss, prepare
+
+Kind = tuple[tuple[int, ...], np.dtype[Any]]
 
 
 class DatasetFeed(SlotFeed):
@@ -60,7 +63,10 @@ class DatasetFeed(SlotFeed):
         self.own_sizes = [stop - start for start, stop in map(shards.span, self.sizes)]
         self.same_sizes = not given
         self.weighted, self.shuffle, self.shards = dataset.schema.weighted, shuffle, shards
-        super().__init__(net, self.own_sizes[0], self.steps)
+        self._most = shards.most(self.size)
+        self._kinds = _kinds(net, dataset, loss)
+        kinds = [((self._most, *shape), dtype) for shape, dtype in self._kinds]
+        super().__init__(net, kinds, self.steps)
         self._dataset, self._loss = dataset, loss
         self._reading = Reading(self.size, net.seed, shuffle, shards)
         self._epoch = 0
@@ -74,15 +80,16 @@ class DatasetFeed(SlotFeed):
 
     def read(self, ops: Any, rows: int, slot: int, clock: Array) -> Data:
         """Bring the batch in a slot into buffers."""
-        x, expected, *weights = self._slots.arrays[slot]
-        if not rows:
-            return Data(x[:0], expected[:0])
+        _, expected, *weights = self._slots.arrays[slot]
         given = weights[0][:rows] if weights else None
         return Data(self._read_slot(ops, slot, rows), expected[:rows], weights=given)
 
-    def _load(self, index: int) -> list[NDArray[Any]]:
+    def _load(self, index: int, arrays: list[NDArray[Any]]) -> int:
         host = self._host_batch(self._epoch, index)
-        return [host.x, host.expected, *([] if host.weights is None else [host.weights])]
+        read = [host.x, host.expected, *([] if host.weights is None else [host.weights])]
+        for array, given in zip(arrays, read, strict=True):
+            array[: len(given)] = given
+        return len(host)
 
     def batch(self, epoch: int, index: int) -> Data:
         """Return one's own rows of a batch on the backend; a later call may write over them."""
@@ -96,28 +103,41 @@ class DatasetFeed(SlotFeed):
         Raises
         ------
         DataError
-            When it cannot be read, or is longer than the first.
+            When it cannot be read, or does not go with the first.
         """
         if (epoch, index) != self._next:
-            self.close()
+            self._end()
             self._open = iter(self._dataset.batches(self._reading, epoch, index))
         rows = next(self._open, None)
         if rows is None:
             raise DataError(f"the data ended before batch {index + 1} of epoch {epoch + 1}")
         self._next = (epoch, index + 1)
         if index + 1 == self.steps:
-            self.close()
-        most = self.own_sizes[0]
-        if len(rows.x) > most:
-            raise DataError(f"batch {index + 1} has {len(rows.x)} rows; {most} at most are needed")
+            self._end()
+        name = f"batch {index + 1}"
+        self._check_rows(len(rows.x), index, name)
+        batch = _prepared(self._net, rows, self._loss, self._kinds, name)
         if not self.same_sizes:
-            self.own_sizes[index] = len(rows.x)
+            self.own_sizes[index] = len(batch)
             if self.shards == ALL:
-                self.sizes[index] = len(rows.x)
-        return _prepared(self._net, rows, self._loss, f"batch {index + 1}")
+                self.sizes[index] = len(batch)
+        return batch
+
+    def _check_rows(self, rows: int, index: int, name: str) -> None:
+        needed = self.own_sizes[index]
+        if self.same_sizes and rows != needed:
+            raise DataError(f"{name} has {rows} rows; {needed} are needed")
+        if rows > self._most:
+            raise DataError(f"{name} has {rows} rows; {self._most} at most are needed")
+        if not rows and self.shards == ALL:
+            raise DataError(f"{name} has no rows; at least one is needed")
 
     def close(self) -> None:
         """End the threads that read ahead."""
+        self._end()
+        super().close()
+
+    def _end(self) -> None:
         close = getattr(self._open, "close", None)
         if close is not None:
             close()
@@ -154,17 +174,18 @@ class DatasetRows:
     def chunks(self, rows: int) -> Iterator[Data]:
         """Return all rows of the shard as they are stored, at most so many at a time."""
         reading = Reading(min(rows, len(self)), shuffle=False, shards=self._shards)
-        found = iter(self._dataset.batches(reading, 0))
+        kinds = _kinds(self._net, self._dataset, self._loss)
+        read = iter(self._dataset.batches(reading, 0))
         try:
-            for number, chunk in enumerate(found):
+            for number, chunk in enumerate(read):
                 if not len(chunk.x):
                     continue
-                host = _prepared(self._net, chunk, self._loss, f"chunk {number + 1}")
+                host = _prepared(self._net, chunk, self._loss, kinds, f"chunk {number + 1}")
                 place = self._net.backend.asarray
                 weights = None if host.weights is None else place(host.weights)
                 yield Data(place(host.x), place(host.expected), self.one_class, weights)
         finally:
-            close = getattr(found, "close", None)
+            close = getattr(read, "close", None)
             if close is not None:
                 close()
 
@@ -179,14 +200,53 @@ def check_inputs(dataset: Dataset, net: Reader) -> None:
         )
 
 
-def _prepared(net: Reader, rows: Rows, loss: Loss, name: str) -> Data:
-    """Return rows in the host's memory, checked, x in a dtype that batches can be read from."""
-    x: Array = rows.x
-    kind = x.dtype if x.dtype.name in net.backend.storage else net.dtype
-    x = np.ascontiguousarray(x, kind)
-    check_finite(x, net, f"x of {name}")
-    expected = prepare(rows.y, net.sizes[-1], loss, get_backend("cpu"), net.dtype)
-    weights = None if rows.weights is None else np.empty(0, net.dtype)
-    if rows.weights is not None and len(x):  # a process may have no rows of a short batch
-        weights = checked_weights(rows.weights, get_backend("cpu"), net.dtype, f"{name}: ")
+def _kinds(net: Reader, dataset: Dataset, loss: Loss) -> list[Kind]:
+    """Return the shape of a row and the dtype of x, expected values and, if any, weights."""
+    schema, outputs = dataset.schema, net.sizes[-1]
+    stored = np.dtype(schema.dtype).newbyteorder("=")
+    kinds: list[Kind] = [
+        ((net.sizes[0],), stored if stored.name in net.backend.storage else net.dtype)
+    ]
+    indices = loss.classes and not loss.label_smoothing and outputs > 1
+    if indices and len(schema.expected) == 1:
+        kinds.append(((), np.dtype(np.int64)))
+    else:
+        kinds.append(((outputs,), net.dtype))
+    return [*kinds, ((), net.dtype)] if schema.weighted else kinds
+
+
+def _prepared(net: Reader, rows: Rows, loss: Loss, kinds: list[Kind], name: str) -> Data:
+    """Return rows in the host's memory, checked and of these kinds.
+
+    Raises
+    ------
+    DataError, ShapeError, NonFiniteError
+        When they cannot be used, or are of another kind than the schema says.
+    """
+    x, y, weights = native_array(rows.x), native_array(rows.y), rows.weights
+    (_, stored), (form, dtype), *weighted = kinds
+    if stored.kind != "f" and x.dtype != stored:
+        raise DataError(
+            f"{name} has x of {x.dtype}; {stored} is needed, as the schema of the data says"
+        )
+    if weighted and weights is None:
+        raise DataError(f"{name} has no weights; they are needed, as the schema of the data says")
+    if not weighted and weights is not None:
+        raise DataError(f"{name} has weights; none are needed, as the schema of the data says")
+    with np.errstate(over="ignore"):  # found below
+        x = np.ascontiguousarray(x, stored)
+    cpu = get_backend("cpu")
+    if len(x):
+        check_finite(x, net, f"x of {name}")
+        expected = prepare(y, net.sizes[-1], loss, cpu, net.dtype)
+        if weights is not None:
+            weights = checked_weights(native_array(weights), cpu, net.dtype, f"{name}: ")
+    else:  # a process's share of a short batch
+        expected = np.empty((0, *form), dtype)
+        weights = None if weights is None else np.empty(0, net.dtype)
+    if expected.shape[1:] != form or expected.dtype != dtype:
+        needed = ", ".join(("rows", *map(str, form)))
+        raise DataError(
+            f"{name} has y of shape {y.shape}; ({needed}) is needed, as the schema of the data says"
+        )
     return Data(x, expected, weights=weights)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.data.checks import checked_array, checked_count
 from gpubp.data.prefetch import Prefetcher
-from gpubp.data.protocol import Reading, Rows, Schema
+from gpubp.data.protocol import Reading, Rows, Schema, checked_array, checked_count
 from gpubp.errors import ConfigurationError, DataError, ShapeError
 
 BATCHES_AHEAD = 2
@@ -56,6 +55,8 @@ class BatchDataset:
         if first is None:
             raise DataError("the source of batches gave none; at least one is needed")
         rows = _checked(first, 0)
+        if not len(rows.x):
+            raise DataError("the first batch has no rows; at least one is needed")
         self._first_rows = len(rows.x)
         self.schema = Schema.of(rows)
 
@@ -82,7 +83,7 @@ class BatchDataset:
                     f"batch {number + 1} has {inputs} inputs; {len(self.schema.inputs)} are"
                     " needed, as in the first"
                 )
-            yield rows.part(slice(*reading.shards.span(len(rows.x))))
+            yield rows.between(*reading.shards.span(len(rows.x)))
         if number + 1 < self.steps:
             raise DataError(
                 f"the source of batches ended after {number + 1} in epoch {epoch + 1};"

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.shards import ALL, Shards
+from gpubp.errors import ConfigurationError, DataError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,10 @@ class Rows(NamedTuple):
     y: NDArray[Any]
     weights: NDArray[Any] | None = None
 
-    def part(self, part: slice) -> Rows:
-        """Return some of them, without copying."""
-        weights = None if self.weights is None else self.weights[part]
-        return Rows(self.x[part], self.y[part], weights)
+    def between(self, start: int, stop: int) -> Rows:
+        """Return rows `start` to before `stop`, without copying."""
+        weights = None if self.weights is None else self.weights[start:stop]
+        return Rows(self.x[start:stop], self.y[start:stop], weights)
 
 
 @dataclass(frozen=True)
@@ -99,3 +101,33 @@ class Dataset(Protocol):
 
     def fingerprint(self) -> str:
         """Return what tells these data from others."""
+
+
+def checked_array(array: Any, name: str, dimensions: tuple[int, ...]) -> NDArray[Any]:
+    """Return a NumPy array of numbers.
+
+    Raises
+    ------
+    ShapeError, DataError
+        When it has other dimensions, or holds no numbers.
+    """
+    values = array if isinstance(array, np.ndarray) else np.asarray(array)
+    if values.ndim not in dimensions:
+        form = "(rows,)" if dimensions == (1,) else "(rows, columns)"
+        raise ShapeError(f"{name} has shape {values.shape}; {form} is needed")
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{name} has dtype {values.dtype}; numbers are needed")
+    return values
+
+
+def checked_count(name: str, value: int) -> int:
+    """Return a whole number above 0.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
+    return value

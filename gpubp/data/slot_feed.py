@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,54 +22,72 @@ class SlotFeed(ABC):
     by_clock = False
     _net: Reader
 
-    def __init__(self, net: Reader, size: int, steps: int) -> None:
-        self._net, self._slot_rows, self._batches = net, size, steps
-        self._slots: Any = None
-        self._holds: list[int | None] = []
+    def __init__(
+        self,
+        net: Reader,
+        kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]],
+        steps: int,
+    ) -> None:
+        """Make slots of these shapes and dtypes, the first for x, each with the most rows."""
+        self._net, self._batches = net, steps
         backend = net.backend
-        self._straight = backend.empty((size,), np.dtype(np.int64))
-        backend.put(self._straight, np.arange(size))
+        self._slots = backend.slots(kinds)
+        self._holds: list[int | None] = [None] * self._slots.count
+        self._not_fetched: Exception | None = None
+        self._slot_rows = kinds[0][0][0]
+        self._straight = backend.empty((self._slot_rows,), np.dtype(np.int64))
+        backend.put(self._straight, np.arange(self._slot_rows))
         self._start = backend.empty((3,), np.dtype(np.int64))  # a clock that stands still
         backend.put(self._start, np.zeros(3, np.int64))
 
     @abstractmethod
-    def _load(self, index: int) -> list[NDArray[Any]]:
-        """Return the arrays of a batch in the host's memory."""
+    def _load(self, index: int, arrays: list[NDArray[Any]]) -> int:
+        """Write a batch to the first rows of these arrays; return how many rows it has."""
 
     def prepare(self, index: int) -> int:
         """Make sure that a step can read a batch; return from which slot."""
-        if self._slots is None:
-            self._fill(index)
         slot = index % self._slots.count
+        failure, self._not_fetched = self._not_fetched, None
         if self._holds[slot] != index:
+            if failure is not None:
+                raise failure
             self._fill(index)
         self._slots.wait(slot)
-        return int(slot)
+        return slot
 
     def done(self, index: int) -> None:
-        """Be told that the step on a batch has been asked for, and fetch the next meanwhile."""
+        """Be told that the step on a batch has been asked for, and fetch the next meanwhile.
+
+        What goes wrong is raised when the next is asked for: this step is done in any case.
+        """
         self._slots.release(index % self._slots.count)
         if index + 1 < self._batches and self._slots.count > 1:
-            self._fill(index + 1)
+            try:
+                self._fill(index + 1)
+            except Exception as error:
+                self._not_fetched = error
+
+    def close(self) -> None:
+        """Let what follows wait for copies under way: their memory may be given to others."""
+        for slot in range(self._slots.count):
+            self._slots.wait(slot)
 
     def _fill(self, index: int) -> None:
-        arrays = self._load(index)
-        if self._slots is None:
-            kinds = [((self._slot_rows, *array.shape[1:]), array.dtype) for array in arrays]
-            self._slots = self._net.backend.slots(kinds)
-            self._holds = [None] * self._slots.count
         slot = index % self._slots.count
-        self._slots.fill(slot, arrays)
+        self._holds[slot] = None
+        rows = self._load(index, self._slots.to_fill(slot))
+        self._slots.send(slot, rows)
         self._holds[slot] = index
 
     def _forget(self) -> None:
         """Forget what the slots hold: another epoch begins."""
         self._holds = [None] * len(self._holds)
+        self._not_fetched = None
 
     def _read_slot(self, ops: Any, slot: int, rows: int) -> Array:
         """Bring the inputs in a slot into the buffer that the network reads."""
         stored, net = self._slots.arrays[slot][0], self._net
-        if stored.dtype == net.stored and net.input_scale == 1:
+        if not rows or (stored.dtype == net.stored and net.input_scale == 1):
             return stored[:rows]
         x = net.scratch("batch x", (rows, stored.shape[1]), net.stored)
         ops.gather_batch(stored, self._straight, self._start, self._slot_rows, net.input_scale, x)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import gpubp
 import gpubp.data
 from gpubp import errors
-from gpubp.data.order import shard_rows, windows
+from gpubp.data.blocks import shard_rows, windows
 from gpubp.data.prefetch import Prefetcher
 from gpubp.data.protocol import Dataset, Reading, Schema
 from gpubp.data.shards import Shards, shards_of

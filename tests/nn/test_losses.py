@@ -89,7 +89,7 @@ def test_gradients_are_those_of_finite_differences(backend, loss, output, y):
     assert gpubp.gradient_check(net, X, y, loss=loss).passed
 
 
-def test_labels_changed_behind_the_check_are_not_followed_out_of_memory():
+def test_labels_changed_behind_the_check_are_not_seen():
     labels = CLASSES.copy()
 
     class Changed(gpubp.Callback):
@@ -97,8 +97,10 @@ def test_labels_changed_behind_the_check_are_not_followed_out_of_memory():
             labels[:] = 10**9
             return False
 
-    with pytest.raises(errors.DivergenceError, match="the loss is not finite"):
-        network("softmax", 4).fit(X, labels, epochs=2, shuffle=False, callbacks=[Changed()])
+    nets = [network("softmax", 4), network("softmax", 4)]
+    nets[0].fit(X, labels, epochs=2, shuffle=False, callbacks=[Changed()])
+    nets[1].fit(X, CLASSES, epochs=2, shuffle=False)
+    np.testing.assert_array_equal(nets[0].parameters, nets[1].parameters)
 
 
 @pytest.mark.parametrize(

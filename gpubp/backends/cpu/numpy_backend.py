@@ -315,13 +315,15 @@ class HostSlots:
     def __init__(self, arrays: list[Array]) -> None:
         self.arrays = [arrays]
 
-    def fill(self, slot: int, arrays: Sequence[NDArray[Any]]) -> None:
-        """Copy arrays into the first rows of the place."""
-        for array, place in zip(arrays, self.arrays[slot], strict=True):
-            place[: len(array)] = array
+    def to_fill(self, slot: int) -> list[NDArray[Any]]:
+        """Return the arrays themselves: a step reads them where they are written."""
+        return self.arrays[slot]
+
+    def send(self, slot: int, rows: int) -> None:
+        """Do nothing: what was written is where it is read."""
 
     def wait(self, slot: int) -> None:
-        """Do nothing: a place is filled when `fill` returns."""
+        """Do nothing: there is nothing under way."""
 
     def release(self, slot: int) -> None:
         """Do nothing: what reads a place is done."""

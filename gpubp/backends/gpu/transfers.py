@@ -33,15 +33,17 @@ class DeviceSlots:
         for event in self._emptied:  # the arrays' memory may have been in use until now
             event.record(cuda.get_current_stream())
 
-    def fill(self, slot: int, arrays: Sequence[NDArray[Any]]) -> None:
-        """Have arrays copied into the first rows of a slot."""
-        self._filled[slot].synchronize()  # the copy before last has left the pinned memory
+    def to_fill(self, slot: int) -> list[NDArray[Any]]:
+        """Return a slot's pinned arrays to write a batch to."""
+        self._filled[slot].synchronize()  # the copy before last has left them
+        return self._pinned[slot]
+
+    def send(self, slot: int, rows: int) -> None:
+        """Have the first rows of what was written copied to the device."""
         self._copies.wait_event(self._emptied[slot])
-        for array, pinned, device in zip(
-            arrays, self._pinned[slot], self.arrays[slot], strict=True
-        ):
-            pinned[: len(array)] = array
-            device[: len(array)].set(pinned[: len(array)], stream=self._copies)
+        if rows:
+            for pinned, device in zip(self._pinned[slot], self.arrays[slot], strict=True):
+                device[:rows].set(pinned[:rows], stream=self._copies)
         self._filled[slot].record(self._copies)
 
     def wait(self, slot: int) -> None:
