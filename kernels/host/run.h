@@ -52,45 +52,48 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
 // How many threads do a step: all, or one where another program has the processors. Then a thread
 // that waits for one that has lost its processor loses more than two threads gain. It is found by
 // the time of steps: mostly the faster way is taken, the other tried now and then, the less often
-// the clearer it was. No number depends on it.
+// the longer it has lost. A trial is longer than the slices of time that processors are given in,
+// so that it is not by luck that it was not disturbed. No number depends on it.
 class Threads {
  public:
   // Do steps by `run(members, steps)` until `count` are done.
   template <typename Run>
   void share_out(int parts, int64 count, const Run& run) {
+    if (parts == 1) return run(1, count);
     while (count > 0) {
-      const bool trying = parts > 1 && since_trial_ >= interval_;
-      const bool all = trying != all_;
-      const int64 steps = std::min<int64>(count, trying      ? TRIAL
-                                                 : parts > 1 ? interval_ - since_trial_
-                                                             : count);
+      const int64 steps = std::min(count, steps_at_once_);
       const auto start = std::chrono::steady_clock::now();
-      run(all ? parts : 1, steps);
+      run(all_ != trying_ ? parts : 1, steps);
       const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-      note(all, trying, taken.count() / double(steps), steps);
+      note(taken.count(), steps);
       count -= steps;
     }
   }
 
  private:
-  static const int64 TRIAL = 2, SHORTEST = 64, LONGEST = 2048;
-
-  void note(bool all, bool trying, double seconds, int64 steps) {
-    double& mean = mean_[all];
-    mean = mean == 0 || trying ? seconds : 0.8 * mean + 0.2 * seconds;
-    since_trial_ = trying ? 0 : since_trial_ + steps;
-    if (!trying) return;
-    if (mean_[!all] != 0 && seconds < mean_[!all]) {
-      all_ = all;
-      interval_ = SHORTEST;
+  void note(double seconds, int64 steps) {
+    const double trial = 0.012, shortest = 0.3, longest = 5, look = 0.002;
+    seconds_ += seconds;
+    steps_ += steps;
+    steps_at_once_ = std::max<int64>(1, int64(look * double(steps_) / seconds_));
+    if (seconds_ < (trying_ ? trial : interval_)) return;
+    const double mean = seconds_ / double(steps_);
+    if (trying_) {
+      const bool better = mean < 0.95 * mean_;
+      all_ = better != all_;
+      interval_ = better ? shortest : std::min(std::max(2 * interval_, shortest), longest);
     } else {
-      interval_ = std::min(2 * interval_, LONGEST);
+      if (mean > 1.3 * mean_) interval_ = shortest;  // something else has begun
+      mean_ = mean;
     }
+    trying_ = !trying_;
+    seconds_ = 0;
+    steps_ = 0;
   }
 
-  double mean_[2] = {0, 0};
-  bool all_ = true;
-  int64 interval_ = SHORTEST, since_trial_ = 0;
+  bool all_ = true, trying_ = false;
+  double interval_ = 0.02, mean_ = 0, seconds_ = 0;
+  int64 steps_ = 0, steps_at_once_ = 1;
 };
 
 // Do steps of a program as one member of a team.
