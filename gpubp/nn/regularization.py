@@ -59,11 +59,6 @@ class Regularization:
     def __bool__(self) -> bool:
         return self != NONE
 
-    @property
-    def alpha_alone(self) -> bool:
-        """Whether nothing but alpha is used."""
-        return self == Regularization(alpha=self.alpha)
-
     def before_update(
         self,
         ops: Any,

@@ -23,6 +23,7 @@ from gpubp.training.sums import ALONE, SHARD_BIT, Sums, SumsOnDevices
 from gpubp.training.sums_on_hosts import SumsOnHosts
 
 SETTINGS_ROWS = 256  # steps whose optimizer settings are computed at once
+MOST_PREPARED = 64  # kept at a time, for data whose batches are of any size
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ class EpochSteps:
         key = (own, rows, slot, turn)
         prepared = self._prepared.get(key)
         if prepared is None:
+            if len(self._prepared) >= MOST_PREPARED:
+                self._prepared.clear()
 
             def work(ops: Any) -> None:
                 batch = feed.read(ops, own, slot, self._arrays.clock)
