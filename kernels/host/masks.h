@@ -1,52 +1,68 @@
-// Dropout masks on the CPU: the numbers of random.cuh, a block of eight at a time.
+// Dropout masks on the CPU: the numbers of random.cuh, eight for the price of one.
 #pragma once
+#include <algorithm>
+#include <cmath>
+
 #include "../random.cuh"
 
 namespace gpubp {
 
-inline void multiply_wide(uint64 a, uint64 b, uint64& high, uint64& low) {
+inline uint64 multiply_wide(uint64 a, uint64 b, uint64& low) {
 #ifdef __SIZEOF_INT128__
   const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
-  high = static_cast<uint64>(product >> 64);
   low = static_cast<uint64>(product);
+  return static_cast<uint64>(product >> 64);
 #else
-  high = high_product(a, b);
   low = a * b;
+  return high_product(a, b);
 #endif
 }
 
-// All four words of the block with counter (c0, c1, 0, 0); see `philox`.
-inline void philox_block(uint64 k0, uint64 k1, uint64 c0, uint64 c1, uint64* words) {
-  uint64 counter[4] = {c0, c1, 0, 0};
+const int BLOCKS = 4;  // at a time, so that one's products are worked on while another's are ready
+
+// All four words of each of the blocks from `first` on, with counters (block, c1, 0, 0); `philox`
+// gives one word of one.
+inline void philox_blocks(uint64 k0, uint64 k1, uint64 first, uint64 c1, uint64 (*words)[4]) {
+  for (int b = 0; b < BLOCKS; ++b) {
+    words[b][0] = first + static_cast<uint64>(b);
+    words[b][1] = c1;
+    words[b][2] = words[b][3] = 0;
+  }
   for (int round = 0; round < 10; ++round) {
-    uint64 high0, low0, high1, low1;
-    multiply_wide(0xD2E7470EE14C6C93ULL, counter[0], high0, low0);
-    multiply_wide(0xCA5A826395121157ULL, counter[2], high1, low1);
-    counter[0] = high1 ^ counter[1] ^ k0;
-    counter[1] = low1;
-    counter[2] = high0 ^ counter[3] ^ k1;
-    counter[3] = low0;
+    for (int b = 0; b < BLOCKS; ++b) {
+      uint64* w = words[b];
+      uint64 low0, low1;
+      const uint64 high0 = multiply_wide(0xD2E7470EE14C6C93ULL, w[0], low0);
+      const uint64 high1 = multiply_wide(0xCA5A826395121157ULL, w[2], low1);
+      w[0] = high1 ^ w[1] ^ k0;
+      w[1] = low1;
+      w[2] = high0 ^ w[3] ^ k1;
+      w[3] = low0;
+    }
     k0 += 0x9E3779B97F4A7C15ULL;
     k1 += 0xBB67AE8584CAA73BULL;
   }
-  for (int word = 0; word < 4; ++word) words[word] = counter[word];
 }
 
 // Write 1 for each element from `first` on that is dropped: whose `uniform` is below the rate.
 inline void draw_mask(uint64 seed, uint64 stream, uint64 step, int64 first, int64 count, float rate,
                       unsigned char* mask) {
-  const int64 end = first + count;
-  for (int64 block = first / 8; block * 8 < end; ++block) {
-    uint64 words[4];
-    philox_block(seed, stream, static_cast<uint64>(block) + 1, step, words);
-    unsigned char drawn[8];
-    for (int i = 0; i < 8; ++i) {
-      const uint32 half = static_cast<uint32>(i % 2 ? words[i / 2] >> 32 : words[i / 2]);
-      drawn[i] = static_cast<float>(half >> 8) * (1.0f / 16777216.0f) < rate;
-    }
-    const int64 low = block * 8 < first ? first - block * 8 : 0;
-    const int64 high = block * 8 + 8 > end ? end - block * 8 : 8;
-    for (int64 i = low; i < high; ++i) mask[block * 8 + i - first] = drawn[i];
+  const int64 end = first + count, at_once = 8 * BLOCKS;
+  // a number is its upper 24 bits times 2^-24
+  const uint32 limit = static_cast<uint32>(std::ceil(static_cast<double>(rate) * 16777216.0));
+  for (int64 start = first / 8 * 8; start < end; start += at_once) {
+    uint64 words[BLOCKS][4];
+    unsigned char drawn[8 * BLOCKS];
+    // NumPy's first block has number 1
+    philox_blocks(seed, stream, static_cast<uint64>(start / 8) + 1, step, words);
+    for (int b = 0; b < BLOCKS; ++b)
+      for (int word = 0; word < 4; ++word) {
+        const uint64 both = words[b][word];
+        drawn[b * 8 + word * 2] = static_cast<uint32>(both) >> 8 < limit;
+        drawn[b * 8 + word * 2 + 1] = static_cast<uint32>(both >> 40) < limit;
+      }
+    const int64 from = std::max(first, start), to = std::min(end, start + at_once);
+    std::copy(drawn + (from - start), drawn + (to - start), mask + (from - first));
   }
 }
 
