@@ -8,7 +8,7 @@ its activation (the 0 of relu) is tried again with a shorter h, as no derivative
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from gpubp.backends.random import CHECK, generator
 from gpubp.data.batches import Data, take_data
 from gpubp.data.feeds import read_rows
+from gpubp.inspection.methods import InspectedNetwork
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.layers.dense import Dense, DenseArrays
 from gpubp.nn.losses import Loss, get_loss
-
-if TYPE_CHECKING:
-    from gpubp.network import Network
 
 STEP = 1e-5
 DIRECTIONS = 3  # a layer
@@ -64,7 +62,7 @@ class GradientCheck:
 
 
 def gradient_check(
-    net: Network, x: Any, y: Any, loss: str = "auto", tolerance: float = 1e-5
+    net: InspectedNetwork, x: Any, y: Any, loss: str = "auto", tolerance: float = 1e-5
 ) -> GradientCheck:
     """Compare the backward pass with central differences, on a float64 copy of the network.
 

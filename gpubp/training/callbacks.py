@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from gpubp.backends import Array
 from gpubp.errors import ConfigurationError, import_extra
-
-if TYPE_CHECKING:
-    from gpubp.network import Network
+from gpubp.nn.view import NetworkView
 
 
 @dataclass
@@ -101,16 +99,16 @@ class History:
 class Callback(Protocol):
     """Called by `fit`; the network may be read and its parameters changed in place."""
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Be told that training begins and how many epochs were asked for."""
 
     def advance(self, history: History, share: float) -> None:
         """Be told now and then what share (0 to 1) of the current epoch is done."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Be told that an epoch ended; return True to end the training."""
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Be told that training ended, be it by an error or Ctrl-C."""
 
 
@@ -118,10 +116,10 @@ class Callback(Protocol):
 class Resumable(Protocol):
     """A callback with a memory, which a checkpoint keeps."""
 
-    def get_state(self, net: Network) -> dict[str, Any]:
+    def get_state(self, net: NetworkView) -> dict[str, Any]:
         """Return its memory: numbers, strings and NumPy arrays, by name."""
 
-    def set_state(self, net: Network, state: dict[str, Any]) -> None:
+    def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Take a memory back, after `begin`."""
 
 
@@ -155,14 +153,14 @@ class ReduceOnPlateau:
         self.patience, self.factor, self.least = patience, factor, least
         self._best, self._waited, self._share = float("inf"), 0, 1.0
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Forget an earlier training."""
         self._best, self._waited, self._share = float("inf"), 0, 1.0
 
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: Any, history: History) -> bool:
         """Lower the rate when patience is over; training goes on."""
         loss = (history.validation_loss or history.loss)[-1]
         if loss < self._best:
@@ -176,15 +174,15 @@ class ReduceOnPlateau:
             self._waited = 0
         return False
 
-    def get_state(self, net: Network) -> dict[str, Any]:
+    def get_state(self, net: NetworkView) -> dict[str, Any]:
         """Return the best loss and how long it has been."""
         return {"best": self._best, "waited": self._waited, "share": self._share}
 
-    def set_state(self, net: Network, state: dict[str, Any]) -> None:
+    def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Go on with what was best."""
         self._best, self._waited, self._share = state["best"], state["waited"], state["share"]
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Do nothing: the rate stays as it is."""
 
 
@@ -213,7 +211,7 @@ class HealthWatch:
         self.reports: list[Any] = []
         self._said: set[str] = set()
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: Any, epochs: int) -> None:
         """Take the first look."""
         self.reports, self._said = [], set()
         self._look(net)
@@ -221,13 +219,13 @@ class HealthWatch:
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: Any, history: History) -> bool:
         """Look again when it is time; training goes on."""
         if history.epochs % self.every == 0:
             self._look(net)
         return False
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Do nothing."""
 
     def _look(self, net: Any) -> None:
@@ -262,14 +260,14 @@ class EarlyStopping:
         self.best_epoch = 0
         self._best: Array = None
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Forget an earlier training."""
         self.best_loss, self.best_epoch, self._best = float("inf"), 0, None
 
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Keep the weights if they are the best so far; say whether patience is over."""
         loss = (history.validation_loss or history.loss)[-1]
         if loss < self.best_loss - self.min_delta:
@@ -277,20 +275,20 @@ class EarlyStopping:
             self._best = net.parameters.copy()
         return history.epochs - self.best_epoch >= self.patience
 
-    def get_state(self, net: Network) -> dict[str, Any]:
+    def get_state(self, net: NetworkView) -> dict[str, Any]:
         """Return the best loss, its epoch and its weights."""
         state: dict[str, Any] = {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
         if self._best is not None:
             state["best"] = net.backend.to_numpy(self._best)
         return state
 
-    def set_state(self, net: Network, state: dict[str, Any]) -> None:
+    def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Go on with what was best."""
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
         if "best" in state:
             self._best = net.backend.asarray(state["best"])
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Put the best weights back."""
         if self._best is not None:
             net.parameters[...] = self._best

@@ -7,14 +7,12 @@ import importlib.util
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gpubp.errors import OutputPathError, import_extra
 from gpubp.files import check_writable, write_atomically
+from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import Callback, History
-
-if TYPE_CHECKING:
-    from gpubp.network import Network
 
 
 class CSVLog:
@@ -31,14 +29,14 @@ class CSVLog:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = path
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Find out whether the file can be written."""
         check_writable(self.path)
 
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Write the file; training goes on."""
         columns = history.columns()
         text = io.StringIO()
@@ -48,7 +46,7 @@ class CSVLog:
         write_atomically(self.path, text.getvalue().encode())
         return False
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Do nothing."""
 
 
@@ -71,7 +69,7 @@ class TensorBoard:
         self.folder = folder
         self._writer: Any = None
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Open a new event file in the folder."""
         board = import_extra("tensorboardX", "tensorboard")
         try:
@@ -85,7 +83,7 @@ class TensorBoard:
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Write the epoch's numbers; training goes on."""
         names = {"loss": "loss/training", "validation_loss": "loss/validation"}
         for name, values in history.columns().items():
@@ -94,7 +92,7 @@ class TensorBoard:
         self._writer.flush()
         return False
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
@@ -123,7 +121,7 @@ class ModelCheckpoint:
         self.path, self.best = path, best
         self.best_loss = float("inf")
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Find out whether the file can be written; forget an earlier training."""
         check_writable(self.path)
         self.best_loss = float("inf")
@@ -131,7 +129,7 @@ class ModelCheckpoint:
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: Any, history: History) -> bool:
         """Save if it is time; training goes on."""
         loss = (history.validation_loss or history.loss)[-1]
         if loss < self.best_loss or not self.best:
@@ -139,20 +137,16 @@ class ModelCheckpoint:
         self.best_loss = min(loss, self.best_loss)
         return False
 
-    def get_state(self, net: Network) -> dict[str, Any]:
+    def get_state(self, net: NetworkView) -> dict[str, Any]:
         """Return the best loss."""
         return {"best_loss": self.best_loss}
 
-    def set_state(self, net: Network, state: dict[str, Any]) -> None:
+    def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Go on with the best loss."""
         self.best_loss = state["best_loss"]
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Do nothing."""
-
-
-if TYPE_CHECKING:
-    from gpubp.network import Network
 
 
 def progress_display() -> Callback:
@@ -172,14 +166,14 @@ def _losses(history: History) -> str:
 class ProgressLines:
     """One line on standard error for each epoch."""
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Remember how many epochs there are to be."""
         self._epochs = epochs
 
     def advance(self, history: History, share: float) -> None:
         """Do nothing within an epoch."""
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Print the epoch's losses and time."""
         print(
             f"epoch {history.epochs}/{self._epochs}  {_losses(history)}"
@@ -188,14 +182,14 @@ class ProgressLines:
         )
         return False
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Do nothing at the end."""
 
 
 class ProgressBar:
     """A live bar over the epochs on standard error."""
 
-    def begin(self, net: Network, epochs: int) -> None:
+    def begin(self, net: NetworkView, epochs: int) -> None:
         """Draw the empty bar."""
         from rich.console import Console
         from rich.progress import (
@@ -221,11 +215,11 @@ class ProgressBar:
         """Move the bar within an epoch."""
         self._progress.update(self._task, completed=round(history.epochs + share, 2))
 
-    def epoch_end(self, net: Network, history: History) -> bool:
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Move the bar and show the epoch's losses."""
         self._progress.update(self._task, completed=history.epochs, losses=_losses(history))
         return False
 
-    def end(self, net: Network, history: History) -> None:
+    def end(self, net: NetworkView, history: History) -> None:
         """Leave the bar as it is and give the terminal back."""
         self._progress.stop()
