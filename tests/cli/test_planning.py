@@ -156,8 +156,11 @@ def test_calibration_finds_the_link_it_is_given(monkeypatch):
         def share(self, value, what):
             return value
 
+        def sum(self, array, what, patient):
+            raise AssertionError("its time is made up")
+
     def seconds(talk, work):
-        size = work.__defaults__[0].nbytes
+        size = work.args[0].nbytes
         return planning.ring(ranks, size, alpha, bandwidth) * (1 + 0.05 * math.sin(size))
 
     monkeypatch.setattr(calibration, "_seconds", seconds)
