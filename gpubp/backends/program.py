@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 
@@ -44,3 +45,30 @@ def carry_out(backend: Any, operations: Sequence[Operation]) -> None:
     """Have a backend carry out operations, one after the other."""
     for name, arguments in operations:
         getattr(backend, name)(*arguments)
+
+
+class WalkedSteps:
+    """A training step done as it stands, as often as it is asked to.
+
+    Parameters
+    ----------
+    work : callable
+        Does one step with the operations of a backend.
+    threads : context manager
+        What the step is done in.
+    """
+
+    def __init__(
+        self, backend: Any, work: Callable[[Any], None], threads: AbstractContextManager[None]
+    ) -> None:
+        self._backend, self._work, self._threads = backend, work, threads
+
+    def __call__(self, count: int = 1) -> None:
+        """Do so many steps."""
+        for _ in range(count):
+            self.do(self._work)
+
+    def do(self, work: Callable[[Any], None]) -> None:
+        """Do another piece of work in the same way: its arrays need not be those of the first."""
+        with self._threads:
+            work(self._backend)

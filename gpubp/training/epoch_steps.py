@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gpubp.backends import Array
+from gpubp.backends.program import WalkedSteps
 from gpubp.data.batches import Data
 from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
@@ -153,7 +155,7 @@ class EpochSteps:
 
 
 class SingleStep:
-    """A prepared step on whatever batch it is called with, which is copied to a fixed place.
+    """A prepared step on whatever batch it is called with, copied to a fixed place if need be.
 
     When the loss is not finite the parameters and the moments are left as they were.
     """
@@ -173,21 +175,28 @@ class SingleStep:
             backend.empty((1, len(settings.optimizer.scalars(1))), np.dtype(np.float64)),
             backend.empty((1,), stack.dtype),
         )
-        step = Step(stack, state, settings, self._arrays, guarded=True)
-        self._run = backend.record(
-            lambda ops: step(ops, self._batch, Turn(), len(batch)), stack.trained, stack.half
-        )
+        self._step = Step(stack, state, settings, self._arrays, guarded=True)
+        self._run = backend.record(partial(self._do, self._batch), stack.trained, stack.half)
+
+    def _do(self, batch: Data, ops: Any) -> None:
+        self._step(ops, batch, Turn(), len(batch))
 
     def __call__(self, batch: Data, step: int, scalars: tuple[float, ...]) -> Array:
         """Do the step of this number on a batch and return its loss, shape ()."""
+        self._backend.put(self._arrays.settings, np.array([scalars], np.float64))
+        self._backend.put(self._arrays.clock, np.array([step, 0, 0], np.int64))
+        if isinstance(self._run, WalkedSteps):
+            self._run.do(partial(self._do, batch))
+        else:
+            self._copy(batch)
+            self._run(1)
+        return self._arrays.losses[0]
+
+    def _copy(self, batch: Data) -> None:
         self._batch.x[...] = batch.x
         self._batch.expected[...] = batch.expected
         if self._batch.weights is not None:
             self._batch.weights[...] = batch.weights
-        self._backend.put(self._arrays.settings, np.array([scalars], np.float64))
-        self._backend.put(self._arrays.clock, np.array([step, 0, 0], np.int64))
-        self._run(1)
-        return self._arrays.losses[0]
 
 
 def do_step(
@@ -196,7 +205,11 @@ def do_step(
     """Do one step on a loaded batch and return its loss; one that is not finite changes nothing."""
     state.use(settings, stack)
     prepared = stack.buffers(len(batch)).prepared
-    key = (kernel_name(settings.loss, batch.expected), settings, batch.weights is None)
+    loss = settings.loss
+    key = (
+        *(kernel_name(loss, batch.expected), loss.parameter, settings.optimizer.kernel),
+        *(settings.regularization, settings.average, batch.weights is None),
+    )
     moments, step = prepared.get(key, (None, None))
     if moments is not state.moments:
         step = SingleStep(stack, state, settings, batch)

@@ -18,7 +18,7 @@ from gpubp.backends.formulas.entries import Activation
 from gpubp.backends.formulas.losses import KERNELS as LOSS_KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.precision import Precision
-from gpubp.backends.program import Tracer, largest_product
+from gpubp.backends.program import Tracer, WalkedSteps, largest_product
 from gpubp.backends.random import generator, permutation
 from gpubp.backends.scratch import Array, Scratch
 
@@ -294,14 +294,7 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
     ) -> Callable[[int], None]:
         tracer = Tracer()
         work(tracer)
-        threads = self.threads_for(largest_product(tracer.operations))
-
-        def run(count: int) -> None:
-            with threads:
-                for _ in range(count):
-                    work(self)
-
-        return run
+        return WalkedSteps(self, work, self.threads_for(largest_product(tracer.operations)))
 
     def synchronize(self) -> None:
         """Do nothing: NumPy returns when it is done."""
