@@ -37,8 +37,8 @@ class Arrays(Protocol):
     def to_numpy(self, array: Array) -> NDArray[Any]:
         """Return a NumPy array on the host, waiting for the device."""
 
-    def put(self, array: Array, values: NDArray[Any]) -> None:
-        """Write values of the host into an array of the same shape and dtype."""
+    def put(self, array: Array, values: Any) -> None:
+        """Write numbers of the host, an array or a sequence, into an array of the same shape."""
 
     def slots(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> Slots:
         """Return places for batches of arrays of these shapes and dtypes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeErr
 from gpubp.nn.losses import Loss, prepare
 
 DEFAULT_BATCH = 128
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    """Return the name of a dtype; NumPy makes it anew each time."""
+    return dtype.name
 
 
 def take_inputs(net: Reader, x: Any, name: str = "x") -> Array:
@@ -43,7 +50,7 @@ def take_inputs(net: Reader, x: Any, name: str = "x") -> Array:
             f"{name} has shape {tuple(array.shape)}; (rows, {inputs}) is needed, as the network"
             f" has {inputs} inputs{hint}"
         )
-    kind = array.dtype if array.dtype.name in net.backend.storage else net.dtype
+    kind = array.dtype if _name(array.dtype) in net.backend.storage else net.dtype
     with np.errstate(over="ignore"):
         if isinstance(array, np.ndarray):
             values = np.ascontiguousarray(array, kind)  # stays on the host if it was left there

@@ -183,8 +183,8 @@ class SingleStep:
 
     def __call__(self, batch: Data, step: int, scalars: tuple[float, ...]) -> Array:
         """Do the step of this number on a batch and return its loss, shape ()."""
-        self._backend.put(self._arrays.settings, np.array([scalars], np.float64))
-        self._backend.put(self._arrays.clock, np.array([step, 0, 0], np.int64))
+        self._backend.put(self._arrays.settings, scalars)
+        self._backend.put(self._arrays.clock, (step, 0, 0))
         if isinstance(self._run, WalkedSteps):
             self._run.do(partial(self._do, batch))
         else:

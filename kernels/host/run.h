@@ -49,6 +49,9 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
   throw Refusal(call.name + " is no operation of a program");
 }
 
+const double SHORTEST = 0.1,
+             LONGEST = 5;  // seconds between two trials of another number of threads
+
 // How many threads do a step: all, or one where another program has the processors. Then a thread
 // that waits for one that has lost its processor loses more than two threads gain. It is found by
 // the time of steps: mostly the faster way is taken, the other tried now and then, the less often
@@ -72,18 +75,16 @@ class Threads {
 
  private:
   void note(double seconds, int64 steps) {
-    const double trial = 0.012, shortest = 0.3, longest = 5, look = 0.002;
+    const double trial = 0.012, look = 0.002;
     seconds_ += seconds;
     steps_ += steps;
     steps_at_once_ = std::max<int64>(1, int64(look * double(steps_) / seconds_));
     if (seconds_ < (trying_ ? trial : interval_)) return;
     const double mean = seconds_ / double(steps_);
     if (trying_) {
-      const bool better = mean < 0.95 * mean_;
-      all_ = better != all_;
-      interval_ = better ? shortest : std::min(std::max(2 * interval_, shortest), longest);
+      note_trial(mean);
     } else {
-      if (mean > 1.3 * mean_) interval_ = shortest;  // something else has begun
+      if (mean > 1.3 * mean_) interval_ = SHORTEST;  // something else has begun
       mean_ = mean;
     }
     trying_ = !trying_;
@@ -91,9 +92,21 @@ class Threads {
     steps_ = 0;
   }
 
+  // All threads are given up only after two trials in a row, as one may have met a short pause.
+  void note_trial(double mean) {
+    const bool better = mean < 0.95 * mean_;
+    won_ = better ? won_ + 1 : 0;
+    if (won_ == (all_ ? 2 : 1)) {
+      all_ = !all_;
+      won_ = 0;
+    }
+    interval_ = better ? SHORTEST : std::min(2 * interval_, LONGEST);
+  }
+
   bool all_ = true, trying_ = false;
-  double interval_ = 0.02, mean_ = 0, seconds_ = 0;
+  double interval_ = SHORTEST, mean_ = 0, seconds_ = 0;
   int64 steps_ = 0, steps_at_once_ = 1;
+  int won_ = 0;
 };
 
 // Do steps of a program as one member of a team.

@@ -61,7 +61,7 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
     def to_numpy(self, array: Array) -> NDArray[Any]:
         return np.asarray(array)
 
-    def put(self, array: Array, values: NDArray[Any]) -> None:
+    def put(self, array: Array, values: Any) -> None:
         array[...] = values
 
     def slots(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> HostSlots:

@@ -101,8 +101,8 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
         return self.xp.empty(shape, dtype)
 
-    def put(self, array: Array, values: NDArray[Any]) -> None:
-        array.set(values)
+    def put(self, array: Array, values: Any) -> None:
+        array.set(np.asarray(values, array.dtype).reshape(array.shape))
 
     def slots(self, kinds: Sequence[tuple[tuple[int, ...], np.dtype[Any]]]) -> DeviceSlots:
         return DeviceSlots(self.xp, kinds)
