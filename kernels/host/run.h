@@ -80,33 +80,26 @@ class Threads {
     steps_ += steps;
     steps_at_once_ = std::max<int64>(1, int64(look * double(steps_) / seconds_));
     if (seconds_ < (trying_ ? trial : interval_)) return;
-    const double mean = seconds_ / double(steps_);
-    if (trying_) {
-      note_trial(mean);
-    } else {
-      if (mean > 1.3 * mean_) interval_ = SHORTEST;  // something else has begun
-      mean_ = mean;
-    }
+    double& mean = mean_[all_ != trying_];
+    const double found = seconds_ / double(steps_);
+    mean = mean == 0 ? found : (mean + found) / 2;  // what was met by luck counts less and less
+    if (trying_) choose();
     trying_ = !trying_;
     seconds_ = 0;
     steps_ = 0;
   }
 
-  // All threads are given up only after two trials in a row, as one may have met a short pause.
-  void note_trial(double mean) {
-    const bool better = mean < 0.95 * mean_;
-    won_ = better ? won_ + 1 : 0;
-    if (won_ == (all_ ? 2 : 1)) {
-      all_ = !all_;
-      won_ = 0;
-    }
-    interval_ = better ? SHORTEST : std::min(2 * interval_, LONGEST);
+  void choose() {
+    const double usual = mean_[all_], other = mean_[!all_];
+    if (other < 0.95 * usual) all_ = !all_;
+    // where the two are alike the better one may change soon
+    interval_ = other < 1.3 * usual ? SHORTEST : std::min(2 * interval_, LONGEST);
   }
 
   bool all_ = true, trying_ = false;
-  double interval_ = SHORTEST, mean_ = 0, seconds_ = 0;
+  double mean_[2] = {0, 0};  // seconds of a step by one thread, and by all
+  double interval_ = SHORTEST, seconds_ = 0;
   int64 steps_ = 0, steps_at_once_ = 1;
-  int won_ = 0;
 };
 
 // Do steps of a program as one member of a team.
