@@ -236,33 +236,25 @@ class Network(SavedNetwork):
         x, y : array, (rows, inputs) and (rows,) or (rows, outputs)
             Inputs, and expected class indices, probabilities or values; or x alone, a data set of
             `gpubp.data`, which need not fit into memory.
-        optimizer : str or Optimizer
-            Adam with its default settings when None.
-        loss : str or Loss
-            See `gpubp.nn.losses`; ``"auto"`` follows the output.
+        optimizer, loss : str or Optimizer, str or Loss
+            None takes Adam with its defaults, ``"auto"`` what follows the output (`gpubp.losses`).
         batch_size : int or None
             Rows a step; None takes 128, or all where there are fewer.
         validation : (x, y), (x, y, sample_weight), data set or None
-            Data to measure the loss on after each epoch.
+            What to measure the loss on after each epoch.
         shuffle : bool or callable
-            Whether each epoch has an order of rows of its own; or what returns that order, the
-            numbers of the rows, for the number of an epoch, and the same whenever it is asked.
-        progress : bool
-            Show a live bar on a terminal, a line an epoch elsewhere.
-        callbacks : sequence of Callback
-            For example ``[gpubp.EarlyStopping()]``.
-        checkpoint, every : path or None, int or None
-            A folder to write checkpoints into, from which training goes on to the same bits after
-            it was killed; every so many steps, or None for at the end of every epoch.
-        resume : bool
-            Go on from the newest checkpoint in the folder, up to `epochs` in all.
+            Whether each epoch has an order of rows of its own; or what returns that order for the
+            number of an epoch.
+        progress, callbacks : bool, sequence of Callback
+            Show a live bar on a terminal, a line an epoch elsewhere; ``[gpubp.EarlyStopping()]``.
+        checkpoint, every, resume : path or None, int or None, bool
+            A folder to write checkpoints into, every so many steps or at the end of every epoch;
+            whether to go on from the newest, to the same bits, up to `epochs` in all.
         regularization : Regularization or None
             L1 and L2 penalties, clipping of gradients, a largest norm of weights.
-        sample_weight : array, (rows,), or None
-            What each row weighs in the loss of its batch, which is their weighted mean.
-        class_weight : "balanced", dict, sequence or None
-            What the rows of each class weigh besides, by the class's index; ``"balanced"`` makes
-            all classes weigh the same.
+        sample_weight, class_weight : array, (rows,), or None; "balanced", dict, sequence or None
+            What each row weighs in the loss of its batch, which is their weighted mean, and what
+            the rows of each class weigh besides; ``"balanced"`` makes all classes weigh the same.
         accumulate : int
             Batches whose gradients are gathered for one update, as if they were one batch.
         average : float or None
