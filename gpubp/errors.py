@@ -1,10 +1,11 @@
-"""Exceptions raised by gpubp; every one derives from `GpubpError`."""
+"""Exceptions raised by gpubp, every one of `GpubpError`, and checks that raise them everywhere."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 
@@ -110,3 +111,16 @@ def import_extra(module: str, extra: str) -> Any:
         raise MissingExtraError(
             f"{package} is needed here and is not installed: pip install 'gpubp[{extra}]'"
         ) from error
+
+
+def checked_whole(name: str, value: Any) -> int:
+    """Return a whole number above 0.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
+    return int(value)

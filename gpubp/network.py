@@ -17,7 +17,7 @@ from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, DivergenceError, ShapeError
+from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_whole
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
@@ -277,12 +277,10 @@ class Network(SavedNetwork):
         ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError, MissingExtraError
             When an argument cannot be used.
         """
-        if epochs < 1:
-            raise ConfigurationError(f"epochs is {epochs!r}; a whole number above 0 is needed")
+        epochs = checked_whole("epochs", epochs)
         if resume and checkpoint is None:
             raise ConfigurationError("resume without checkpoint; a folder to go on from is needed")
-        if every is not None and (not isinstance(every, int) or every < 1):
-            raise ConfigurationError(f"every is {every!r}; a whole number above 0 is needed")
+        every = None if every is None else checked_whole("every", every)
         chosen = get_loss(loss, self.output)
         stack, self._last = self.stack, None
         group = joined(distributed, deterministic, shards, isinstance(x, Dataset))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.fingerprint import fingerprint, sampled_rows
-from gpubp.data.protocol import Rows, Schema, checked_array, checked_count
-from gpubp.errors import DataError, ShapeError
+from gpubp.data.protocol import Rows, Schema, checked_array
+from gpubp.errors import DataError, ShapeError, checked_whole
 
 BLOCK = 65_536  # rows
 
@@ -59,7 +59,7 @@ class ArrayDataset(BlockDataset):
                 )
         if not rows:
             raise DataError("x has no rows; at least one is needed")
-        self.block = checked_count("block", block)
+        self.block = checked_whole("block", block)
         self.sizes = [min(block, rows - start) for start in range(0, rows, block)]
         self.schema = Schema.of(Rows(self._x, self._y, self._weights))
         self.choose_window(window)

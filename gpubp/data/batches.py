@@ -15,7 +15,7 @@ from gpubp.data.reading import Reader, is_on_host
 from gpubp.data.row_weights import ClassWeight, take_weights
 from gpubp.data.shards import Shards
 from gpubp.data.sparse_rows import is_sparse, take_sparse
-from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from gpubp.errors import DataError, NonFiniteError, ShapeError, checked_whole
 from gpubp.nn.losses import Loss, prepare
 
 DEFAULT_BATCH = 128
@@ -153,10 +153,9 @@ def checked_batch_size(batch_size: int | None, rows: int) -> int:
     """Return the batch size, or the default for None: 128, or all rows where there are fewer."""
     if batch_size is None:
         return min(DEFAULT_BATCH, rows)
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ConfigurationError(f"batch_size is {batch_size!r}; a whole number above 0 is needed")
+    batch_size = checked_whole("batch_size", batch_size)
     if batch_size > rows:
         raise DataError(
             f"batch_size is {batch_size} and the data have {rows} rows; {rows} at most is needed"
         )
-    return int(batch_size)
+    return batch_size

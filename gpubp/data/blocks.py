@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from gpubp.backends.random import permutation
 from gpubp.data.prefetch import Prefetcher
-from gpubp.data.protocol import Reading, Rows, Schema, checked_count
+from gpubp.data.protocol import Reading, Rows, Schema
+from gpubp.errors import checked_whole
 
 WINDOW_BYTES = 128 << 20  # of x; there are up to two windows in memory
 MOST_BLOCKS = 16
@@ -77,7 +78,7 @@ class BlockDataset(ABC):
         """
         block = max(self.sizes) * len(self.schema.inputs) * np.dtype(self.schema.dtype).itemsize
         fitting = max(1, min(MOST_BLOCKS, WINDOW_BYTES // max(1, block)))
-        self.window = fitting if window is None else checked_count("window", window)
+        self.window = fitting if window is None else checked_whole("window", window)
 
     @abstractmethod
     def read(self, block: int) -> Rows:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.data.prefetch import Prefetcher
-from gpubp.data.protocol import Reading, Rows, Schema, checked_array, checked_count
-from gpubp.errors import ConfigurationError, DataError, ShapeError
+from gpubp.data.protocol import Reading, Rows, Schema, checked_array
+from gpubp.errors import ConfigurationError, DataError, ShapeError, checked_whole
 
 BATCHES_AHEAD = 2
 
@@ -50,7 +50,7 @@ class BatchDataset:
                 "the source of batches can be read once only; give a function that returns an"
                 " iterable for the number of an epoch, or a list"
             )
-        self.steps = checked_count("steps", len(source) if steps is None else steps)  # type: ignore[arg-type]
+        self.steps = checked_whole("steps", len(source) if steps is None else steps)  # type: ignore[arg-type]
         first = next(iter(self._epoch(0)), None)
         if first is None:
             raise DataError("the source of batches gave none; at least one is needed")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.shards import ALL, Shards
-from gpubp.errors import ConfigurationError, DataError, ShapeError
+from gpubp.errors import DataError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -118,16 +118,3 @@ def checked_array(array: Any, name: str, dimensions: tuple[int, ...]) -> NDArray
     if values.dtype.kind not in "biuf":
         raise DataError(f"{name} has dtype {values.dtype}; numbers are needed")
     return values
-
-
-def checked_count(name: str, value: int) -> int:
-    """Return a whole number above 0.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
-    return value

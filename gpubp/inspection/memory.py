@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from gpubp.backends import Backend
-from gpubp.errors import ConfigurationError, DeviceMemoryError
+from gpubp.errors import DeviceMemoryError, checked_whole
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers import Room
 from gpubp.nn.view import NetworkView
@@ -88,8 +88,7 @@ def plan(stack: LayerStack, batch_size: int, moments: int) -> MemoryPlan:
     ConfigurationError
         When the batch size is no whole number above 0.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ConfigurationError(f"batch_size is {batch_size!r}; a whole number above 0 is needed")
+    batch_size = checked_whole("batch_size", batch_size)
     full, parameters = stack.dtype.itemsize, stack.gradients.size
     activations = stack.sizes[0] * stack.stored.itemsize * batch_size
 

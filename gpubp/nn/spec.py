@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubp.backends.precision import get_precision
 from gpubp.backends.random import checked_seed
-from gpubp.errors import ConfigurationError, ShapeError
+from gpubp.errors import ConfigurationError, ShapeError, checked_whole
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 
@@ -133,19 +133,6 @@ class NetworkSpec:
         """Return the same network in another dtype, with the precision that goes with it."""
         chosen = get_precision(None, dtype)
         return replace(self, dtype=chosen.dtype.name, precision=chosen.name)
-
-
-def checked_whole(name: str, value: Any) -> int:
-    """Return a whole number above 0.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
-    return int(value)
 
 
 def _checked_bins(

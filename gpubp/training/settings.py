@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, checked_whole
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
 from gpubp.nn.regularization import NONE, Regularization
@@ -36,10 +36,7 @@ class TrainingSettings:
     average: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.accumulate, int) or self.accumulate < 1:
-            raise ConfigurationError(
-                f"accumulate is {self.accumulate!r}; a whole number above 0 is needed"
-            )
+        checked_whole("accumulate", self.accumulate)
         if self.average is not None and not 0 < self.average < 1:
             raise ConfigurationError(
                 f"average is {self.average!r}; a number between 0 and 1, such as 0.999, is needed"
