@@ -105,6 +105,13 @@ def mpi(session: nox.Session, mpi: str) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and count which lines they reach; not run by default."""
+    session.install("-e", ".[all,mpi-mpich]", *TEST_TOOLS, "pytest-cov>=7")
+    session.run("pytest", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95")
+
+
+@nox.session
 def gpu(session: nox.Session) -> None:
     """Check and measure on this machine's GPU; what follows `--` goes to benchmarks/gpu.py.
 
