@@ -108,7 +108,10 @@ def mpi(session: nox.Session, mpi: str) -> None:
 def coverage(session: nox.Session) -> None:
     """Run the tests and count which lines they reach; not run by default."""
     session.install("-e", ".[all,mpi-mpich]", *TEST_TOOLS, "pytest-cov>=7")
-    session.run("pytest", "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95")
+    # what counts the lines of a process cannot write under a quota either
+    quota = "test_a_quota_ends_the_training_with_one_line_and_no_part_of_a_file"
+    without = f"--deselect=tests/training/test_checkpoints.py::{quota}"
+    session.run("pytest", without, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95")
 
 
 @nox.session
