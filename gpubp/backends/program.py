@@ -24,6 +24,13 @@ class Tracer:
         return lambda *arguments: self.operations.append(Operation(name, arguments))
 
 
+def traced(work: Callable[[Any], None]) -> list[Operation]:
+    """Return the operations of a piece of work, none of which is done."""
+    tracer = Tracer()
+    work(tracer)
+    return tracer.operations
+
+
 def largest_product(operations: Sequence[Operation]) -> int:
     """Return the multiplications of the largest product."""
     return max(map(_multiplications, operations), default=0)

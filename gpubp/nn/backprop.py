@@ -147,6 +147,11 @@ class LayerStack:
         return list(accumulate((layer.size for layer in self.layers), initial=0))
 
     @property
+    def exchanged_starts(self) -> list[int]:
+        """Where the gradients of each layer begin in what is exchanged, and where the last end."""
+        return [HEADER + start for start in self.starts]
+
+    @property
     def _trained_count(self) -> int:
         return self.starts[-1]
 

@@ -15,7 +15,7 @@ from gpubp.backends.program import WalkedSteps
 from gpubp.data.batches import Data
 from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
-from gpubp.nn.backprop import HEADER, LayerStack
+from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import kernel_name
 from gpubp.training.group import Group, check_possible
 from gpubp.training.settings import TrainingSettings, Turn, turn_of
@@ -81,10 +81,8 @@ class EpochSteps:
             return SumsOnHosts(
                 stack, training.state, training.feed, training.settings, self._arrays, group
             )
-        bounds = [HEADER + start for start in stack.starts]
-        return SumsOnDevices(
-            stack, DeviceSum(stack.backend, stack.exchanged, bounds, group.communicator)
-        )
+        starts, processes = stack.exchanged_starts, group.communicator
+        return SumsOnDevices(stack, DeviceSum(stack.backend, stack.exchanged, starts, processes))
 
     def run(self, epoch: int, start: int, stop: int) -> None:
         """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""

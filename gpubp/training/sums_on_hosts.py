@@ -46,9 +46,7 @@ class SumsOnHosts(Sums):
         self._arrays = arrays
         self._patient = True  # others may still be compiling or reading: waiting is not watched
         self._total, self._mean = np.zeros((), stack.dtype), np.zeros((), stack.dtype)
-        self._float = FloatSum(
-            stack.exchanged, [HEADER + start for start in stack.starts], group.communicator
-        )
+        self._float = FloatSum(stack.exchanged, stack.exchanged_starts, group.communicator)
         length, shards = len(stack.exchanged), len(group.shards.own)
         self.gathers = group.deterministic or settings.accumulate > 1
         kept_apart = (shards if group.deterministic else 1) if self.gathers else 0

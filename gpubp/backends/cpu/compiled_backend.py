@@ -17,7 +17,7 @@ import numpy as np
 
 from gpubp.backends.cpu.numpy_backend import BATCH, NumpyBackend
 from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
-from gpubp.backends.program import Tracer, largest_product
+from gpubp.backends.program import largest_product, traced
 from gpubp.backends.scratch import Array, Scratch
 
 ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
@@ -104,16 +104,15 @@ class CompiledBackend(NumpyBackend):
     def record(
         self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
     ) -> Callable[[int], None]:
-        tracer = Tracer()
-        work(tracer)
-        largest = largest_product(tracer.operations)
+        operations = traced(work)
+        largest = largest_product(operations)
         if largest > WHOLE_STEP_PRODUCT:
-            return super().record(work)
+            return self._walked(work, largest)
         parts = max(1, min(thread_count(), largest // PRODUCT_A_THREAD))
         try:
-            return PlannedSteps(self._host, self._places, tracer.operations, parts)
+            return PlannedSteps(self._host, self._places, operations, parts)
         except NotPlannedError:
-            return super().record(work)
+            return self._walked(work, largest)
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:

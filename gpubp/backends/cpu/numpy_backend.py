@@ -18,7 +18,7 @@ from gpubp.backends.formulas.entries import Activation
 from gpubp.backends.formulas.losses import KERNELS as LOSS_KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.precision import Precision
-from gpubp.backends.program import Tracer, WalkedSteps, largest_product
+from gpubp.backends.program import WalkedSteps, largest_product, traced
 from gpubp.backends.random import generator, permutation
 from gpubp.backends.scratch import Array, Scratch
 
@@ -292,9 +292,10 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
     def record(
         self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
     ) -> Callable[[int], None]:
-        tracer = Tracer()
-        work(tracer)
-        return WalkedSteps(self, work, self.threads_for(largest_product(tracer.operations)))
+        return self._walked(work, largest_product(traced(work)))
+
+    def _walked(self, work: Callable[[Any], None], largest: int) -> WalkedSteps:
+        return WalkedSteps(self, work, self.threads_for(largest))
 
     def synchronize(self) -> None:
         """Do nothing: NumPy returns when it is done."""

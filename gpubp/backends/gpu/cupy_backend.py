@@ -25,7 +25,7 @@ from gpubp.backends.gpu.sources import preamble
 from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
-from gpubp.backends.program import Tracer, all_products, carry_out
+from gpubp.backends.program import all_products, carry_out, traced
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
@@ -305,14 +305,13 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
     def record(
         self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
     ) -> RecordedSteps:
-        tracer = Tracer()
-        work(tracer)
-        operations = fused(tracer.operations, narrower(parameters, half))
+        separate = traced(work)
+        operations = fused(separate, narrower(parameters, half))
         reason = "" if self._products else self.notes[0]
         return RecordedSteps(
             lambda steps: Recording(self.xp, steps, reason, self.notes.append),
             lambda: carry_out(self, operations),
-            several=all_products(tracer.operations) <= recording.SMALL_STEP,
+            several=all_products(separate) <= recording.SMALL_STEP,
         )
 
     def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
