@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpubp import errors
 
 if TYPE_CHECKING:
-    from gpubp import interop as interop
+    from gpubp import interop
     from gpubp.backends import available_backends, get_backend
     from gpubp.inspection.gradient_checking import gradient_check
     from gpubp.interop.classifier import MLPClassifier as MLPClassifier
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from gpubp.training.logs import CSVLog, ModelCheckpoint, TensorBoard
 
+    estimators = exchange = interop
     __version__: str
 
 # The estimators are not among them: `from gpubp import *` must not need scikit-learn.

@@ -78,24 +78,15 @@ class NumpyBackend(NumpyNormalization, NumpyEmbeddings):
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         same = array.dtype == out.dtype
-        taken = out if same else scratch("gather", out.shape, array.dtype)
-        np.take(array, rows, axis=0, out=taken, mode="clip")  # mode="raise" would copy `taken`
-        if not same:
-            np.copyto(out, taken)
-        if scale != 1:
-            out *= scale
+        _take(array, rows, out if same else scratch("gather", out.shape, array.dtype), out, scale)
 
     def gather_batch(
         self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
     ) -> None:
         start = int(clock[BATCH]) * batch
         rows = order[start : start + len(out)]
-        if array.dtype == out.dtype:
-            np.take(array, rows, axis=0, out=out, mode="clip")
-        else:
-            np.copyto(out, array[rows])
-        if scale != 1:
-            out *= scale
+        same = array.dtype == out.dtype
+        _take(array, rows, out if same else np.empty(out.shape, array.dtype), out, scale)
 
     def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
         order[...] = permutation(seed, epoch, len(order))
@@ -321,6 +312,15 @@ class HostSlots:
 
     def release(self, slot: int) -> None:
         """Do nothing: what reads a place is done."""
+
+
+def _take(array: Array, rows: Array, taken: Array, out: Array, scale: float) -> None:
+    """Write rows, times `scale`, into `out`, by way of `taken` where that is another array."""
+    np.take(array, rows, axis=0, out=taken, mode="clip")  # mode="raise" would copy `taken`
+    if taken is not out:
+        np.copyto(out, taken)
+    if scale != 1:
+        out *= scale
 
 
 def _share(factor: float, per: Array) -> float:
