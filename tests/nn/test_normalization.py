@@ -66,13 +66,13 @@ def test_gradients_are_those_of_finite_differences(backend, kind, activation):
 
 
 def test_a_wrong_derivative_is_found(monkeypatch):
-    from gpubp.backends.cpu.normalization import NumpyNormalization
+    from gpubp.backends.formulas.normalization import ArrayNormalization
 
     def scale_alone(self, n, inverse, gamma, delta, dbias, dgamma, fixed, scratch):
         np.sum(delta * n, axis=0, out=dgamma)
         delta *= gamma * inverse
 
-    monkeypatch.setattr(NumpyNormalization, "normalize_columns_backward", scale_alone)
+    monkeypatch.setattr(ArrayNormalization, "normalize_columns_backward", scale_alone)
     assert not gpubp.gradient_check(network(), X, Y)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -160,8 +161,6 @@ class Pointer:
 class ndarray:  # noqa: N801  CuPy's name
     """A NumPy array inside, which only the simulated CuPy's functions may reach."""
 
-    __array_ufunc__ = None  # NumPy's functions and operators refuse it
-
     def __init__(self, host: np.ndarray) -> None:
         assert type(host) is np.ndarray
         assert host.dtype.kind in "fiub", f"Unsupported dtype {host.dtype}"
@@ -170,6 +169,20 @@ class ndarray:  # noqa: N801  CuPy's name
 
     def __array__(self, *args: Any, **options: Any) -> None:
         raise TypeError(_IMPLICIT)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """Do CuPy's function of the same name, as a call; its other methods are not handed on."""
+        if method != "__call__":
+            return NotImplemented
+        if options.get("out") is not None:
+            (options["out"],) = options["out"]
+        return _launched(ufunc, inputs, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        """Do CuPy's function of the same name."""
+        if function is np.take and "mode" in options:
+            raise TypeError("take() got an unexpected keyword argument 'mode'")
+        return _launched(function, args, options)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -294,6 +307,17 @@ def wrapped_function(function: Any) -> Any:
 
     call.__name__ = function.__name__
     return call
+
+
+def _launched(function: Any, args: Any, options: dict[str, Any]) -> Any:
+    """Carry out what NumPy has handed on, or note it while a stream records."""
+    out = options.get("out")
+    call = partial(wrapped_function(function), *args, **options)
+    if out is None:
+        refuse_while_recording(function.__name__)  # what it returns would lie nowhere for long
+        return call()
+    do_or_record(call)
+    return out
 
 
 def _operator(function: Any, swapped: bool = False) -> Any:

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.cpu.numpy_backend import BATCH, NumpyBackend
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
+from gpubp.backends.formulas.operations import BATCH
 from gpubp.backends.program import largest_product, traced
 from gpubp.backends.scratch import Array, Scratch
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpubp.backends.formulas.gathering import take
+
 if TYPE_CHECKING:
     from gpubp.backends.scratch import Array, Scratch
 
@@ -32,10 +34,10 @@ def class_cross_entropy(
     at = _places(z, expected, scratch)
     picked = scratch("loss row", rows.shape, z.dtype)
     flat = dz.reshape(-1)
-    np.take(flat, at, out=rows, mode="clip")
+    take(flat, at, rows)
     np.negative(rows, out=rows)
     np.exp(dz, out=dz)
-    np.take(flat, at, out=picked, mode="clip")
+    take(flat, at, picked)
     picked -= 1
     np.put(flat, at, picked, mode="clip")
     _mark_no_class(expected, z.shape[1], rows, scratch)
@@ -68,12 +70,12 @@ def class_focal(
     at = _places(z, expected, scratch)
     row = scratch("softmax row", (len(z), 1), z.dtype)
     log_p, slopes = scratch("loss row", rows.shape, z.dtype), row.reshape(-1)
-    np.take(dz.reshape(-1), at, out=log_p, mode="clip")
+    take(dz.reshape(-1), at, log_p)
     _focal(log_p, gamma, rows, slopes, scratch)
     np.exp(dz, out=dz)
     dz *= row
     np.negative(dz, out=dz)
-    np.take(dz.reshape(-1), at, out=log_p, mode="clip")
+    take(dz.reshape(-1), at, log_p)
     log_p += slopes
     np.put(dz.reshape(-1), at, log_p, mode="clip")
     _mark_no_class(expected, z.shape[1], rows, scratch)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
@@ -37,7 +38,7 @@ MOST_CHUNKS = 128
 cublaslt = cache(lambda index: CublasLt())
 
 
-class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
+class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties, ArrayOperations):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 
     name = "gpu"
@@ -298,9 +299,6 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties):
     def branch(self) -> Branch:
         """Return what does work beside the current stream."""
         return Branch(self.xp)
-
-    def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        function(*arguments)
 
     def record(
         self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None

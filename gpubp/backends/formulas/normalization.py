@@ -1,4 +1,4 @@
-"""Layer and batch normalisation in NumPy: the specification of `kernels/normalization.cuh`."""
+"""Layer and batch normalisation: the specification of `kernels/normalization.cuh`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.backends.scratch import Array, Scratch
 
 
-class NumpyNormalization:
+class ArrayNormalization:
     """See `gpubp.backends.protocol.Normalization`."""
 
     def normalize_rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:

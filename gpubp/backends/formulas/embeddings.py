@@ -1,4 +1,4 @@
-"""Numbers embedded by piecewise-linear bins, in NumPy: the specification of `embeddings.cuh`.
+"""Numbers embedded by piecewise-linear bins: the specification of `embeddings.cuh`.
 
 The layer's formulas, and what its `bins` hold, are in `gpubp.nn.layers.piecewise_linear`.
 """
@@ -12,8 +12,8 @@ import numpy as np
 from gpubp.backends.scratch import Array, Scratch
 
 
-class NumpyEmbeddings:
-    """What the NumPy backend does for embeddings of numbers."""
+class ArrayEmbeddings:
+    """See `gpubp.backends.protocol.Embeddings`."""
 
     def find_bins(self, x: Array, bins: Any, cell: Array, share: Array) -> None:
         for number, column in enumerate(bins.columns):
@@ -85,7 +85,7 @@ def _edges(bins: Any, number: int) -> Array:
 
 def _components(inside: Array, share: Array, count: int) -> Array:
     """Return the components of every row, (rows, bins): 1 before its bin, 0 behind it."""
-    number = np.arange(count)
+    number = np.arange(count, like=inside)
     components = (number < inside[:, None]).astype(share.dtype)
-    components[np.arange(len(inside)), inside] = share
+    components[np.arange(len(inside), like=inside), inside] = share
     return components
