@@ -283,6 +283,14 @@ PyObject* set_threads(PyObject*, PyObject* number) {
   Py_RETURN_NONE;
 }
 
+// work_alone(wanted): whether the calling thread does without the team
+PyObject* work_alone(PyObject*, PyObject* wanted) {
+  const int truth = PyObject_IsTrue(wanted);
+  if (truth < 0) return nullptr;
+  gpubp::works_alone = truth != 0;
+  Py_RETURN_NONE;
+}
+
 // level() -> the widest instruction set of this processor and operating system
 PyObject* level(PyObject*, PyObject*) { return PyUnicode_FromString(gpubp::processor_level()); }
 
@@ -314,6 +322,7 @@ PyMethodDef methods[] = {
     {"plan", fast(plan), METH_FASTCALL, nullptr},
     {"run_plan", fast(run_plan), METH_FASTCALL, nullptr},
     {"set_threads", set_threads, METH_O, nullptr},
+    {"work_alone", work_alone, METH_O, nullptr},
     {"level", level, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -40,13 +40,17 @@ void look_out(Ready ready) {
   }
 }
 
+// Whether this thread of Python works without the team: another one trains beside it.
+inline thread_local bool works_alone = false;
+
 class Team {
  public:
   // Call work(member) on the caller, which is member 0, and on up to members - 1 helpers; with
-  // `together` on all of them, at the same time. Returns false, having done nothing, when another
-  // Python thread has the team or the system gives no more threads.
+  // `together` on all of them, at the same time. Returns false, having done nothing, when the
+  // caller works alone, another Python thread has the team or the system gives no more threads.
   template <typename Work>
   bool run(int members, bool together, const Work& work) {
+    if (works_alone) return false;
     std::unique_lock<std::mutex> alone(busy_, std::try_to_lock);
     if (!alone.owns_lock() || !have_helpers(members - 1)) return false;
     {

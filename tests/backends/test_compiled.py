@@ -18,6 +18,7 @@ from gpubp.backends.cpu import compiled_backend as _compiled
 from gpubp.backends.cpu.compiled_backend import LEVELS, CompiledBackend, host_kernels, thread_count
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
+from gpubp.backends.cpu.threads import one_thread
 
 needs_kernels = pytest.mark.skipif(
     host_kernels()[0] is None, reason=f"no compiled kernels: {host_kernels()[1]}"
@@ -383,3 +384,21 @@ def test_modules_loaded_together_keep_to_their_own_instructions(level):
         for loaded in ([], others)
     }
     assert len(found) == 1
+
+
+def test_trainings_side_by_side_have_the_bits_of_trainings_by_turns():
+    x = np.random.default_rng(0).normal(size=(600, 20)).astype(np.float32)
+
+    def trained(seed):
+        net = gpubp.Network([20, 512, 512, 1], seed=seed, dropout=0.1, backend=compiled())
+        net.fit(x, x[:, :1], epochs=3, batch_size=128)
+        return net.parameters.copy()
+
+    def alone(seed):
+        with one_thread():
+            return trained(seed)
+
+    with ThreadPoolExecutor(2) as threads:
+        together = list(threads.map(alone, range(4)))
+    for seed in range(4):
+        np.testing.assert_array_equal(together[seed], trained(seed))

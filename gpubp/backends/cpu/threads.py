@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gpubp.backends.cpu import blas
 from gpubp.backends.cpu import compiled_backend as _compiled
@@ -17,3 +19,20 @@ def use_threads(count: int) -> None:
     if host is not None:
         host.set_threads(count)
     blas.set_threads(count)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute within this context on the calling thread alone: others train beside it.
+
+    No bit of a result depends on it.
+    """
+    host, _ = _compiled.host_kernels()
+    with blas.threads_for(0):
+        if host is not None:
+            host.work_alone(True)
+        try:
+            yield
+        finally:
+            if host is not None:
+                host.work_alone(False)
