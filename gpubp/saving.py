@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -22,11 +23,14 @@ from gpubp.training.state import TrainingState
 
 _COUNTERS = ("step", "epoch", "kernel", "updates", "rate_factor")  # of a TrainingState
 FORMAT = "gpubp"
+MEMBERS = "members"  # where a description has those of the networks after the first
 VERSION = 1  # raised when older releases could no longer read what is written
 
 
-def write(path: str | os.PathLike[str], parameters: NDArray[Any], network: dict[str, Any]) -> None:
-    """Write parameters (count,) and a description of their network to a model file.
+def write(
+    path: str | os.PathLike[str], parameters: Sequence[NDArray[Any]], network: dict[str, Any]
+) -> None:
+    """Write the parameters (count,) of one network or several and a description to a model file.
 
     An existing file is replaced only when the new one lies complete on the disk.
 
@@ -39,11 +43,17 @@ def write(path: str | os.PathLike[str], parameters: NDArray[Any], network: dict[
     """
     safetensors = import_extra("safetensors.numpy", "files")
     metadata = {"format": FORMAT, "version": str(VERSION), "network": json.dumps(network)}
-    write_atomically(path, safetensors.save({"parameters": parameters}, metadata))
+    tensors = {_tensor(number): each for number, each in enumerate(parameters)}
+    write_atomically(path, safetensors.save(tensors, metadata))
 
 
-def read(path: str | os.PathLike[str]) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Read the parameters (count,) and the description of the network from a model file.
+def _tensor(number: int) -> str:
+    """Return the name of a network's parameters in a file."""
+    return f"parameters.{number}" if number else "parameters"
+
+
+def read(path: str | os.PathLike[str]) -> tuple[list[NDArray[Any]], dict[str, Any]]:
+    """Read the parameters (count,) of every network and the description from a model file.
 
     Raises
     ------
@@ -57,7 +67,8 @@ def read(path: str | os.PathLike[str]) -> tuple[NDArray[Any], dict[str, Any]]:
         with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             network = _described_network(path, metadata)
-            parameters = file.get_tensor("parameters")
+            count = len(network.get(MEMBERS, ())) + 1
+            parameters = [file.get_tensor(_tensor(number)) for number in range(count)]
     except FileNotFoundError as error:
         raise ModelFileError(f"{path} does not exist; a model file is needed") from error
     except OSError as error:
@@ -86,9 +97,11 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
         network = json.loads(metadata["network"])
     except (KeyError, ValueError) as error:
         raise ModelFileError(f"{path} lacks a readable description of its network") from error
-    if not isinstance(network, dict):
-        raise ModelFileError(f"{path} describes no network; an object of settings is needed")
-    return network
+    if isinstance(network, dict):
+        members = network.get(MEMBERS, [])
+        if isinstance(members, list) and all(isinstance(each, dict) for each in members):
+            return network
+    raise ModelFileError(f"{path} describes no network; an object of settings is needed")
 
 
 class SavedNetwork(InspectedNetwork):
@@ -144,7 +157,6 @@ class SavedNetwork(InspectedNetwork):
         twin.preprocessing = self.preprocessing
         return twin
 
-    @on_device
     def save(
         self, path: str | os.PathLike[str], preprocessing: dict[str, Any] | None = None
     ) -> None:
@@ -160,9 +172,7 @@ class SavedNetwork(InspectedNetwork):
         OutputPathError, MissingExtraError
             When the file cannot be written, or safetensors is not installed.
         """
-        kept = self.preprocessing if preprocessing is None else preprocessing
-        description = self.spec.to_dict() | {"preprocessing": kept}
-        write(path, self.backend.to_numpy(self.parameters), description)
+        save_networks([self], path, self.preprocessing if preprocessing is None else preprocessing)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> Self:
@@ -171,15 +181,43 @@ class SavedNetwork(InspectedNetwork):
         Raises
         ------
         ModelFileError
-            When there is none, or it is torn, foreign or of a newer version.
+            When there is none, or it is torn, foreign or of a newer version, or holds several
+            networks.
         BackendUnavailableError, MissingExtraError
             When the backend cannot be had, or safetensors is not installed.
         """
+        found = cls.load_all(path, backend)
+        if len(found) > 1:
+            raise ModelFileError(
+                f"{path} holds {len(found)} networks that answer together; Network.load_all gives"
+                " them, gpubp.TabularModel.load their common answer"
+            )
+        return found[0]
+
+    @classmethod
+    def load_all(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> list[Self]:
+        """Read all networks of a model file, of which there is mostly one; see `load`."""
         chosen = get_backend(backend)
         parameters, description = read(path)
         preprocessing = description.pop("preprocessing", None)
+        described = [description, *description.pop(MEMBERS, [])]
+        return [
+            cls._described(path, each, values, preprocessing, chosen)
+            for each, values in zip(described, parameters, strict=True)
+        ]
+
+    @classmethod
+    def _described(
+        cls,
+        path: Any,
+        description: dict[str, Any],
+        parameters: NDArray[Any],
+        preprocessing: dict[str, Any] | None,
+        backend: Backend,
+    ) -> Self:
+        """Return the network of a description with the parameters that a file holds."""
         try:
-            net = cls._of(NetworkSpec.from_dict(description), chosen)
+            net = cls._of(NetworkSpec.from_dict(description), backend)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path} describes no network: {error}") from error
         if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
@@ -206,6 +244,29 @@ class SavedNetwork(InspectedNetwork):
             "preprocessing": self.preprocessing,
         }
         return restored, (type(self), self.spec.to_dict(), kept)
+
+
+def save_networks(
+    networks: Sequence[SavedNetwork],
+    path: str | os.PathLike[str],
+    preprocessing: dict[str, Any] | None,
+) -> None:
+    """Write networks that answer together, or a single one, to a model file.
+
+    Raises
+    ------
+    OutputPathError, MissingExtraError
+        When the file cannot be written, or safetensors is not installed.
+    """
+    first, *others = networks
+    description = first.spec.to_dict() | {"preprocessing": preprocessing}
+    if others:
+        description[MEMBERS] = [each.spec.to_dict() for each in others]
+    parameters = []
+    for net in networks:
+        with net.backend.on_device():
+            parameters.append(net.backend.to_numpy(net.parameters))
+    write(path, parameters, description)
 
 
 def restored(kind: type[SavedNetwork], described: dict[str, Any], kept: dict[str, Any]) -> Any:

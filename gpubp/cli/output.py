@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from gpubp.cli.planning import Row
-from gpubp.tables.model import Predictions, Prepared, TabularModel
+from gpubp.tables.model import Predictions, TabularModel
+from gpubp.tables.prepared import Prepared
 from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.streamed import StreamedTable
 

@@ -14,10 +14,12 @@ from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
-from gpubp.errors import ConfigurationError, DivergenceError, UnknownNameError
+from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.files import check_writable, free_memory
-from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
-from gpubp.tables.model import Prepared, TabularModel, finite_only, prepare
+from gpubp.nn.optimizers import OPTIMIZERS
+from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.prepared import Prepared, prepare
+from gpubp.tables.recipe import Recipe, preset_help
 from gpubp.tables.splits import check_shares
 from gpubp.tables.streamed import StreamedTable, prepare_stream
 from gpubp.tables.table import BUNDLED, Table, read_table
@@ -28,20 +30,34 @@ def train(
     target: Annotated[
         str, typer.Option(help="The column to predict; bundled sets have one.", show_default=False)
     ] = "",
-    hidden: Annotated[str, typer.Option(help="Neurons of the hidden layers.")] = "256,128",
-    activation: Annotated[str, typer.Option(help="Activation of the hidden layers.")] = "relu",
-    optimizer: Annotated[str, typer.Option(help=", ".join(OPTIMIZERS) + ".")] = "adamw",
+    preset: Annotated[str, typer.Option(help=preset_help())] = "default",
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds that the training may take.")
+    ] = None,
+    members: Annotated[int | None, typer.Option(help="Networks that answer together.")] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Neurons of the hidden layers, such as 256,128.")
+    ] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="Activation of the hidden layers; by default relu.")
+    ] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help=f"{', '.join(OPTIMIZERS)}; by default adamw.")
+    ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Size of a step; by default the optimizer's own.")
+        float | None, typer.Option(help="First size of a step, which falls to 0.")
     ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Weight decay of adamw; by default 0.5.")
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of adamw.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part at most.")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training part at most.")] = 100,
     batch_size: Annotated[
-        int | None, typer.Option(help="Rows a step; 32, or fewer where there are fewer.")
+        int | None, typer.Option(help="Rows a step; by default 256, more for 50,000 rows or more.")
     ] = None,
-    dropout: Annotated[float, typer.Option(help="Share of hidden outputs dropped.")] = 0.2,
+    dropout: Annotated[float | None, typer.Option(help="Share of hidden outputs dropped.")] = None,
+    bins: Annotated[
+        int | None, typer.Option(help="Bins of a column of numbers at most; 0 for none.")
+    ] = None,
     validation: Annotated[
         float, typer.Option(help="Share of the rows for early stopping; 0 for none.")
     ] = 0.2,
@@ -49,8 +65,8 @@ def train(
         0.2
     ),
     patience: Annotated[
-        int, typer.Option(help="Epochs without a better validation loss before stopping.")
-    ] = 15,
+        int | None, typer.Option(help="Epochs without a better validation loss before stopping.")
+    ] = None,
     task: Annotated[str, typer.Option(help="classification, regression or auto.")] = "auto",
     backend: BackendName = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -85,20 +101,33 @@ def train(
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_writable(path), "the model file")
-    sizes = _hidden_sizes(hidden)
-    chosen = _optimizer(optimizer, learning_rate, weight_decay)
+    settings = {
+        "hidden": None if hidden is None else _hidden_sizes(hidden),
+        "activation": activation,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "weight_decay": _weight_decay(weight_decay, optimizer),
+        "epochs": epochs,
+        "patience": patience,
+        "batch_size": batch_size,
+        "dropout": dropout,
+        "bins": bins,
+        "members": members,
+    }
+    Recipe.of(preset, 1, "classification", settings)  # what is wrong is told before reading
     where = get_backend(backend)
     prepared: Prepared | StreamedTable
     if is_streamed(data, stream):
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table = read_table(data)
-        prepared = prepare(table, _target(table, data, target), task, test, validation, seed)
+        several = Recipe.of(preset, 1, "classification", settings).members > 1
+        column = _target(table, data, target)
+        prepared = prepare(table, column, task, test, validation, seed, several)
+    recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
     model = TabularModel.create(
         prepared,
-        sizes,
-        activation=activation,
-        dropout=dropout,
+        recipe,
         dtype=dtype,
         precision=precision,
         seed=seed,
@@ -110,8 +139,8 @@ def train(
     try:
         shown = sys.stderr.isatty() and not as_json
         model.train(
-            *(prepared, chosen, epochs, batch_size, patience, shown, checkpoint, resume),
-            *(processes or False, deterministic),
+            *(prepared, recipe, shown, checkpoint, resume),
+            *(processes or False, deterministic, time_limit),
         )
     except (KeyboardInterrupt, DivergenceError) as error:
         stopped = error
@@ -166,25 +195,19 @@ def _leave(processes: distributed.Communicator | None, code: int) -> None:
     raise typer.Exit(code)
 
 
-def _hidden_sizes(text: str) -> list[int]:
+def _hidden_sizes(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ConfigurationError(
             f"--hidden is {text!r}; whole numbers above 0 are needed, for example 128,64"
         )
-    return [int(part) for part in parts]
+    return tuple(int(part) for part in parts)
 
 
-def _optimizer(name: str, learning_rate: float | None, weight_decay: float | None) -> Optimizer:
-    if name not in OPTIMIZERS:
-        raise UnknownNameError("optimizer", name, OPTIMIZERS)
-    settings = {} if learning_rate is None else {"learning_rate": learning_rate}
-    if name == "adamw":
-        # small tables need more decay than the library's default, which is PyTorch's
-        settings["weight_decay"] = 0.5 if weight_decay is None else weight_decay
-    elif weight_decay is not None:
-        raise ConfigurationError(f"--weight-decay is for adamw and --optimizer is {name}")
-    return OPTIMIZERS[name](**settings)
+def _weight_decay(decay: float | None, optimizer: str | None) -> float | None:
+    if decay is not None and optimizer not in (None, "adamw"):
+        raise ConfigurationError(f"--weight-decay is for adamw and --optimizer is {optimizer}")
+    return decay
 
 
 def is_streamed(data: str, wanted: bool | None) -> bool:

@@ -66,12 +66,12 @@ class PlainLayer:
 
 @dataclass(frozen=True)
 class PlainModel:
-    """A network, and what goes before and after it.
+    """A network, or several that answer by their mean, and what goes before and after it.
 
     Attributes
     ----------
-    layers : list of PlainLayer
-        First to last; batch normalisation is part of their weights.
+    members : list of list of PlainLayer
+        The layers of every network, first to last; batch normalisation is part of their weights.
     input_scale : float
         What inputs are multiplied by.
     preprocessing : dict or None
@@ -80,10 +80,20 @@ class PlainModel:
         Labels in the order of the outputs, of a classifier.
     """
 
-    layers: list[PlainLayer]
+    members: list[list[PlainLayer]]
     input_scale: float
     preprocessing: dict[str, Any] | None
     labels: list[Any] | None
+
+    @property
+    def inputs(self) -> int:
+        """Columns of x."""
+        return self.members[0][0].inputs
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the answer."""
+        return int(self.members[0][-1].weight.shape[1])
 
 
 def plain_model(model: Any) -> PlainModel:
@@ -95,24 +105,25 @@ def plain_model(model: Any) -> PlainModel:
         When it is none of them, or not fitted.
     """
     labels, preprocessing = None, None
-    net = model
-    if hasattr(model, "preprocessing") and hasattr(model, "net"):  # a TabularModel
-        net, preprocessing = model.net, model.preprocessing.to_dict()
+    nets = [model]
+    if hasattr(model, "preprocessing") and hasattr(model, "nets"):  # a TabularModel
+        nets, preprocessing = model.nets, model.preprocessing.to_dict()
         labels = model.preprocessing.classes or None
     elif hasattr(model, "get_params"):  # an estimator
-        net = getattr(model, "network_", None)
+        nets = [getattr(model, "network_", None)]
         if hasattr(model, "classes_") and not model._labels.several:
             labels = model.classes_.tolist()
     elif isinstance(model, Network):
         preprocessing = model.preprocessing
         if preprocessing is not None:
             labels = preprocessing.get("classes")
-    if not isinstance(net, Network):
+    if not all(isinstance(net, Network) for net in nets):
         raise ConfigurationError(
             f"a {type(model).__name__} cannot be exported; a Network, a model of `gpubp train` or a"
             " fitted estimator is needed"
         )
-    return PlainModel(_layers(net), net.input_scale, preprocessing, labels)
+    members = [_layers(net) for net in nets]
+    return PlainModel(members, nets[0].input_scale, preprocessing, labels)
 
 
 def _layers(net: Network) -> list[PlainLayer]:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 from importlib import resources
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,16 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     """
     plain = plain_model(model)
     described = {
-        "activations": [ACTIVATIONS[layer.activation].onnx for layer in plain.layers],
+        "activations": [
+            [ACTIVATIONS[layer.activation].onnx for layer in layers] for layers in plain.members
+        ],
         "input_scale": plain.input_scale,
         "labels": plain.labels,
         "preprocessing": plain.preprocessing,
     }
     text = json.dumps(described).encode()
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}
-    for index, layer in enumerate(plain.layers):
+    for index, layer in enumerate(chain.from_iterable(plain.members)):
         arrays[f"weight {index}"], arrays[f"bias {index}"] = layer.weight, layer.bias
         if layer.components is not None:
             for name in ("column", "low", "length", "floor", "ceiling"):

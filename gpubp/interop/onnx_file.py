@@ -83,16 +83,14 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
     """Return an `onnx.ModelProto`."""
     graph, kinds, make = Graph(onnx), onnx.TensorProto, onnx.helper
     if plain.preprocessing is None:
-        width = plain.layers[0].inputs
-        inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", width])]
+        inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", plain.inputs])]
         x = "X"
     else:
         inputs, x = _add_columns(graph, plain.preprocessing["columns"])
     if plain.input_scale != 1:
         x = graph.node("Mul", [x, graph.constant(np.float32(plain.input_scale))])
-    for layer in plain.layers:
-        x = _add_layer(graph, layer, x)
-    outputs = _add_answers(graph, plain, x)
+    answers = [_add_network(graph, layers, x) for layers in plain.members]
+    outputs = _add_answers(graph, plain, graph.node("Mean", answers) if answers[1:] else answers[0])
     body = make.make_graph(graph.nodes, "gpubp", inputs, outputs, graph.constants)
     opsets = [make.make_opsetid("", OPSET), make.make_opsetid("ai.onnx.ml", ML_OPSET)]
     model = make.make_model(
@@ -100,6 +98,12 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
     )
     onnx.checker.check_model(model)
     return model
+
+
+def _add_network(graph: Graph, layers: list[PlainLayer], x: str) -> str:
+    for layer in layers:
+        x = _add_layer(graph, layer, x)
+    return x
 
 
 def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
@@ -142,7 +146,7 @@ def _number(graph: Graph, value: float) -> str:
 def _add_answers(graph: Graph, plain: PlainModel, y: str) -> list[Any]:
     """Add what follows the last layer; return the descriptions of the outputs."""
     kinds, describe = graph.onnx.TensorProto, graph.onnx.helper.make_tensor_value_info
-    columns = plain.layers[-1].weight.shape[1]
+    columns = plain.outputs
     if plain.labels is None:
         kind, last = kinds.FLOAT, y
         if plain.preprocessing is not None:

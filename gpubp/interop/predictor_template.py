@@ -117,10 +117,18 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
 
 
 def outputs(x: Any) -> Any:
-    """Return the network's outputs, (rows, outputs), for its inputs (rows, inputs)."""
+    """Return the mean of the networks' outputs, (rows, outputs), for inputs (rows, inputs)."""
     described, arrays = load()
-    y = np.asarray(x, np.float32) * np.float32(described["input_scale"])
-    for index, nodes in enumerate(described["activations"]):
+    x = np.asarray(x, np.float32) * np.float32(described["input_scale"])
+    answers, first = [], 0
+    for layers in described["activations"]:
+        answers.append(_network(x, layers, arrays, first))
+        first += len(layers)
+    return np.mean(answers, axis=0) if len(answers) > 1 else answers[0]
+
+
+def _network(y: Any, layers: list[Any], arrays: dict[str, Any], first: int) -> Any:
+    for index, nodes in enumerate(layers, first):
         if f"column {index}" in arrays:
             column, low, length, floor, ceiling = (
                 arrays[f"{part} {index}"]

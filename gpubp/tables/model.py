@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,56 +16,15 @@ from gpubp.distributed import Communicator
 from gpubp.errors import DataError, ModelFileError
 from gpubp.inspection.trace import Trace
 from gpubp.network import Network
-from gpubp.nn.optimizers import Optimizer
+from gpubp.saving import save_networks
+from gpubp.tables.members import train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
+from gpubp.tables.prepared import Prepared, embedded_bins, member_data, places_behind
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
-from gpubp.tables.splits import Split, train_validation_test_split
+from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
-from gpubp.tables.targets import decide_task
 from gpubp.training.callbacks import EarlyStopping, History
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A table made ready for training: features, targets, and the parts the rows were dealt to."""
-
-    table: Table
-    preprocessing: Preprocessing
-    split: Split
-    x: NDArray[np.float32]
-    y: NDArray[Any]
-    notes: tuple[str, ...]
-
-    def rows(self, part: str) -> int:
-        """Return the number of rows of a part: "train", "validation" or "test"."""
-        return len(getattr(self.split, part))
-
-    @property
-    def unused(self) -> NDArray[np.int64]:
-        """Inputs that are zero in every training row: the slots of unknown categories."""
-        return np.flatnonzero(~self.x[self.split.train].any(axis=0))
-
-
-def prepare(
-    table: Table, target: str, task: str, test: float, validation: float, seed: int
-) -> Prepared:
-    """Deal the rows to three parts and fit the preprocessing on the training part.
-
-    Raises
-    ------
-    GpubpError
-        When the table, the target or the shares cannot be used; see the modules it calls.
-    """
-    table, dropped = keep_rows_with_target(table, target)
-    task = decide_task(table, target, task)
-    labels = table.column(target) if task == "classification" else None
-    split = train_validation_test_split(table.rows, test, validation, seed, labels)
-    preprocessing = Preprocessing.fit(table, target, task, rows=split.train)
-    transformed = preprocessing.transform(table)
-    notes = tuple(note for note in (dropped, *preprocessing.notes, *transformed.warnings) if note)
-    y = preprocessing.targets(table)
-    return Prepared(table, preprocessing, split, transformed.x, y, notes)
 
 
 @dataclass(frozen=True)
@@ -77,67 +37,104 @@ class Predictions:
 
 
 class TabularModel:
-    """A network and its preprocessing: raw tables in, labels or values out."""
+    """Networks and their preprocessing: raw tables in, labels or values out.
 
-    def __init__(self, net: Network, preprocessing: Preprocessing) -> None:
-        self.net = net
+    Attributes
+    ----------
+    nets : list of Network
+        They answer together, by the mean of their outputs; mostly there is one.
+    preprocessing : Preprocessing
+        How columns become inputs, and outputs values of the target.
+    """
+
+    def __init__(self, nets: Sequence[Network] | Network, preprocessing: Preprocessing) -> None:
+        self.nets = [nets] if isinstance(nets, Network) else list(nets)
         self.preprocessing = preprocessing
+
+    @property
+    def net(self) -> Network:
+        """The first network."""
+        return self.nets[0]
 
     @classmethod
     def create(
-        cls, prepared: Prepared | StreamedTable, hidden: list[int], **settings: Any
+        cls, prepared: Prepared | StreamedTable, recipe: Recipe, seed: int = 0, **settings: Any
     ) -> TabularModel:
-        """Make an untrained model; settings are those of `Network` besides sizes and output."""
+        """Make untrained networks; settings are those of `Network` besides sizes and output."""
         preprocessing = prepared.preprocessing
-        sizes = [len(preprocessing.features), *hidden, preprocessing.outputs]
+        sizes = [len(preprocessing.features), *recipe.hidden, preprocessing.outputs]
         output = "softmax" if preprocessing.task == "classification" else "identity"
-        net = Network(sizes, output=output, **settings)
-        # what was never used would keep its random first weights; with zeros it adds nothing to a
-        # prediction
-        with net.backend.on_device():
-            net.layers[0].weight[net.backend.asarray(prepared.unused)] = 0
-        return cls(net, preprocessing)
+        bins, width = embedded_bins(prepared, recipe)
+        settings |= {"activation": recipe.activation, "dropout": recipe.dropout, "bins": bins}
+        nets = []
+        for member in range(recipe.members):
+            net = Network(
+                sizes, output=output, embedding=width, seed=(seed + member) % 2**32, **settings
+            )
+            unused, first = prepared.unused(member), net.layers[-len(recipe.hidden) - 1]
+            # what was never used would keep its random first weights; with zeros it adds nothing to
+            # a prediction
+            with net.backend.on_device():
+                first.weight[net.backend.asarray(places_behind(bins, width, unused))] = 0
+            nets.append(net)
+        return cls(nets, preprocessing)
 
     def train(
         self,
         prepared: Prepared | StreamedTable,
-        optimizer: Optimizer,
-        epochs: int,
-        batch_size: int | None,
-        patience: int,
-        progress: bool,
+        recipe: Recipe,
+        progress: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         distributed: bool | Communicator = False,
         deterministic: bool = False,
+        time_limit: float | None = None,
+        **settings: Any,
     ) -> History:
-        """Train on the training part; with a validation part, stop early on its loss.
+        """Train every network on its training rows; with validation rows, stop early on its loss.
 
-        See `Network.fit` for `checkpoint` and what follows it.
+        See `Network.fit` for `checkpoint` and what follows it; further settings go there.
+
+        Raises
+        ------
+        DivergenceError
+            When the loss of every network is not finite; one network of several is left out.
         """
-        validated = prepared.rows("validation") > 0
-        arguments: tuple[Any, ...]
-        validation: Any
-        if isinstance(prepared, StreamedTable):
-            arguments = (prepared.dataset("train"),)
-            validation = prepared.dataset("validation") if validated else None
-        else:
-            x, y, split = prepared.x, prepared.y, prepared.split
-            arguments = (x[split.train], y[split.train])
-            validation = (x[split.validation], y[split.validation]) if validated else None
-        return self.net.fit(
-            *arguments,
-            optimizer=optimizer,
-            epochs=epochs,
-            batch_size=min(32, prepared.rows("train")) if batch_size is None else batch_size,
-            validation=validation,
-            callbacks=[EarlyStopping(patience)] if validated else [],
-            progress=progress,
-            checkpoint=checkpoint,
-            resume=resume,
-            distributed=distributed,
-            deterministic=deterministic and distributed is not False,
-        )
+        together = distributed is False and not progress
+
+        def fit(net: Network, member: int, watch: Sequence[Any]) -> None:
+            train, validation, rows = member_data(prepared, member)
+            folder = checkpoint
+            if checkpoint is not None and len(self.nets) > 1:
+                folder = os.path.join(checkpoint, f"member-{member}")
+            net.fit(
+                **train,
+                optimizer=recipe.make_optimizer(rows),
+                epochs=recipe.epochs,
+                batch_size=recipe.batch_size,
+                validation=validation,
+                callbacks=[*watch] + [EarlyStopping(recipe.patience)] * (validation is not None),
+                progress=progress,
+                checkpoint=folder,
+                resume=resume,
+                distributed=distributed,
+                deterministic=deterministic and distributed is not False,
+                **settings,
+            )
+
+        try:
+            self.nets = train_members(self.nets, fit, time_limit, together)
+        except KeyboardInterrupt:
+            self.nets = [net for net in self.nets if net.history.epochs] or self.nets[:1]
+            raise
+        return self.net.history
+
+    def outputs(self, x: Any) -> NDArray[Any]:
+        """Return the mean of the networks' outputs, (rows, outputs)."""
+        total = self.nets[0].predict(x)
+        for net in self.nets[1:]:
+            total += net.predict(x)
+        return np.asarray(total / len(self.nets)) if len(self.nets) > 1 else np.asarray(total)
 
     def test(self, prepared: Prepared | StreamedTable) -> dict[str, float]:
         """Measure the answers for the test part; of a streamed table they are kept in memory."""
@@ -145,7 +142,7 @@ class TabularModel:
             return self.evaluate(prepared.table.take(prepared.split.test))[0]
         dataset = prepared.dataset("test")
         blocks = (dataset.read(block) for block, rows in enumerate(dataset.sizes) if rows)
-        pairs = [(rows.y, self.net.predict(rows.x)) for rows in blocks]
+        pairs = [(rows.y, self.outputs(rows.x)) for rows in blocks]
         expected, outputs = map(np.concatenate, zip(*pairs, strict=True))
         goal = self.preprocessing.goal
         if self.preprocessing.task == "regression":
@@ -162,7 +159,7 @@ class TabularModel:
             that training did not see.
         """
         transformed = self.preprocessing.transform(table, strict)
-        outputs = self.net.predict(transformed.x)
+        outputs = self.outputs(transformed.x)
         return Predictions(outputs, self.preprocessing.labels(outputs), transformed.warnings)
 
     def evaluate(self, table: Table, strict: bool = False) -> tuple[dict[str, float], list[str]]:
@@ -200,7 +197,7 @@ class TabularModel:
             y = self.preprocessing.targets(one)
             note = f"expected {target} of row {row}: {one.column(target)[0]}"
         else:
-            outputs = self.net.predict(x)
+            outputs = self.outputs(x)
             y = outputs if self.preprocessing.task == "regression" else outputs.argmax(axis=1)
             label = self.preprocessing.labels(outputs)[0]
             note = f"row {row} has no {target}; the model's own answer is expected: {label}"
@@ -208,7 +205,7 @@ class TabularModel:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file; see `Network.save`."""
-        self.net.save(path, self.preprocessing.to_dict())
+        save_networks(self.nets, path, self.preprocessing.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> TabularModel:
@@ -219,19 +216,20 @@ class TabularModel:
         ModelFileError
             When it cannot be read, or holds a network without preprocessing.
         """
-        net = Network.load(path, backend)
-        if net.preprocessing is None:
+        nets = Network.load_all(path, backend)
+        if nets[0].preprocessing is None:
             raise ModelFileError(
                 f"{path} holds a network without the preprocessing of a table; one that"
                 " `gpubp train` saved is needed"
             )
-        model = cls(net, Preprocessing.from_dict(net.preprocessing))
+        model = cls(nets, Preprocessing.from_dict(nets[0].preprocessing))
         sizes = (len(model.preprocessing.features), model.preprocessing.outputs)
-        if (net.sizes[0], net.sizes[-1]) != sizes:
-            raise ModelFileError(
-                f"{path}: preprocessing of {sizes[0]} features and {sizes[1]} outputs does not"
-                f" fit a network of {list(net.sizes)}"
-            )
+        for net in nets:
+            if (net.sizes[0], net.sizes[-1]) != sizes:
+                raise ModelFileError(
+                    f"{path}: preprocessing of {sizes[0]} features and {sizes[1]} outputs does not"
+                    f" fit a network of {list(net.sizes)}"
+                )
         return model
 
 

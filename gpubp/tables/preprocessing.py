@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.errors import DataError, ModelFileError
-from gpubp.tables.columns import Column, column_from_dict, fit_column, stray_text
+from gpubp.tables.columns import Column, NumericColumn, column_from_dict, fit_column, stray_text
 from gpubp.tables.json_fields import is_texts, read_field
 from gpubp.tables.table import Table
 from gpubp.tables.targets import TARGET_TYPES, TASKS, Label, Target, fit_target
@@ -117,6 +117,14 @@ class Preprocessing:
     def features(self) -> list[str]:
         """Names of the network's inputs."""
         return [feature for column in self.columns for feature in column.features]
+
+    @property
+    def number_features(self) -> list[int]:
+        """Places of the inputs that are columns of numbers or times, without indicators."""
+        sizes = [len(column.features) for column in self.columns]
+        starts = np.cumsum([0, *sizes])[:-1].tolist()
+        pairs = zip(starts, self.columns, strict=True)
+        return [start for start, column in pairs if isinstance(column, NumericColumn)]
 
     @property
     def outputs(self) -> int:

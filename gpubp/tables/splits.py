@@ -66,6 +66,20 @@ def train_validation_test_split(
     return Split(trained, validated, tested)
 
 
+def deal_again(
+    rows: NDArray[np.int64],
+    count: int,
+    seed: int,
+    labels: NDArray[Any] | None,
+    member: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that a member of several networks trains on, and `count` to validate with.
+
+    The first member has the rows of `train_validation_test_split`.
+    """
+    return _deal(rows, count, (seed + member) % 2**32, labels)
+
+
 def check_shares(test: float, validation: float, seed: int) -> None:
     """Raise ConfigurationError for a share or a seed out of range."""
     for name, share in (("test", test), ("validation", validation)):

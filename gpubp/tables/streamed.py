@@ -24,6 +24,7 @@ from gpubp.tables.table import Table
 from gpubp.tables.targets import target_from_counts
 
 PARTS = ("train", "validation", "test")
+SAMPLED_BLOCKS = 8  # row groups that bins are found in
 MOST_TEXTS = 100_000  # different values of a column that are counted; one with more is left out
 
 
@@ -153,11 +154,17 @@ class StreamedTable:
         """Return the rows of a part as inputs and expected values of a network."""
         return TableDataset(self.files, self.preprocessing, self.counts, PARTS.index(part))
 
-    @property
-    def unused(self) -> NDArray[np.int64]:
-        """Inputs that are zero in every training row: the slots of unknown categories."""
+    def unused(self, member: int = 0) -> NDArray[np.int64]:
+        """Return inputs that are zero in every training row: the slots of unknown categories."""
         names = enumerate(self.preprocessing.features)
         return np.array([index for index, name in names if name.endswith("=(unknown)")], np.int64)
+
+    def sample(self) -> NDArray[np.float32]:
+        """Return training rows of a few row groups, to find bins in."""
+        dataset = self.dataset("train")
+        filled = np.flatnonzero(dataset.sizes)
+        chosen = filled[:: -(-len(filled) // SAMPLED_BLOCKS)]
+        return np.concatenate([dataset.read(int(block)).x for block in chosen])
 
 
 class TableDataset(BlockDataset):

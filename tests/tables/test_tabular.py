@@ -5,11 +5,13 @@ import pytest
 
 import gpubp
 from gpubp import errors
-from gpubp.tables.model import TabularModel, finite_only, prepare
+from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.prepared import prepare
+from gpubp.tables.recipe import Recipe
 from gpubp.tables.table import Table
 
 pytest.importorskip("sklearn")
-SETTINGS = {"activation": "relu", "backend": "cpu", "seed": 0}
+RECIPE = Recipe(hidden=(16,), learning_rate=0.05, epochs=80, batch_size=32, bins=0, dropout=0.0)
 
 
 @pytest.fixture
@@ -24,8 +26,8 @@ def table():
 @pytest.fixture
 def trained(table):
     prepared = prepare(table, "label", "auto", 0.2, 0.2, 0)
-    model = TabularModel.create(prepared, [16], **SETTINGS)
-    model.train(prepared, gpubp.Adam(0.02), 40, None, 10, progress=False)
+    model = TabularModel.create(prepared, RECIPE, backend="cpu")
+    model.train(prepared, RECIPE)
     return model, prepared
 
 

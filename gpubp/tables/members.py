@@ -1,0 +1,160 @@
+"""The networks that answer together for a table, trained side by side where they can be."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.backends.cpu.threads import one_thread
+from gpubp.errors import DivergenceError
+from gpubp.network import Network
+from gpubp.nn.view import NetworkView
+from gpubp.training.callbacks import History
+
+Training = Callable[[Network, int, Sequence[Any]], None]
+
+
+class OutOfTimeError(Exception):
+    """The time is over, or somebody wants the training to end; the weights stay as they are."""
+
+
+class Watch:
+    """A callback that ends a training when its time is over or it is asked to.
+
+    Parameters
+    ----------
+    until : float or None
+        When the time is over, in seconds of `time.perf_counter`.
+    asked : threading.Event
+        Set by whoever wants all trainings to end.
+    """
+
+    def __init__(self, until: float | None, asked: threading.Event) -> None:
+        self._until, self._asked = until, asked
+
+    def begin(self, net: NetworkView, epochs: int) -> None:
+        """Do nothing."""
+
+    def advance(self, history: History, share: float) -> None:
+        """End the training within an epoch.
+
+        Raises
+        ------
+        OutOfTimeError
+            When it is to end and an epoch is done, or it has been asked for.
+        """
+        if self._asked.is_set() or (self._is_over() and history.epochs):
+            raise OutOfTimeError
+
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
+        """Tell whether the next epoch would end too late."""
+        mean = sum(history.seconds) / max(history.epochs, 1)
+        return self._asked.is_set() or self._is_over(mean / 2)
+
+    def end(self, net: NetworkView, history: History) -> None:
+        """Do nothing."""
+
+    def _is_over(self, more: float = 0.0) -> bool:
+        return self._until is not None and time.perf_counter() + more > self._until
+
+
+def train_members(
+    nets: Sequence[Network],
+    train: Training,
+    time_limit: float | None = None,
+    side_by_side: bool = True,
+    finished: Callable[[int], None] | None = None,
+) -> list[Network]:
+    """Train all networks and return those that learnt something.
+
+    On a CPU as many train at a time as there are processors, each on one; no bit of a result
+    depends on it. On a GPU they train one after the other.
+
+    Parameters
+    ----------
+    nets : sequence of Network
+    train : callable
+        ``train(net, number, callbacks)`` trains one of them.
+    time_limit : float or None
+        Seconds for all of them. What is not begun by then is left out.
+    side_by_side : bool
+        Whether several may train at a time.
+    finished : callable or None
+        Called with the number of each network that is done.
+
+    Raises
+    ------
+    DivergenceError
+        When the loss of every network became infinite; of some, and they are left out.
+    KeyboardInterrupt
+        After Ctrl-C; every network then keeps its best weights so far.
+    """
+    workers = min(len(nets), thread_count()) if nets[0].backend.name == "cpu" else 1
+    workers = workers if side_by_side else 1
+    asked, start = threading.Event(), time.perf_counter()
+    turns = -(-len(nets) // workers)
+
+    def run(number: int) -> None:
+        turn = number // workers + 1
+        until = None if time_limit is None else start + time_limit * turn / turns
+        if until is not None and number and time.perf_counter() > until:
+            return
+        try:
+            train(nets[number], number, [Watch(until, asked)])
+        except OutOfTimeError:
+            nets[number].history.stopped = "out of time"
+        if finished is not None:
+            finished(number)
+
+    def run_alone(number: int) -> None:
+        with one_thread():
+            run(number)
+
+    if workers == 1:
+        failures = [_failure(lambda number=number: run(number)) for number in range(len(nets))]  # type: ignore[misc]
+    else:
+        with ThreadPoolExecutor(workers) as threads:
+            futures = [threads.submit(run_alone, number) for number in range(len(nets))]
+            failures = _failures(futures, asked)
+    diverged = [failure for failure in failures if failure is not None]
+    if len(diverged) == len(nets):
+        raise diverged[0]
+    return [
+        net
+        for net, failure in zip(nets, failures, strict=True)
+        if failure is None and net.history.epochs
+    ]
+
+
+def _failure(run: Callable[[], None]) -> DivergenceError | None:
+    try:
+        run()
+    except DivergenceError as error:
+        return error
+    return None
+
+
+def _failures(
+    futures: Sequence[Future[None]], asked: threading.Event
+) -> list[DivergenceError | None]:
+    """Wait for all trainings; after Ctrl-C or an error have the others end first."""
+    try:
+        pending: Any = futures
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_EXCEPTION)
+            for future in done:
+                error = future.exception()
+                if error is not None and not isinstance(error, DivergenceError):
+                    raise error
+    except BaseException:
+        asked.set()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
+    errors = [future.exception() for future in futures]
+    return [error if isinstance(error, DivergenceError) else None for error in errors]

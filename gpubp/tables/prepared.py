@@ -1,0 +1,140 @@
+"""A table made ready for training: its inputs, its targets, its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.nn.layers.piecewise_linear import quantile_bins
+from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
+from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
+from gpubp.tables.splits import Split, deal_again, train_validation_test_split
+from gpubp.tables.streamed import StreamedTable
+from gpubp.tables.table import Table
+from gpubp.tables.targets import decide_task
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table made ready for training: features, targets, and the parts the rows were dealt to.
+
+    Attributes
+    ----------
+    deal : callable or None
+        Returns the training and validation rows of a member, by its number; None where all train on
+        the parts of `split`.
+    weights : array (rows,) or None
+        What each row weighs in the loss.
+    """
+
+    table: Table
+    preprocessing: Preprocessing
+    split: Split
+    x: NDArray[np.float32]
+    y: NDArray[Any]
+    notes: tuple[str, ...]
+    deal: Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]] | None = None
+    weights: NDArray[Any] | None = None
+
+    def rows(self, part: str) -> int:
+        """Return the number of rows of a part: "train", "validation" or "test"."""
+        return len(getattr(self.split, part))
+
+    def member_rows(self, member: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the training and the validation rows of a member."""
+        if self.deal is None or not len(self.split.validation):
+            return self.split.train, self.split.validation
+        return self.deal(member)
+
+    def unused(self, member: int = 0) -> NDArray[np.int64]:
+        """Return inputs that are zero in every training row: the slots of unknown categories."""
+        return np.flatnonzero(~self.x[self.member_rows(member)[0]].any(axis=0))
+
+    def sample(self) -> NDArray[np.float32]:
+        """Return training rows to find bins in."""
+        return self.x[self.split.train]
+
+
+def prepare(
+    table: Table,
+    target: str,
+    task: str,
+    test: float,
+    validation: float,
+    seed: int,
+    several: bool = False,
+) -> Prepared:
+    """Deal the rows to three parts and fit the preprocessing on the training part.
+
+    With `several` networks each holds other rows out for validation, so that the preprocessing is
+    fitted on the rows of both parts.
+
+    Raises
+    ------
+    GpubpError
+        When the table, the target or the shares cannot be used; see the modules it calls.
+    """
+    table, dropped = keep_rows_with_target(table, target)
+    task = decide_task(table, target, task)
+    labels = table.column(target) if task == "classification" else None
+    split = train_validation_test_split(table.rows, test, validation, seed, labels)
+    learnt = np.sort(np.concatenate([split.train, split.validation])) if several else split.train
+    preprocessing = Preprocessing.fit(table, target, task, rows=learnt)
+    transformed = preprocessing.transform(table)
+    notes = tuple(note for note in (dropped, *preprocessing.notes, *transformed.warnings) if note)
+    y = preprocessing.targets(table)
+    count = len(split.validation)
+    deal = partial(deal_again, learnt, count, seed, labels) if several and count else None
+    return Prepared(table, preprocessing, split, transformed.x, y, notes, deal)
+
+
+def embedded_bins(
+    prepared: Prepared | StreamedTable, recipe: Recipe
+) -> tuple[list[list[float]] | None, int]:
+    """Return the bins of every input of a network, and how many numbers one with bins becomes.
+
+    Columns of numbers with more than two values are embedded, where there are not too many of them.
+    """
+    if not recipe.bins:
+        return None, recipe.embedding
+    numbers = prepared.preprocessing.number_features
+    bins: list[list[float]] = [[] for _ in prepared.preprocessing.features]
+    found = quantile_bins(prepared.sample()[:, numbers], recipe.bins) if len(numbers) else []
+    for place, edges in zip(numbers, found, strict=True):
+        bins[place] = edges if len(edges) > 2 else []
+    embedded = sum(map(bool, bins))
+    width = min(recipe.embedding, MOST_EMBEDDED // max(embedded, 1))
+    return (bins, width) if embedded and width >= 2 else (None, recipe.embedding)
+
+
+def places_behind(
+    bins: list[list[float]] | None, width: int, inputs: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return where inputs without bins lie in what the first dense layer reads."""
+    if bins is None:
+        return inputs
+    passed = np.array([not edges for edges in bins])
+    behind = width * int((~passed).sum()) + np.cumsum(passed) - 1
+    return np.asarray(behind[inputs[passed[inputs]]])
+
+
+def member_data(prepared: Prepared | StreamedTable, member: int) -> tuple[dict[str, Any], Any, int]:
+    """Return what a member trains on, what it is validated on, and the rows of the former."""
+    held: Any = None
+    if isinstance(prepared, StreamedTable):
+        held = prepared.dataset("validation") if prepared.rows("validation") else None
+        return {"x": prepared.dataset("train")}, held, prepared.rows("train")
+    train, validation = prepared.member_rows(member)
+    x, y, weights = prepared.x, prepared.y, prepared.weights
+
+    def of(rows: NDArray[np.int64]) -> Any:
+        return None if weights is None else weights[rows]
+
+    if len(validation):
+        held = (x[validation], y[validation], of(validation))
+    return {"x": x[train], "y": y[train], "sample_weight": of(train)}, held, len(train)

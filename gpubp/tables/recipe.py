@@ -1,0 +1,141 @@
+"""Presets: how the networks for a table are made and trained, as plain settings.
+
+What a setting is worth was measured on parts of training tables, one at a time: see
+`benchmarks/results/tables.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from gpubp.errors import UnknownNameError, checked_whole
+from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
+from gpubp.nn.schedules import CosineDecay, as_schedule
+
+MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the networks for a table are made and trained.
+
+    Attributes
+    ----------
+    hidden : tuple of int
+        Neurons of the hidden layers.
+    activation : str
+        Activation of the hidden layers.
+    dropout : float
+        Share of the hidden outputs dropped in training.
+    bins : int
+        Bins of a column of numbers at most, see `gpubp.quantile_bins`; 0 for none.
+    embedding : int
+        Numbers that a column with bins becomes.
+    optimizer : str
+        Name of the optimizer.
+    learning_rate : float
+        Its first learning rate; it falls to 0 with half a cosine.
+    weight_decay : float
+        Decay of the weights, for adamw.
+    epochs, patience : int
+        Passes over the training rows, and how many may go by without a better loss on the
+        validation rows.
+    batch_size : int
+        Rows a step.
+    members : int
+        Networks that answer together, by their mean; each holds other rows out for validation.
+    """
+
+    hidden: tuple[int, ...] = (256, 256, 256)
+    activation: str = "relu"
+    dropout: float = 0.1
+    bins: int = 48
+    embedding: int = 16
+    optimizer: str = "adamw"
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+    epochs: int = 24
+    patience: int = 24
+    batch_size: int = 256
+    members: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch_size", "members"):
+            checked_whole(name, getattr(self, name))
+        as_schedule(self.learning_rate)
+
+    @classmethod
+    def of(cls, preset: str, rows: int, task: str, settings: Mapping[str, Any]) -> Recipe:
+        """Return the recipe of a preset for a table, some of its settings replaced.
+
+        Parameters
+        ----------
+        preset : str
+            One of `PRESETS`.
+        rows : int
+            Rows to train on.
+        task : str
+            Either "classification" or "regression".
+        settings : mapping
+            Settings by name; None leaves one as the preset has it.
+
+        Raises
+        ------
+        UnknownNameError
+            When there is no such preset or setting.
+        """
+        if preset not in PRESETS:
+            raise UnknownNameError("preset", preset, PRESETS)
+        of_rows = {"batch_size": min(batch_size(rows), rows)}
+        made = cls(**(PRESETS[preset] | TASKS[task] | of_rows))
+        return made.with_settings(settings)
+
+    def make_optimizer(self, rows: int) -> Optimizer:
+        """Return the optimizer for a training on so many rows."""
+        if self.optimizer not in OPTIMIZERS:
+            raise UnknownNameError("optimizer", self.optimizer, OPTIMIZERS)
+        steps = self.epochs * -(-rows // self.batch_size)
+        settings: dict[str, Any] = {"learning_rate": CosineDecay(self.learning_rate, steps)}
+        if self.optimizer == "adamw":
+            settings["weight_decay"] = self.weight_decay
+        return OPTIMIZERS[self.optimizer](**settings)
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with some settings replaced; None leaves one as it is."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        unknown = given.keys() - {field.name for field in fields(self)}
+        if unknown:
+            raise UnknownNameError("setting", min(unknown), [each.name for each in fields(self)])
+        return replace(self, **given)
+
+
+# What differs from the defaults of `Recipe`.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"members": 1, "epochs": 16, "patience": 16},
+    "default": {"members": 2, "epochs": 32, "patience": 32},
+    "best": {"members": 8, "epochs": 48, "patience": 48},
+}
+TASKS: dict[str, dict[str, Any]] = {
+    "classification": {"dropout": 0.2, "weight_decay": 0.003},
+    "regression": {"dropout": 0.1, "weight_decay": 0.01},
+}
+
+
+def batch_size(rows: int) -> int:
+    """Return the rows of a step: 256, and twice as many for every fourfold above 50,000."""
+    size = 256
+    while rows > 50_000 and size < 2048:
+        size, rows = 2 * size, rows // 4
+    return size
+
+
+def preset_help() -> str:
+    """Return what the presets are, in one line."""
+    parts = []
+    for name, settings in PRESETS.items():
+        networks = settings["members"]
+        word = "network" if networks == 1 else "networks"
+        parts.append(f"{name} ({networks} {word}, {settings['epochs']} epochs)")
+    return f"{', '.join(parts)}."
