@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
     from gpubp.network import Network
     from gpubp.nn import losses as losses
-    from gpubp.nn.layers.piecewise_linear import quantile_bins
+    from gpubp.nn.layers.piecewise_linear import quantile_bins, tree_bins
     from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
     from gpubp.nn.regularization import Regularization
     from gpubp.nn.schedules import (
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         StepDecay,
         WarmUp,
     )
+    from gpubp.tables.classifier import TabularClassifier as TabularClassifier
+    from gpubp.tables.model import TabularModel as TabularModel
+    from gpubp.tables.regressor import TabularRegressor as TabularRegressor
     from gpubp.training.callbacks import (
         Callback,
         EarlyStopping,
@@ -75,6 +78,7 @@ __all__ = [
     "get_backend",
     "gradient_check",
     "quantile_bins",
+    "tree_bins",
 ]
 
 _MODULES = {
@@ -87,10 +91,13 @@ _MODULES = {
         "ReduceOnPlateau",
     ),
     "interop": ("MLPClassifier", "MLPRegressor"),
+    "tables.classifier": ("TabularClassifier",),
+    "tables.regressor": ("TabularRegressor",),
+    "tables.model": ("TabularModel",),
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
-    "nn.layers.piecewise_linear": ("quantile_bins",),
+    "nn.layers.piecewise_linear": ("quantile_bins", "tree_bins"),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
     "nn.regularization": ("Regularization",),
     "nn.schedules": (

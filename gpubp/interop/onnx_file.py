@@ -202,6 +202,11 @@ def _add_numeric(graph: Graph, column: dict[str, Any]) -> list[str]:
     mean, scale = (graph.constant(np.float64(column[name])) for name in ("mean", "scale"))
     centered = graph.node("Sub", [column["name"], mean])
     wide = graph.node("Div", [centered, scale])
+    if column.get("bound"):
+        share = graph.node("Div", [wide, graph.constant(np.float64(column["bound"]))])
+        square = graph.node("Mul", [share, share])
+        more = graph.node("Add", [square, graph.constant(np.float64(1))])
+        wide = graph.node("Div", [wide, graph.node("Sqrt", [more])])
     value = graph.node("Cast", [wide], to=graph.onnx.TensorProto.FLOAT)
     missing = graph.node("IsNaN", [value])
     parts = [graph.node("Where", [missing, graph.constant(np.float32(0)), value])]

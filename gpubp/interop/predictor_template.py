@@ -102,6 +102,8 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
             numbers = np.array([_number(value) for value in values])
             missing = np.isnan(numbers)
             scaled = (np.where(missing, column["mean"], numbers) - column["mean"]) / column["scale"]
+            if column.get("bound"):
+                scaled = scaled / np.sqrt(1 + (scaled / column["bound"]) ** 2)
             parts.append(scaled[:, None])
             if column["indicator"]:
                 parts.append(missing[:, None].astype(float))

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.statistics import Moments
-from gpubp.tables.json_fields import is_flag, is_text, is_texts, read_field
+from gpubp.tables.json_fields import is_bound, is_flag, is_text, is_texts, read_field
 from gpubp.tables.standardisation import Standardisation, as_numbers, parse_number
 from gpubp.tables.table import KINDS, Table
 
+BOUND = 3.0  # of standardised numbers
 LARGEST_VOCABULARY = 256
 MANY_DISTINCT = 50  # text with more values than this is left out if most rows differ
 
@@ -40,12 +41,17 @@ class NumericColumn:
         Mean and scale of the training part.
     indicator : bool
         Whether a second feature says where a value is missing; so if some were in training.
+    bound : float
+        Standardised values x become x / sqrt(1 + (x / bound)^2), so that a value far from the
+        others counts no more than one at the bound (Holzmueller, Grinsztajn and Steinwart 2024); 0
+        leaves them as they are.
     """
 
     name: str
     kind: str
     standardisation: Standardisation
     indicator: bool
+    bound: float = 0.0
 
     @classmethod
     def fit(cls, table: Table, name: str, rows: NDArray[np.int64]) -> NumericColumn | str:
@@ -61,14 +67,14 @@ class NumericColumn:
         present = values[~np.isnan(values)]
         if len(present) == 0:
             return "it has no value in the training part"
-        return cls(name, kind, Standardisation.fit(present), len(present) < len(values))
+        return cls(name, kind, Standardisation.fit(present), len(present) < len(values), BOUND)
 
     @classmethod
     def from_moments(cls, name: str, kind: str, moments: Moments) -> NumericColumn | str:
         """Return what `fit` does, from what one pass found in the training rows."""
         if not moments.count:
             return "it has no value in the training part"
-        return cls(name, kind, Standardisation.from_moments(moments), moments.missing > 0)
+        return cls(name, kind, Standardisation.from_moments(moments), moments.missing > 0, BOUND)
 
     @property
     def features(self) -> list[str]:
@@ -86,6 +92,9 @@ class NumericColumn:
         values = as_numbers(table, self.name, self.kind)
         missing = np.isnan(values)
         scaled = self.standardisation.apply(values, table, self.name)
+        if self.bound:
+            wide = scaled.astype(np.float64)
+            scaled = (wide / np.sqrt(1 + (wide / self.bound) ** 2)).astype(np.float32)
         if self.indicator:
             return Encoded(np.column_stack([scaled, missing.astype(np.float32)]), [], [])
         problems = _count_rows(table, self.name, missing, "no value, which training never had")
@@ -100,6 +109,7 @@ class NumericColumn:
             "kind": self.kind,
             **self.standardisation.to_dict(),
             "indicator": self.indicator,
+            "bound": self.bound,
         }
 
     @classmethod
@@ -110,6 +120,7 @@ class NumericColumn:
             read_field(data, "kind", KINDS[:3].__contains__, "number, bool or time"),
             Standardisation.from_dict(data),
             read_field(data, "indicator", is_flag, "true or false"),
+            read_field({"bound": 0.0, **data}, "bound", is_bound, "a finite float, 0 or above"),
         )
 
 

@@ -49,3 +49,8 @@ def is_finite(value: Any) -> bool:
 def is_scale(value: Any) -> bool:
     """Return whether a value is a finite float above zero."""
     return is_finite(value) and value > 0
+
+
+def is_bound(value: Any) -> bool:
+    """Return whether a value is a finite float, not below zero."""
+    return is_finite(value) and value >= 0

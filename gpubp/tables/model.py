@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from gpubp.backends import Backend
 from gpubp.distributed import Communicator
-from gpubp.errors import DataError, ModelFileError
+from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.trace import Trace
 from gpubp.network import Network
 from gpubp.saving import save_networks
+from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
 from gpubp.tables.prepared import Prepared, embedded_bins, member_data, places_behind
@@ -135,6 +136,39 @@ class TabularModel:
         for net in self.nets[1:]:
             total += net.predict(x)
         return np.asarray(total / len(self.nets)) if len(self.nets) > 1 else np.asarray(total)
+
+    def calibrate(self, prepared: Prepared) -> None:
+        """Learn from the rows that each network held out how far its numbers may be off."""
+        if self.preprocessing.task != "regression" or not len(prepared.split.validation):
+            return
+        rows = len(prepared.x)
+        total, count = np.zeros((rows, self.preprocessing.outputs)), np.zeros(rows)
+        for member, net in enumerate(self.nets):
+            held = prepared.member_rows(member)[1]
+            total[held] += net.predict(prepared.x[held])
+            count[held] += 1
+        known = count > 0
+        answered, expected = total[known] / count[known, None], prepared.y[known]
+        residuals = map(Residuals.of, answered.T, expected.T)
+        self.preprocessing = replace(self.preprocessing, residuals=tuple(residuals))
+
+    def quantiles(self, x: Any, level: float) -> NDArray[np.float64]:
+        """Return the number that a share `level` of the targets lies below, (rows,) or (rows, k).
+
+        Raises
+        ------
+        ConfigurationError
+            When the level is out of its range, or no rows were held out in training.
+        """
+        if not self.preprocessing.residuals:
+            raise ConfigurationError(
+                "there are no held-out rows to learn intervals from; a regression trained with"
+                " validation rows is needed"
+            )
+        outputs = np.asarray(self.outputs(x), np.float64)
+        for place, residuals in enumerate(self.preprocessing.residuals):
+            outputs[:, place] += residuals.at(outputs[:, place], level)
+        return self.preprocessing.goal.decode(outputs)
 
     def test(self, prepared: Prepared | StreamedTable) -> dict[str, float]:
         """Measure the answers for the test part; of a streamed table they are kept in memory."""

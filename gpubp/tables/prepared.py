@@ -10,13 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.nn.layers.piecewise_linear import quantile_bins
+from gpubp.errors import MissingExtraError
+from gpubp.nn.layers.piecewise_linear import quantile_bins, tree_bins
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
 from gpubp.tables.splits import Split, deal_again, train_validation_test_split
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
 from gpubp.tables.targets import decide_task
+
+SAMPLED_ROWS = 100_000  # in which bins are found
+LEAF = 16  # training rows in a bin at least
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,11 @@ class Prepared:
         """Return inputs that are zero in every training row: the slots of unknown categories."""
         return np.flatnonzero(~self.x[self.member_rows(member)[0]].any(axis=0))
 
-    def sample(self) -> NDArray[np.float32]:
-        """Return training rows to find bins in."""
-        return self.x[self.split.train]
+    def sample(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Return training rows and their targets to find bins in."""
+        chosen = self.split.train
+        chosen = chosen[:: -(-len(chosen) // SAMPLED_ROWS)]
+        return self.x[chosen], self.y[chosen]
 
 
 def prepare(
@@ -104,12 +110,22 @@ def embedded_bins(
         return None, recipe.embedding
     numbers = prepared.preprocessing.number_features
     bins: list[list[float]] = [[] for _ in prepared.preprocessing.features]
-    found = quantile_bins(prepared.sample()[:, numbers], recipe.bins) if len(numbers) else []
+    found = _bins(prepared, numbers, recipe.bins) if numbers else []
     for place, edges in zip(numbers, found, strict=True):
         bins[place] = edges if len(edges) > 2 else []
     embedded = sum(map(bool, bins))
     width = min(recipe.embedding, MOST_EMBEDDED // max(embedded, 1))
     return (bins, width) if embedded and width >= 2 else (None, recipe.embedding)
+
+
+def _bins(prepared: Prepared | StreamedTable, numbers: list[int], count: int) -> list[list[float]]:
+    """Return bins by trees on the targets, where scikit-learn is at hand, else by quantiles."""
+    x, y = prepared.sample()
+    classes = prepared.preprocessing.task == "classification"
+    try:
+        return tree_bins(x[:, numbers], y, count, LEAF, classes)
+    except MissingExtraError:
+        return quantile_bins(x[:, numbers], count)
 
 
 def places_behind(

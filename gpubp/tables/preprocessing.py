@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from gpubp.errors import DataError, ModelFileError
 from gpubp.tables.columns import Column, NumericColumn, column_from_dict, fit_column, stray_text
+from gpubp.tables.intervals import Residuals
 from gpubp.tables.json_fields import is_texts, read_field
+from gpubp.tables.several_targets import SeveralNumbersTarget
 from gpubp.tables.table import Table
 from gpubp.tables.targets import TARGET_TYPES, TASKS, Label, Target, fit_target
 
@@ -37,11 +39,15 @@ class Preprocessing:
         The columns that are used, in the order of the table.
     notes : tuple of str
         What was found while fitting: columns left out, classes without a training row.
+    residuals : tuple of Residuals
+        How far answers may be off, in the units that a network is trained on: of every target that
+        is a number, where rows were held out.
     """
 
-    goal: Target
+    goal: Target | SeveralNumbersTarget
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
+    residuals: tuple[Residuals, ...] = ()
 
     @classmethod
     def fit(
@@ -77,14 +83,26 @@ class Preprocessing:
         if len(chosen) == 0:
             raise DataError(f"the training part of {table.name!r} has no rows; one is needed")
         goal = fit_target(table, target, task, chosen)
+        found = cls.fit_columns(table.without(target), goal, chosen)
+        return replace(found, notes=(*found.notes, *_untrained_classes(goal, table, chosen)))
+
+    @classmethod
+    def fit_columns(
+        cls, table: Table, goal: Target | SeveralNumbersTarget, rows: NDArray[np.int64]
+    ) -> Preprocessing:
+        """Fit to the training rows of the columns to learn from, the target being known.
+
+        Raises
+        ------
+        DataError, NonFiniteError
+            When no column is usable, or a value is infinite.
+        """
         notes = [
             f"column {key!r} is left out: it holds {what}" for key, what in table.left_out.items()
         ]
         columns = []
         for name in table.columns:
-            if name == target:
-                continue
-            column = fit_column(table, name, chosen)
+            column = fit_column(table, name, rows)
             stray = stray_text(table, name) if table.kinds[name] == "text" else ""
             notes += [stray] if stray else []
             if isinstance(column, str):
@@ -94,9 +112,9 @@ class Preprocessing:
         if not columns:
             why = f" ({notes[0]})" if notes else ""
             raise DataError(
-                f"{table.name!r} has no column to learn from besides the target {target!r}{why}"
+                f"{table.name!r} has no column to learn from besides the target {goal.name!r}{why}"
             )
-        return cls(goal, tuple(columns), (*notes, *_untrained_classes(goal, table, chosen)))
+        return cls(goal, tuple(columns), tuple(notes))
 
     @property
     def target(self) -> str:
@@ -198,6 +216,9 @@ class Preprocessing:
             **self.goal.to_dict(),
             "columns": [column.to_dict() for column in self.columns],
             "notes": list(self.notes),
+            **(
+                {"residuals": [each.to_dict() for each in self.residuals]} if self.residuals else {}
+            ),
         }
 
     @classmethod
@@ -215,14 +236,21 @@ class Preprocessing:
                 f"preprocessing has version {version}; this gpubp reads version {FORMAT_VERSION}"
             )
         task = read_field(data, "task", lambda value: value in TASKS[1:], " or ".join(TASKS[1:]))
-        goal = TARGET_TYPES[task].from_dict(data)
+        goal: Any
+        if task == "regression" and "targets" in data:
+            goal = SeveralNumbersTarget.from_dict(data)
+        else:
+            goal = TARGET_TYPES[task].from_dict(data)
         columns = read_field(data, "columns", _is_filled_list, "a list of columns")
         notes = read_field(data, "notes", is_texts, "a list of strings")
         found = tuple(map(column_from_dict, columns))
         names = [goal.name, *(column.name for column in found)]
         if len(set(names)) < len(names):
             raise ModelFileError(f"preprocessing names a column twice: {names!r:.200}")
-        return cls(goal, found, tuple(notes))
+        residuals = read_field(
+            data | {"residuals": data.get("residuals", [])}, "residuals", _is_list, "a list"
+        )
+        return cls(goal, found, tuple(notes), tuple(map(Residuals.from_dict, residuals)))
 
     def _check_columns(self, table: Table) -> None:
         """Raise DataError when the table lacks a column; name the nearest it has."""
@@ -273,6 +301,10 @@ def _untrained_classes(goal: Target, table: Table, rows: NDArray[np.int64]) -> l
     if not without:
         return []
     return [f"no training row has the class {', '.join(map(str, without[:10]))}"]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
 
 
 def _is_filled_list(value: Any) -> bool:

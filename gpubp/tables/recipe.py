@@ -6,6 +6,7 @@ What a setting is worth was measured on parts of training tables, one at a time:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -14,6 +15,7 @@ from gpubp.errors import UnknownNameError, checked_whole
 from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
 from gpubp.nn.schedules import CosineDecay, as_schedule
 
+FEWEST_STEPS = 400  # of a training; small tables get more epochs
 MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
 
 
@@ -30,7 +32,7 @@ class Recipe:
     dropout : float
         Share of the hidden outputs dropped in training.
     bins : int
-        Bins of a column of numbers at most, see `gpubp.quantile_bins`; 0 for none.
+        Bins of a column of numbers at most, see `gpubp.tree_bins`; 0 for none.
     embedding : int
         Numbers that a column with bins becomes.
     optimizer : str
@@ -51,7 +53,7 @@ class Recipe:
     hidden: tuple[int, ...] = (256, 256, 256)
     activation: str = "relu"
     dropout: float = 0.1
-    bins: int = 48
+    bins: int = 128
     embedding: int = 16
     optimizer: str = "adamw"
     learning_rate: float = 0.001
@@ -88,9 +90,12 @@ class Recipe:
         """
         if preset not in PRESETS:
             raise UnknownNameError("preset", preset, PRESETS)
-        of_rows = {"batch_size": min(batch_size(rows), rows)}
-        made = cls(**(PRESETS[preset] | TASKS[task] | of_rows))
-        return made.with_settings(settings)
+        made = cls(**(PRESETS[preset] | TASKS[task]))
+        size = min(batch_size(rows), rows)
+        more = max(1.0, FEWEST_STEPS / (made.epochs * math.ceil(rows / size)))
+        epochs, patience = round(more * made.epochs), round(more * made.patience)
+        of_rows = replace(made, batch_size=size, epochs=epochs, patience=patience)
+        return of_rows.with_settings(settings)
 
     def make_optimizer(self, rows: int) -> Optimizer:
         """Return the optimizer for a training on so many rows."""
@@ -113,9 +118,9 @@ class Recipe:
 
 # What differs from the defaults of `Recipe`.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"members": 1, "epochs": 16, "patience": 16},
-    "default": {"members": 2, "epochs": 32, "patience": 32},
-    "best": {"members": 8, "epochs": 48, "patience": 48},
+    "fast": {"members": 1, "epochs": 16, "patience": 8},
+    "default": {"members": 2, "epochs": 32, "patience": 12},
+    "best": {"members": 8, "epochs": 48, "patience": 16},
 }
 TASKS: dict[str, dict[str, Any]] = {
     "classification": {"dropout": 0.2, "weight_decay": 0.003},
@@ -124,8 +129,10 @@ TASKS: dict[str, dict[str, Any]] = {
 
 
 def batch_size(rows: int) -> int:
-    """Return the rows of a step: 256, and twice as many for every fourfold above 50,000."""
-    size = 256
+    """Return the rows of a step: an eighth of all, between 32 and 256; more from 50,000 rows on."""
+    size = 32
+    while size < 256 and 16 * size <= rows:
+        size *= 2
     while rows > 50_000 and size < 2048:
         size, rows = 2 * size, rows // 4
     return size

@@ -80,6 +80,37 @@ def deal_again(
     return _deal(rows, count, (seed + member) % 2**32, labels)
 
 
+def deal_groups(
+    groups: NDArray[Any], share: float, seed: int, member: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return training and validation rows of a member, no group being in both.
+
+    Raises
+    ------
+    DataError
+        When all rows are of one group.
+    """
+    if len(np.unique(groups)) < 2:
+        raise DataError("groups holds one group only; two at least are needed to hold one out")
+    splitter = import_extra("sklearn.model_selection", "sklearn").GroupShuffleSplit
+    dealt = splitter(1, test_size=share, random_state=(seed + member) % 2**32)
+    train, validation = next(dealt.split(groups, groups=groups))
+    return np.sort(train), np.sort(validation)
+
+
+def deal_last(
+    times: NDArray[Any], count: int, member: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return training and validation rows, the latter being the `count` last by time.
+
+    The same for every member. Raises DataError where a time is missing.
+    """
+    if times.dtype == object or np.isnan(times).any():
+        raise DataError("the time column holds text or has missing values; times are needed")
+    order = np.argsort(times, kind="stable")
+    return np.sort(order[:-count]), np.sort(order[-count:])
+
+
 def check_shares(test: float, validation: float, seed: int) -> None:
     """Raise ConfigurationError for a share or a seed out of range."""
     for name, share in (("test", test), ("validation", validation)):

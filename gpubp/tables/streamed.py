@@ -159,12 +159,13 @@ class StreamedTable:
         names = enumerate(self.preprocessing.features)
         return np.array([index for index, name in names if name.endswith("=(unknown)")], np.int64)
 
-    def sample(self) -> NDArray[np.float32]:
-        """Return training rows of a few row groups, to find bins in."""
+    def sample(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Return training rows of a few row groups and their targets, to find bins in."""
         dataset = self.dataset("train")
         filled = np.flatnonzero(dataset.sizes)
         chosen = filled[:: -(-len(filled) // SAMPLED_BLOCKS)]
-        return np.concatenate([dataset.read(int(block)).x for block in chosen])
+        read = [dataset.read(int(block)) for block in chosen]
+        return np.concatenate([rows.x for rows in read]), np.concatenate([rows.y for rows in read])
 
 
 class TableDataset(BlockDataset):

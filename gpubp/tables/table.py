@@ -99,6 +99,13 @@ class Table:
             return np.array([value is None for value in values], dtype=bool)
         return np.asarray(np.isnan(values))
 
+    def renamed(self, names: Iterable[str]) -> Table:
+        """Return the table with other names for its columns, in their order."""
+        pairs = dict(zip(self.columns, names, strict=True))
+        columns = {pairs[name]: values for name, values in self.columns.items()}
+        kinds = {pairs[name]: kind for name, kind in self.kinds.items()}
+        return Table(self.name, columns, kinds, self.left_out, self.row_numbers)
+
     def without(self, name: str) -> Table:
         """Return the table without one column.
 

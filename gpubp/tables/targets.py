@@ -72,7 +72,7 @@ class ClassTarget:
 
     def decode(self, outputs: Any) -> NDArray[Any]:
         """Return the label of the largest output of each row, shape (rows,)."""
-        largest = _matrix(outputs, self.outputs).argmax(axis=1)
+        largest = output_matrix(outputs, self.outputs).argmax(axis=1)
         return np.asarray(np.array(self.classes)[largest])
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class NumberTarget:
 
     def decode(self, outputs: Any) -> NDArray[np.float64]:
         """Return a network's outputs in the units of the column, shape (rows,)."""
-        numbers = _matrix(outputs, 1)[:, 0].astype(np.float64)
+        numbers = output_matrix(outputs, 1)[:, 0].astype(np.float64)
         return numbers * self.standardisation.scale + self.standardisation.mean
 
     def to_dict(self) -> dict[str, Any]:
@@ -308,7 +308,7 @@ def _is_infinite(label: Label) -> bool:
     return isinstance(label, float) and not math.isfinite(label)
 
 
-def _matrix(outputs: Any, columns: int) -> NDArray[Any]:
+def output_matrix(outputs: Any, columns: int) -> NDArray[Any]:
     """Return a network's outputs as a NumPy matrix (rows, columns)."""
     array = np.asarray(outputs.get() if hasattr(outputs, "get") else outputs)
     if array.ndim != 2 or array.shape[1] != columns:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
+from gpubp.errors import import_extra
 from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes
 
 
@@ -212,3 +213,49 @@ def quantile_bins(x: Any, count: int = 48) -> list[list[float]]:
     columns = np.asarray(x, np.float64).T
     quantiles = (np.unique(np.quantile(column, np.linspace(0, 1, count + 1))) for column in columns)
     return [edges.tolist() if len(edges) > 1 else [] for edges in quantiles]
+
+
+def tree_bins(
+    x: Any, y: Any, count: int = 128, leaf: int = 16, classes: bool = False
+) -> list[list[float]]:
+    """Return the edges of bins that tell the targets apart, for every column of x.
+
+    A decision tree on the column alone decides where they lie (Gorishniy, Rubachev and Babenko
+    2022, section 3.2.2).
+
+    Parameters
+    ----------
+    x, y : array, (rows, columns) and (rows,) or (rows, targets)
+        The rows to train on, and their targets.
+    count : int
+        Bins at most.
+    leaf : int
+        Rows in a bin at least.
+    classes : bool
+        Whether the targets are classes.
+
+    Returns
+    -------
+    list of list of float
+        What `gpubp.Network` takes as `bins`. A column that tells nothing has one bin; one of a
+        single value has none.
+
+    Raises
+    ------
+    MissingExtraError
+        When scikit-learn is not installed.
+    """
+    trees = import_extra("sklearn.tree", "sklearn")
+    make = trees.DecisionTreeClassifier if classes else trees.DecisionTreeRegressor
+    bins = []
+    for column in np.asarray(x, np.float64).T:
+        tree = make(
+            max_leaf_nodes=max(count, 2),
+            min_samples_leaf=leaf,
+            min_impurity_decrease=1e-5,
+            random_state=0,
+        )
+        found = tree.fit(column[:, None], y).tree_
+        edges = np.unique([column.min(), *found.threshold[found.feature >= 0], column.max()])
+        bins.append(edges.tolist() if len(edges) > 1 else [])
+    return bins

@@ -1,0 +1,294 @@
+"""TabularClassifier and TabularRegressor: tables of any kind in, answers out."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+from sklearn.datasets import load_diabetes, load_iris
+from sklearn.inspection import permutation_importance
+from sklearn.metrics import r2_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import gpubp
+from gpubp import TabularClassifier, TabularRegressor, errors
+from gpubp.tables.frames import table_of
+from gpubp.tables.intervals import Residuals
+
+SMALL = {"hidden": (16,), "epochs": 6, "random_state": 0, "members": 2}
+# Two rows that are one row of weight 2 get dropout masks of their own, as in scikit-learn's own
+# stochastic estimators.
+STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row"}
+
+
+@pytest.fixture(autouse=True)
+def _on_the_cpu(monkeypatch):
+    monkeypatch.setenv("GPUBP_BACKEND", "cpu")
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [TabularClassifier(), TabularRegressor()],
+    expected_failed_checks=lambda estimator: STOCHASTIC,
+)
+def test_scikit_learns_own_checks(estimator, check):
+    check(estimator)
+
+
+def people(rows=300, seed=0):
+    """Columns of every kind, some values missing, and a target that depends on all of them."""
+    draw = np.random.default_rng(seed)
+    age = draw.uniform(18, 80, rows)
+    town = draw.choice(["Rome", "Oslo", "Bern"], rows).astype(object)
+    member = draw.random(rows) < 0.5
+    since = np.datetime64("2020-01-01") + draw.integers(0, 1000, rows).astype("timedelta64[D]")
+    income = age * 10 + np.where(town == "Oslo", 300, 0) + 200 * member
+    age[::17], town[::19] = np.nan, None
+    return {"age": age, "town": town, "member": member, "since": since}, income
+
+
+def frames():
+    pandas = pytest.importorskip("pandas")
+    polars = pytest.importorskip("polars")
+    arrow = pytest.importorskip("pyarrow")
+    columns, _ = people(60)
+    plain = {name: values.tolist() for name, values in columns.items()}
+    plain["age"] = [None if np.isnan(each) else each for each in plain["age"]]
+    return {
+        "dict": columns,
+        "pandas": pandas.DataFrame(columns),
+        "pandas with its own dtypes": pandas.DataFrame(columns).convert_dtypes(),
+        "pandas categories": pandas.DataFrame(columns).astype({"town": "category"}),
+        "polars": polars.DataFrame(plain),
+        "arrow": arrow.table(plain),
+    }
+
+
+def test_every_kind_of_frame_is_the_same_table():
+    tables = {name: table_of(frame) for name, frame in frames().items()}
+    first = tables.pop("dict")
+    assert first.kinds == {"age": "number", "town": "text", "member": "bool", "since": "time"}
+    for name, table in tables.items():
+        assert list(table.columns) == list(first.columns), name
+        assert table.kinds == first.kinds, name
+        for column, values in first.columns.items():
+            np.testing.assert_array_equal(table.columns[column], values, err_msg=name)
+
+
+def test_objects_are_what_they_all_are():
+    day = datetime.date(2020, 1, 2)
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    table = table_of(
+        {
+            "number": np.array([1, None, 2.5], object),
+            "date": np.array([day, None, day], object),
+            "zoned": np.array([datetime.datetime(2020, 1, 2, 2, tzinfo=zone)] * 3, object),
+            "mixed": np.array([1, "x", None], object),
+            "code": np.array([1.0, 2.0, np.nan]),
+        },
+        categorical=["code"],
+    )
+    assert table.kinds == {
+        **{"number": "number", "date": "time", "zoned": "time", "mixed": "text", "code": "text"}
+    }
+    seconds = np.datetime64(day).astype("datetime64[s]").astype(int)
+    np.testing.assert_array_equal(table.column("date"), [seconds, np.nan, seconds])
+    np.testing.assert_array_equal(table.column("zoned"), [seconds] * 3)
+    assert table.column("mixed").tolist() == ["1", "x", None]
+    assert table.column("code").tolist() == ["1", "2", None]
+
+
+def test_numbers_of_columns_may_be_named_categorical():
+    x = np.array([[0, 1.0], [1, 2.0]])
+    assert table_of(x, categorical=[0]).kinds == {"x0": "text", "x1": "number"}
+    with pytest.raises(errors.ConfigurationError, match="categorical holds 2"):
+        table_of(x, categorical=[2])
+    with pytest.raises(errors.UnknownNameError, match="agee"):
+        table_of({"age": x[:, 0]}, categorical=["agee"])
+
+
+@pytest.mark.parametrize("name", ["dict", "pandas", "polars", "arrow"])
+def test_answers_do_not_depend_on_the_frame(name):
+    frame, (columns, income) = frames()[name], people(60)
+    found = TabularRegressor(**SMALL).fit(frame, income).predict(frame)
+    expected = TabularRegressor(**SMALL).fit(columns, income).predict(columns)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_learns_from_every_column():
+    columns, income = people(900)
+    test, expected = people(300, seed=1)
+    model = TabularRegressor(random_state=0, epochs=40).fit(columns, income)
+    assert r2_score(expected, model.predict(test)) > 0.9
+    found = model.feature_importances(test, expected)
+    assert list(found) == list(columns)
+    assert min(found["age"], found["town"], found["member"]) > 0.1 > abs(found["since"])
+
+
+def test_importances_are_those_of_scikit_learn_where_it_can_shuffle_itself():
+    x, y = load_diabetes(return_X_y=True)
+    model = TabularRegressor(**SMALL).fit(x, y)
+    theirs = permutation_importance(model, x, y, n_repeats=5, random_state=0).importances_mean
+    ours = model.feature_importances(x, y)
+    assert list(ours) == [f"x{place}" for place in range(10)]
+    np.testing.assert_allclose(list(ours.values()), theirs, atol=0.02)
+
+
+@pytest.mark.parametrize("kind", [np.int32, str, object, bool])
+def test_labels_come_back_as_they_were(kind):
+    x, y = load_iris(return_X_y=True)
+    labels = (y == 1) if kind is bool else y.astype(str if kind is object else kind).astype(kind)
+    model = TabularClassifier(random_state=0, learning_rate=0.01).fit(x, labels)
+    found = model.predict(x)
+    assert found.dtype == labels.dtype
+    assert (found == labels).mean() > 0.9
+    np.testing.assert_allclose(model.predict_proba(x).sum(axis=1), 1)
+
+
+def test_several_numbers_are_answered_together(tmp_path):
+    pytest.importorskip("safetensors")
+    x, y = load_diabetes(return_X_y=True)
+    both = np.column_stack([y, -2 * y])
+    model = TabularRegressor(random_state=0, hidden=(32,)).fit(x, both)
+    found = model.predict(x)
+    assert found.shape == (len(x), 2)
+    assert r2_score(both, found) > 0.4
+    model.save(tmp_path / "model")
+    loaded = TabularRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(x), found)
+    assert loaded.predict_interval(x).shape == (len(x), 2, 2)
+
+
+def test_a_saved_model_answers_alike_and_keeps_its_intervals(tmp_path):
+    pytest.importorskip("safetensors")
+    columns, income = people()
+    model = TabularRegressor(**SMALL).fit(columns, income)
+    model.save(tmp_path / "model")
+    loaded = TabularRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(columns), model.predict(columns))
+    found = loaded.predict_quantiles(columns, [0.1, 0.9])
+    np.testing.assert_array_equal(found, model.predict_quantiles(columns, [0.1, 0.9]))
+    with pytest.raises(errors.ModelFileError, match="is a model of regression"):
+        TabularClassifier.load(tmp_path / "model")
+    with pytest.raises(errors.ModelFileError, match="holds 2 networks"):
+        gpubp.Network.load(tmp_path / "model")
+
+
+def test_intervals_cover_what_they_say():
+    draw = np.random.default_rng(0)
+    x = draw.uniform(0, 1, (6000, 1))
+    y = x[:, 0] * (1 + draw.normal(size=6000))  # the wider the larger x is
+    model = TabularRegressor(random_state=0, hidden=(32,), epochs=8, members=1).fit(
+        x[:4000], y[:4000]
+    )
+    ends = model.predict_interval(x[4000:], 0.8)
+    inside = (ends[:, 0] <= y[4000:]) & (y[4000:] <= ends[:, 1])
+    assert inside.mean() == pytest.approx(0.8, abs=0.03)
+    large = x[4000:, 0] > 0.5
+    assert inside[large].mean() == pytest.approx(0.8, abs=0.06)
+    width = ends[:, 1] - ends[:, 0]
+    assert width[large].mean() > 2 * width[~large].mean()
+
+
+def test_quantiles_of_residuals_are_those_of_numpy():
+    draw = np.random.default_rng(0)
+    answered, expected = draw.normal(size=199), draw.normal(size=199)
+    found = Residuals.of(answered, expected).at(answered, 0.5)
+    np.testing.assert_allclose(found, np.median(expected - answered), rtol=1e-6, atol=0.02)
+    with pytest.raises(errors.ConfigurationError, match="level is 1"):
+        Residuals.of(answered, expected).at(answered, 1.0)
+
+
+def test_groups_are_never_in_both_parts(monkeypatch):
+    x, y = load_iris(return_X_y=True)
+    groups = np.arange(len(x)) // 10
+    seen = []
+    from gpubp.tables import estimator
+
+    def noting(*arguments):
+        seen.append(dealt(*arguments))
+        return seen[-1]
+
+    dealt = estimator.deal_groups
+    monkeypatch.setattr(estimator, "deal_groups", noting)
+    TabularClassifier(**SMALL).fit(x, y, groups=groups)
+    assert len(seen) > 1
+    for train, validation in seen:
+        assert not set(groups[train]) & set(groups[validation])
+        assert len(train) + len(validation) == len(x)
+
+
+def test_the_last_rows_by_time_are_held_out():
+    from gpubp.tables.splits import deal_last
+
+    times = np.array([5.0, 1.0, 4.0, 2.0, 3.0])
+    train, validation = deal_last(times, 2, member=1)
+    assert (train.tolist(), validation.tolist()) == ([1, 3, 4], [0, 2])
+    columns, income = people()
+    TabularRegressor(**SMALL).fit(columns, income, time_column="since")
+    with pytest.raises(errors.DataError, match="time column"):
+        TabularRegressor(**SMALL).fit(columns, income, time_column="age")
+
+
+def test_given_validation_rows_are_used_and_none_is_trained_on():
+    columns, income = people()
+    wrong, _ = people(50, seed=2)
+    model = TabularRegressor(**SMALL).fit(
+        columns, income, validation_data=(wrong, np.full(50, 1e6))
+    )
+    losses = model.model_.net.history.validation_loss
+    assert min(losses) > 1000  # nothing like them was trained on
+
+
+def test_a_time_limit_ends_the_training():
+    columns, income = people(3000)
+    model = TabularRegressor(random_state=0, epochs=10_000, time_limit=1.0, members=2)
+    model.fit(columns, income)
+    assert model.n_iter_ < 5000
+    assert np.isfinite(model.predict(columns)).all()
+
+
+def test_class_weights_and_row_weights_count():
+    x, y = load_iris(return_X_y=True)
+    settings = SMALL | {"epochs": 20}
+    counts = [
+        (TabularClassifier(**settings, class_weight=weight).fit(x, y).predict(x) == 0).sum()
+        for weight in ({0: 0.01, 1: 1, 2: 1}, {0: 100, 1: 1, 2: 1})
+    ]
+    assert counts[0] < counts[1]
+    weights = np.where(y == 0, 0.01, 1.0)
+    few = (TabularClassifier(**settings).fit(x, y, sample_weight=weights).predict(x) == 0).sum()
+    assert few < counts[1]
+
+
+def test_explains_a_row():
+    x, y = load_iris(return_X_y=True)
+    model = TabularClassifier(**SMALL).fit(x, y)
+    trace = model.explain(x, y, row=100)
+    assert trace.expected.argmax() == y[100]
+    assert trace.loss_after <= trace.loss
+    with pytest.raises(errors.DataError, match="row is 150"):
+        model.explain(x, row=150)
+
+
+def test_bad_input_is_told_by_column_and_row():
+    columns, income = people(40)
+    model = TabularRegressor(**SMALL).fit(columns, income)
+    broken = dict(columns, age=np.array([*columns["age"][:-1].astype(object), "old"], object))
+    with pytest.raises(errors.DataError, match="'age', row 40: 'old'"):
+        model.predict(broken)
+    with pytest.raises(errors.UnknownNameError, match="did you mean 'default'"):
+        TabularRegressor(preset="defualt").fit(columns, income)
+    with pytest.raises(errors.ConfigurationError, match="validation_fraction is 1"):
+        TabularRegressor(validation_fraction=1).fit(columns, income)
+    with pytest.raises(errors.DataError, match="one class only"):
+        TabularClassifier().fit(columns, np.ones(40))
+
+
+def test_the_same_seed_gives_the_same_bits():
+    columns, income = people()
+    one, other = (TabularRegressor(**SMALL).fit(columns, income) for _ in range(2))
+    np.testing.assert_array_equal(one.predict(columns), other.predict(columns))
