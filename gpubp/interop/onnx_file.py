@@ -11,7 +11,13 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.errors import import_extra
 from gpubp.files import write_atomically
-from gpubp.interop.exported_model import Components, PlainLayer, PlainModel, plain_model
+from gpubp.interop.exported_model import (
+    Components,
+    PlainCategories,
+    PlainLayer,
+    PlainModel,
+    plain_model,
+)
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
@@ -83,13 +89,14 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
     """Return an `onnx.ModelProto`."""
     graph, kinds, make = Graph(onnx), onnx.TensorProto, onnx.helper
     if plain.preprocessing is None:
-        width = plain.layers[0].inputs
-        inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", width])]
+        inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", plain.inputs])]
         x = "X"
     else:
         inputs, x = _add_columns(graph, plain.preprocessing["columns"])
     if plain.input_scale != 1:
         x = graph.node("Mul", [x, graph.constant(np.float32(plain.input_scale))])
+    if plain.categories is not None:
+        x = _add_categories(graph, plain.categories, x)
     for layer in plain.layers:
         x = _add_layer(graph, layer, x)
     outputs = _add_answers(graph, plain, x)
@@ -117,6 +124,24 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
         names = [_input(graph, each, z, made) for each in inputs]
         made.append(graph.node(operator, names, **attributes))
     return made[-1] if made else z
+
+
+def _add_categories(graph: Graph, plain: PlainCategories, x: str) -> str:
+    """Add the rows of the table that codes select, its last for no code, and the numbers."""
+    code = graph.node("Gather", [x, graph.constant(plain.columns)], axis=1)
+    whole = graph.node("Equal", [graph.node("Floor", [code]), code])
+    above = graph.node("GreaterOrEqual", [code, _number(graph, 0.0)])
+    below = graph.node("Less", [code, graph.constant(plain.counts.astype(np.float32))])
+    known = graph.node("And", [graph.node("And", [above, below]), whole])
+    own = graph.node("Where", [known, code, _number(graph, 0.0)])
+    row = graph.node("Cast", [own], to=graph.onnx.TensorProto.INT64)
+    row = graph.node("Add", [row, graph.constant(plain.starts)])
+    row = graph.node("Where", [known, row, graph.constant(np.int64(len(plain.table) - 1))])
+    rows = graph.node("Gather", [graph.constant(plain.table), row])
+    shape = graph.constant(np.array([-1, len(plain.columns) * plain.table.shape[1]], np.int64))
+    embedded = graph.node("Reshape", [rows, shape])
+    numbers = graph.node("Gather", [x, graph.constant(plain.others)], axis=1)
+    return graph.node("Concat", [embedded, numbers], axis=1)
 
 
 def _add_components(graph: Graph, components: Components, x: str) -> str:

@@ -116,10 +116,23 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
+def embed_categories(x: Any, arrays: dict[str, Any]) -> Any:
+    """Return the rows of the table that codes select, its last for no code, and the numbers."""
+    table, starts, counts, columns, others = (
+        arrays[f"codes {part}"] for part in ("table", "starts", "counts", "columns", "others")
+    )
+    code = x[:, columns]
+    known = (code >= 0) & (code < counts) & (code == np.floor(code))
+    row = np.where(known, starts + np.where(known, code, 0).astype(np.int64), len(table) - 1)
+    return np.concatenate([table[row].reshape(len(x), -1), x[:, others]], axis=1)
+
+
 def outputs(x: Any) -> Any:
     """Return the network's outputs, (rows, outputs), for its inputs (rows, inputs)."""
     described, arrays = load()
     y = np.asarray(x, np.float32) * np.float32(described["input_scale"])
+    if "codes table" in arrays:
+        y = embed_categories(y, arrays)
     for index, nodes in enumerate(described["activations"]):
         if f"column {index}" in arrays:
             column, low, length, floor, ceiling = (

@@ -13,15 +13,17 @@ table's rows before that bin and a share of its own row, a look-up and a linear 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
-from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes
+from gpubp.errors import ShapeError
+from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, placed
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,14 @@ class Bins:
         place[embedded] = np.arange(len(embedded))
         place[others] = -1 - np.arange(len(others))
         edges = np.concatenate([np.asarray(bins[column], np.float64) for column in embedded])
-
-        def placed(values: Any, kind: Any = np.int64) -> Array:
-            host = np.asarray(values, kind)
-            array = backend.empty(host.shape, host.dtype)
-            array[...] = backend.asarray(host)
-            return array
-
+        whole = partial(placed, backend, dtype=np.int64)
         return cls(
-            placed(edges, dtype),
-            placed(np.cumsum([0, *counts])),
-            placed(np.repeat(np.arange(len(embedded)), counts)),
-            placed(embedded),
-            placed(others),
-            placed(place),
+            placed(backend, edges, dtype),
+            whole(np.cumsum([0, *counts])),
+            whole(np.repeat(np.arange(len(embedded)), counts)),
+            whole(embedded),
+            whole(others),
+            whole(place),
         )
 
 
@@ -116,12 +112,15 @@ class PiecewiseLinear(Layer):
 
     Attributes
     ----------
+    edges : sequence of sequence of float
+        The edges of every input's bins.
     weight, bias : array, (embedded inputs, width)
         w and c.
     table : array, (bins, width)
         V, the rows of all inputs one behind the other.
     """
 
+    kind = "embedding of numbers"
     table: Array
     dtable: Array
 
@@ -134,6 +133,7 @@ class PiecewiseLinear(Layer):
         scratch: Scratch,
     ) -> None:
         self.inputs, self.width, self.scratch = len(bins), width, scratch
+        self.edges = bins
         self.bins = Bins.of(bins, backend, dtype)
         self._embedded = len(self.bins.columns)
         self.outputs = self._embedded * width + len(self.bins.others)
@@ -193,7 +193,9 @@ class PiecewiseLinear(Layer):
         return f"PiecewiseLinear({self.inputs} -> {self.outputs}, {len(self.bins.owner)} bins)"
 
 
-def quantile_bins(x: Any, count: int = 48) -> list[list[float]]:
+def quantile_bins(
+    x: Any, count: int = 48, categories: Sequence[int] | None = None
+) -> list[list[float]]:
     """Return the edges of bins with about as many rows each, for every column of x.
 
     Parameters
@@ -203,12 +205,38 @@ def quantile_bins(x: Any, count: int = 48) -> list[list[float]]:
     count : int
         Bins at most. A column with few values has fewer: equal edges are one. A column of one value
         has no bins and passes as it is.
+    categories : sequence of int or None
+        As `gpubp.Network` takes them: a column of codes has no bins.
 
     Returns
     -------
     list of list of float
         What `gpubp.Network` takes as `bins`.
     """
-    columns = np.asarray(x, np.float64).T
-    quantiles = (np.unique(np.quantile(column, np.linspace(0, 1, count + 1))) for column in columns)
-    return [edges.tolist() if len(edges) > 1 else [] for edges in quantiles]
+    shares = np.linspace(0, 1, count + 1)
+    return bins_of_numbers(x, categories, lambda column: np.quantile(column, shares))
+
+
+def bins_of_numbers(
+    x: Any, categories: Sequence[int] | None, edges_of: Callable[[NDArray[Any]], NDArray[Any]]
+) -> list[list[float]]:
+    """Return bins for every column of x but those of codes, from edges in any order.
+
+    Raises
+    ------
+    ShapeError
+        When x is no matrix, or categories are given for another number of columns.
+    """
+    rows = np.asarray(x, np.float64)
+    if rows.ndim != 2:
+        raise ShapeError(f"x has {rows.ndim} dimensions; two, (rows, columns), are needed")
+    coded = [0] * rows.shape[1] if categories is None else list(categories)
+    if len(coded) != rows.shape[1]:
+        raise ShapeError(
+            f"categories has {len(coded)} entries; one for each of the {rows.shape[1]} columns"
+        )
+    found: list[list[float]] = []
+    for column, count in zip(rows.T, coded, strict=True):
+        edges = [] if count else np.unique(edges_of(column)).tolist()
+        found.append(edges if len(edges) > 1 else [])
+    return found
