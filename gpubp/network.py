@@ -71,8 +71,9 @@ class Network(SavedNetwork):
         Whether hidden layers normalise what their units sum up, over the units of a row or over the
         rows of a batch; one for all or one a hidden layer.
     bins : sequence of sequence of float or None
-        The edges of bins for every input, such as `gpubp.quantile_bins` finds: each input that has
-        some is embedded piecewise linearly, see `gpubp.nn.layers.piecewise_linear`.
+        The edges of bins for every input, such as `gpubp.quantile_bins` and `gpubp.tree_bins`
+        find: each input that has some is embedded piecewise linearly, see
+        `gpubp.nn.layers.piecewise_linear`.
     embedding : int
         Numbers that an input with bins becomes.
     categories : sequence of int or None

@@ -15,8 +15,9 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import KERNELS as LOSSES
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.formulas.updates import UPDATES
+from gpubp.nn.bins import quantile_bins
 from gpubp.nn.layers.categories import Codes
-from gpubp.nn.layers.piecewise_linear import Bins, quantile_bins
+from gpubp.nn.layers.piecewise_linear import Bins
 from kernel_compilation import host_compiler
 
 pytestmark = pytest.mark.skipif(

@@ -13,7 +13,7 @@ table's rows before that bin and a share of its own row, a look-up and a linear 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
-from gpubp.errors import ShapeError
 from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, placed
 
 
@@ -191,52 +190,3 @@ class PiecewiseLinear(Layer):
 
     def __repr__(self) -> str:
         return f"PiecewiseLinear({self.inputs} -> {self.outputs}, {len(self.bins.owner)} bins)"
-
-
-def quantile_bins(
-    x: Any, count: int = 48, categories: Sequence[int] | None = None
-) -> list[list[float]]:
-    """Return the edges of bins with about as many rows each, for every column of x.
-
-    Parameters
-    ----------
-    x : array, (rows, columns)
-        The rows to train on.
-    count : int
-        Bins at most. A column with few values has fewer: equal edges are one. A column of one value
-        has no bins and passes as it is.
-    categories : sequence of int or None
-        As `gpubp.Network` takes them: a column of codes has no bins.
-
-    Returns
-    -------
-    list of list of float
-        What `gpubp.Network` takes as `bins`.
-    """
-    shares = np.linspace(0, 1, count + 1)
-    return bins_of_numbers(x, categories, lambda column: np.quantile(column, shares))
-
-
-def bins_of_numbers(
-    x: Any, categories: Sequence[int] | None, edges_of: Callable[[NDArray[Any]], NDArray[Any]]
-) -> list[list[float]]:
-    """Return bins for every column of x but those of codes, from edges in any order.
-
-    Raises
-    ------
-    ShapeError
-        When x is no matrix, or categories are given for another number of columns.
-    """
-    rows = np.asarray(x, np.float64)
-    if rows.ndim != 2:
-        raise ShapeError(f"x has {rows.ndim} dimensions; two, (rows, columns), are needed")
-    coded = [0] * rows.shape[1] if categories is None else list(categories)
-    if len(coded) != rows.shape[1]:
-        raise ShapeError(
-            f"categories has {len(coded)} entries; one for each of the {rows.shape[1]} columns"
-        )
-    found: list[list[float]] = []
-    for column, count in zip(rows.T, coded, strict=True):
-        edges = [] if count else np.unique(edges_of(column)).tolist()
-        found.append(edges if len(edges) > 1 else [])
-    return found
