@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
     from gpubp.network import Network
     from gpubp.nn import losses as losses
-    from gpubp.nn.layers.piecewise_linear import quantile_bins, tree_bins
+    from gpubp.nn.bins import quantile_bins, tree_bins
     from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
     from gpubp.nn.regularization import Regularization
     from gpubp.nn.schedules import (
@@ -97,7 +97,7 @@ _MODULES = {
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
-    "nn.layers.piecewise_linear": ("quantile_bins", "tree_bins"),
+    "nn.bins": ("quantile_bins", "tree_bins"),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
     "nn.regularization": ("Regularization",),
     "nn.schedules": (

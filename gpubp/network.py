@@ -23,7 +23,7 @@ from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.regularization import NONE, Regularization
-from gpubp.nn.spec import EMBEDDING, NetworkSpec
+from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, NetworkSpec
 from gpubp.saving import SavedNetwork
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import checkpointer
@@ -71,10 +71,17 @@ class Network(SavedNetwork):
         Whether hidden layers normalise what their units sum up, over the units of a row or over the
         rows of a batch; one for all or one a hidden layer.
     bins : sequence of sequence of float or None
-        The edges of bins for every input, such as `gpubp.quantile_bins` finds: each input that has
-        some is embedded piecewise linearly, see `gpubp.nn.layers.piecewise_linear`.
+        The edges of bins for every input, such as `gpubp.quantile_bins` and `gpubp.tree_bins`
+        find: each input that has some is embedded piecewise linearly, see
+        `gpubp.nn.layers.piecewise_linear`.
     embedding : int
         Numbers that an input with bins becomes.
+    categories : sequence of int or None
+        For every input the number of its categories, 0 for a number: an input with n of them holds
+        codes, whole numbers from 0 to n - 1, and is embedded by a table, see
+        `gpubp.nn.layers.categories`. Any other number there is an unknown category.
+    category_width : int
+        Numbers that an input of categories becomes.
 
     Raises
     ------
@@ -97,6 +104,8 @@ class Network(SavedNetwork):
         normalization: str | Sequence[str | None] | None = None,
         bins: Sequence[Sequence[float]] | None = None,
         embedding: int = EMBEDDING,
+        categories: Sequence[int] | None = None,
+        category_width: int = CATEGORY_WIDTH,
     ) -> None:
         spec = NetworkSpec.of(
             sizes,
@@ -111,6 +120,8 @@ class Network(SavedNetwork):
             normalization=normalization,
             bins=bins,
             embedding=embedding,
+            categories=categories,
+            category_width=category_width,
         )
         super().__init__(spec, get_backend(backend))
 

@@ -1,4 +1,5 @@
-// Numbers embedded by piecewise-linear bins: y = x w + c + (rows of the table before the bin that x
+// Inputs embedded. Categories: y is the row of a table that the code selects; Gorishniy et al.
+// 2021. Numbers by piecewise-linear bins: y = x w + c + (rows of the table before the bin that x
 // lies in) + share * (its own row). Gorishniy, Rubachev and Babenko 2022, version B.
 // `starts` tells where the bins of each embedded input begin; its edges begin as many numbers later
 // as inputs lie before it.
@@ -51,6 +52,40 @@ GPUBP_HD T table_gradient(const long long* cell, const T* share, const S* dy, in
     const T d = widen<T>(dy[row * columns]);
     sum += inside > bin ? d : share[row * inputs] * d;
   }
+  return sum;
+}
+
+// The row of the table of all categories that a code selects, of those from `first` to before
+// `end`; -1 for a number that is no code of them.
+template <typename T>
+GPUBP_HD int64 row_of_code(T code, int64 first, int64 end) {
+  if (!(code >= T(0) && code < T(end - first))) return -1;  // so is NaN
+  const int64 whole = int64(code);
+  return T(whole) == code ? first + whole : -1;
+}
+
+// The coded input that a row of the table of all belongs to.
+GPUBP_HD int64 owner_of_row(const long long* starts, int64 coded, int64 row) {
+  int64 low = 0, high = coded - 1;
+  while (low < high) {
+    const int64 middle = (low + high) / 2;
+    if (starts[middle + 1] <= row) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+// The gradient by one number of a table: the sum over the rows whose code selects it. `place` and
+// `dy` are those of the first row.
+template <typename T>
+GPUBP_HD T code_gradient(const long long* place, const T* dy, int64 own, int64 rows, int64 coded,
+                         int64 columns) {
+  T sum = T(0);
+  for (int64 row = 0; row < rows; ++row)
+    if (place[row * coded] == own) sum += dy[row * columns];
   return sum;
 }
 

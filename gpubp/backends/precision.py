@@ -48,6 +48,12 @@ class Precision:
         kind: Any = np.float16 if self.scaled else self.dtype
         return float(np.finfo(kind).max)
 
+    @property
+    def largest_code(self) -> int:
+        """The number up to which all whole numbers are exact in what inputs are stored in."""
+        digits = 8 if self.stored == np.uint16 else int(np.finfo(self.stored).nmant) + 1
+        return 1 << digits
+
 
 _TABLE = (
     Precision("float32", np.dtype(np.float32), np.dtype(np.float32)),

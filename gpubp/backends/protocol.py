@@ -136,6 +136,21 @@ class Normalization(Protocol):
         """Do the same for columns, given dbias; `fixed` where the moments were."""
 
 
+class Categories(Protocol):
+    """Categories embedded: see `gpubp.nn.layers.categories`."""
+
+    def embed_categories(self, x: Array, codes: Any, weight: Array, place: Array, y: Array) -> None:
+        """Write the row of the weight that each code selects, -1 for none, and y, those rows."""
+
+    def embed_categories_backward(
+        self, codes: Any, place: Array, dy: Array, dweight: Array
+    ) -> None:
+        """Write the gradient by the weight, summed in one order."""
+
+    def embed_categories_slope(self, codes: Any, dy: Array, dx: Array) -> None:
+        """Write the gradient by x, which is 0 by a code."""
+
+
 class Embeddings(Protocol):
     """Numbers embedded by piecewise-linear bins: see `gpubp.nn.layers.piecewise_linear`."""
 
@@ -350,6 +365,7 @@ class Backend(
     Arrays,
     Dense,
     Normalization,
+    Categories,
     Embeddings,
     Losses,
     Regularisation,

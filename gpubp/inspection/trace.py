@@ -23,7 +23,7 @@ from gpubp.errors import ConfigurationError
 from gpubp.inspection.trace_table import trace_table
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
-from gpubp.nn.layers import Layer
+from gpubp.nn.layers import Dense, Layer
 from gpubp.nn.losses import Loss
 
 
@@ -42,6 +42,8 @@ class LayerTrace:
         The parameters around the update.
     table_gradient, table_before, table_after : array or None
         The same of the table of an embedding of numbers.
+    kind : str or None
+        What a layer is that is not dense. Its bias is empty where it has none.
     """
 
     activation: str
@@ -59,6 +61,7 @@ class LayerTrace:
     table_gradient: NDArray[Any] | None = None
     table_before: NDArray[Any] | None = None
     table_after: NDArray[Any] | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -162,15 +165,17 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
         "error": -arrays.delta * buffers.rows,  # the loss is a mean over the batch
     }
     noted = {name: _host(stack, array) for name, array in numbers.items()}
-    noted |= _parameters(stack, layer, "before")
+    noted |= _parameters(stack, layer, "before") | {"bias_gradient": np.empty(0, stack.dtype)}
     for name in layer.parameter_shapes():
         noted[f"{name}_gradient"] = _host(stack, getattr(layer, f"d{name}"))
-    return {"activation": layer.activation.name, **noted}
+    kind = None if isinstance(layer, Dense) else layer.kind
+    return {"activation": layer.activation.name, "kind": kind, **noted}
 
 
 def _parameters(stack: LayerStack, layer: Layer, when: str) -> dict[str, Any]:
     names = layer.parameter_shapes()
-    return {f"{name}_{when}": _host(stack, getattr(layer, name)) for name in names}
+    none = {f"bias_{when}": np.empty(0, stack.dtype)}
+    return none | {f"{name}_{when}": _host(stack, getattr(layer, name)) for name in names}
 
 
 def _one_hot(stack: LayerStack, expected: Array) -> NDArray[Any]:

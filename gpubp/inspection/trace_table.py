@@ -23,8 +23,9 @@ def trace_table(trace: Numbers, max_rows: int, row: int) -> str:
         lines.append(f"Gradients are means over {count} rows; neurons are shown for row {row}.")
     lines.append("")
     *hidden, output = trace["layers"]
-    if hidden and "table_before" in hidden[0]:
-        lines += _layer(hidden.pop(0), "embedding of numbers", row, max_rows, {})
+    while hidden and "kind" in hidden[0]:
+        first = hidden.pop(0)
+        lines += _layer(first, first["kind"], row, max_rows, {})
     for number, layer in enumerate(hidden, start=1):
         lines += _layer(layer, f"hidden layer {number}", row, max_rows, {})
     expected = {"expected": trace["expected"][row]}
@@ -54,7 +55,7 @@ def _layer(
         "",
         *_table(
             ["weight", "input", "gradient", "before", "after"],
-            _table_rows(layer) if "table_before" in layer else _weights(layer, row),
+            _table_rows(layer) if "kind" in layer else _weights(layer, row),
             max_rows,
             "weights",
         ),
@@ -77,9 +78,10 @@ def _weights(layer: Numbers, row: int) -> list[list[Any]]:
 
 
 def _table_rows(layer: Numbers) -> list[list[Any]]:
-    """List the parameters of an embedding: its linear part, then the rows of its bins."""
+    """List the parameters of a layer that is not dense: matrices, row by row."""
     lines: list[list[Any]] = []
-    for name in ("weight", "bias", "table"):
+    names = [name.removesuffix("_before") for name in layer if name.endswith("_before")]
+    for name in names:
         arrays = [layer[f"{name}_{when}"] for when in ("gradient", "before", "after")]
         for i, rows in enumerate(zip(*arrays, strict=True)):
             columns = zip(*rows, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,10 @@ from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.errors import ConfigurationError
 from gpubp.network import Network
 from gpubp.nn.layers import Dense
+from gpubp.nn.layers.categories import Categories
 from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
+
+Host = Callable[[Any], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,6 @@ class Components:
         Which column of x.
     low, length, floor, ceiling : array, (components,)
         float32; floor and ceiling are infinite where nothing is clipped.
-    inputs : int
-        Columns of x.
     """
 
     column: NDArray[np.int64]
@@ -35,7 +36,27 @@ class Components:
     length: NDArray[np.float32]
     floor: NDArray[np.float32]
     ceiling: NDArray[np.float32]
-    inputs: int
+
+
+@dataclass(frozen=True)
+class PlainCategories:
+    """An embedding of categories: codes become rows of a table, numbers pass behind them.
+
+    Attributes
+    ----------
+    table : array, (categories + 1, width)
+        float32; the last row is of zeros, for a number that is no code.
+    starts, counts : array of int, (coded inputs,)
+        Where the rows of each coded input begin, and how many they are.
+    columns, others : array of int
+        The columns of x that are codes, and those that are numbers.
+    """
+
+    table: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    others: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -58,10 +79,21 @@ class PlainLayer:
     gamma: NDArray[np.float32] | None = None
     components: Components | None = None
 
-    @property
-    def inputs(self) -> int:
-        """Columns of x."""
-        return len(self.weight) if self.components is None else self.components.inputs
+
+@dataclass(frozen=True)
+class PlainNetwork:
+    """One network.
+
+    Attributes
+    ----------
+    categories : PlainCategories or None
+        What comes before the layers, where some inputs are categories.
+    layers : list of PlainLayer
+        First to last; batch normalisation is part of their weights.
+    """
+
+    categories: PlainCategories | None
+    layers: list[PlainLayer]
 
 
 @dataclass(frozen=True)
@@ -70,8 +102,10 @@ class PlainModel:
 
     Attributes
     ----------
-    members : list of list of PlainLayer
-        The layers of every network, first to last; batch normalisation is part of their weights.
+    inputs : int
+        Columns of x.
+    members : list of PlainNetwork
+        The networks, which answer by their mean.
     input_scale : float
         What inputs are multiplied by.
     preprocessing : dict or None
@@ -80,20 +114,16 @@ class PlainModel:
         Labels in the order of the outputs, of a classifier.
     """
 
-    members: list[list[PlainLayer]]
+    inputs: int
+    members: list[PlainNetwork]
     input_scale: float
     preprocessing: dict[str, Any] | None
     labels: list[Any] | None
 
     @property
-    def inputs(self) -> int:
-        """Columns of x."""
-        return self.members[0][0].inputs
-
-    @property
     def outputs(self) -> int:
         """Columns of the answer."""
-        return int(self.members[0][-1].weight.shape[1])
+        return int(self.members[0].layers[-1].weight.shape[1])
 
 
 def plain_model(model: Any) -> PlainModel:
@@ -122,18 +152,26 @@ def plain_model(model: Any) -> PlainModel:
             f"a {type(model).__name__} cannot be exported; a Network, a model of `gpubp train` or a"
             " fitted estimator is needed"
         )
-    members = [_layers(net) for net in nets]
-    return PlainModel(members, nets[0].input_scale, preprocessing, labels)
+    members = [_network(net) for net in nets]
+    return PlainModel(nets[0].sizes[0], members, nets[0].input_scale, preprocessing, labels)
 
 
-def _layers(net: Network) -> list[PlainLayer]:
+def _network(net: Network) -> PlainNetwork:
     def host(array: Any) -> NDArray[np.float32]:
         return np.array(net.backend.to_numpy(array), np.float32)
 
+    first = net.layers[0]
+    categories = _categories(first, host) if isinstance(first, Categories) else None
+    return PlainNetwork(categories, _layers(net, host))
+
+
+def _layers(net: Network, host: Host) -> list[PlainLayer]:
     layers = []
     for layer in net.layers:
+        if isinstance(layer, Categories):
+            continue
         if isinstance(layer, PiecewiseLinear):
-            layers.append(_embedding(layer, net.spec.bins, host))
+            layers.append(_embedding(layer, host))
             continue
         assert isinstance(layer, Dense)
         weight, bias, gamma = host(layer.weight), host(layer.bias), None
@@ -148,12 +186,18 @@ def _layers(net: Network) -> list[PlainLayer]:
     return layers
 
 
-def _embedding(
-    layer: PiecewiseLinear,
-    bins: Sequence[Sequence[float]],
-    host: Callable[[Any], NDArray[np.float32]],
-) -> PlainLayer:
+def _categories(layer: Categories, host: Host) -> PlainCategories:
+    codes, none = layer.codes, np.zeros((1, layer.width), np.float32)
+    table = np.vstack([host(layer.weight), none])
+    starts, columns, others = (
+        host(each).astype(np.int64) for each in (codes.starts, codes.columns, codes.others)
+    )
+    return PlainCategories(table, starts[:-1], np.diff(starts), columns, others)
+
+
+def _embedding(layer: PiecewiseLinear, host: Host) -> PlainLayer:
     """Return an embedding as a product: of the components of all bins, and of x itself."""
+    bins = layer.edges
     table, width, inputs = host(layer.table), layer.width, layer.inputs
     count, embedded = len(table), [column for column in range(inputs) if bins[column]]
     weight = np.zeros((count + inputs, layer.outputs), np.float32)
@@ -175,5 +219,5 @@ def _embedding(
     passing = [place for place in range(inputs) if not bins[place]]
     for number, place in enumerate(passing):
         weight[count + place, len(embedded) * width + number] = 1
-    components = Components(column, low, length, floor, ceiling, inputs)
+    components = Components(column, low, length, floor, ceiling)
     return PlainLayer(weight, bias, "identity", components=components)

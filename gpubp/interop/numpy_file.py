@@ -40,7 +40,8 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     plain = plain_model(model)
     described = {
         "activations": [
-            [ACTIVATIONS[layer.activation].onnx for layer in layers] for layers in plain.members
+            [ACTIVATIONS[layer.activation].onnx for layer in member.layers]
+            for member in plain.members
         ],
         "input_scale": plain.input_scale,
         "labels": plain.labels,
@@ -48,7 +49,12 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     }
     text = json.dumps(described).encode()
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}
-    for index, layer in enumerate(chain.from_iterable(plain.members)):
+    for number, member in enumerate(plain.members):
+        if member.categories is not None:
+            parts = vars(member.categories).items()
+            arrays |= {f"codes {name} {number}": array for name, array in parts}
+    layers = chain.from_iterable(member.layers for member in plain.members)
+    for index, layer in enumerate(layers):
         arrays[f"weight {index}"], arrays[f"bias {index}"] = layer.weight, layer.bias
         if layer.components is not None:
             for name in ("column", "low", "length", "floor", "ceiling"):

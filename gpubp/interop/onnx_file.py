@@ -11,7 +11,14 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.protocol import NORM_EPSILON
 from gpubp.errors import import_extra
 from gpubp.files import write_atomically
-from gpubp.interop.exported_model import Components, PlainLayer, PlainModel, plain_model
+from gpubp.interop.exported_model import (
+    Components,
+    PlainCategories,
+    PlainLayer,
+    PlainModel,
+    PlainNetwork,
+    plain_model,
+)
 
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
@@ -89,7 +96,7 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
         inputs, x = _add_columns(graph, plain.preprocessing["columns"])
     if plain.input_scale != 1:
         x = graph.node("Mul", [x, graph.constant(np.float32(plain.input_scale))])
-    answers = [_add_network(graph, layers, x) for layers in plain.members]
+    answers = [_add_network(graph, member, x) for member in plain.members]
     outputs = _add_answers(graph, plain, graph.node("Mean", answers) if answers[1:] else answers[0])
     body = make.make_graph(graph.nodes, "gpubp", inputs, outputs, graph.constants)
     opsets = [make.make_opsetid("", OPSET), make.make_opsetid("ai.onnx.ml", ML_OPSET)]
@@ -100,8 +107,10 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
     return model
 
 
-def _add_network(graph: Graph, layers: list[PlainLayer], x: str) -> str:
-    for layer in layers:
+def _add_network(graph: Graph, network: PlainNetwork, x: str) -> str:
+    if network.categories is not None:
+        x = _add_categories(graph, network.categories, x)
+    for layer in network.layers:
         x = _add_layer(graph, layer, x)
     return x
 
@@ -121,6 +130,24 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
         names = [_input(graph, each, z, made) for each in inputs]
         made.append(graph.node(operator, names, **attributes))
     return made[-1] if made else z
+
+
+def _add_categories(graph: Graph, plain: PlainCategories, x: str) -> str:
+    """Add the rows of the table that codes select, its last for no code, and the numbers."""
+    code = graph.node("Gather", [x, graph.constant(plain.columns)], axis=1)
+    whole = graph.node("Equal", [graph.node("Floor", [code]), code])
+    above = graph.node("GreaterOrEqual", [code, _number(graph, 0.0)])
+    below = graph.node("Less", [code, graph.constant(plain.counts.astype(np.float32))])
+    known = graph.node("And", [graph.node("And", [above, below]), whole])
+    own = graph.node("Where", [known, code, _number(graph, 0.0)])
+    row = graph.node("Cast", [own], to=graph.onnx.TensorProto.INT64)
+    row = graph.node("Add", [row, graph.constant(plain.starts)])
+    row = graph.node("Where", [known, row, graph.constant(np.int64(len(plain.table) - 1))])
+    rows = graph.node("Gather", [graph.constant(plain.table), row])
+    shape = graph.constant(np.array([-1, len(plain.columns) * plain.table.shape[1]], np.int64))
+    embedded = graph.node("Reshape", [rows, shape])
+    numbers = graph.node("Gather", [x, graph.constant(plain.others)], axis=1)
+    return graph.node("Concat", [embedded, numbers], axis=1)
 
 
 def _add_components(graph: Graph, components: Components, x: str) -> str:

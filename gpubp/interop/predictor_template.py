@@ -118,13 +118,26 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
+def embed_categories(x: Any, arrays: dict[str, Any], member: int) -> Any:
+    """Return the rows of the table that codes select, its last for no code, and the numbers."""
+    table, starts, counts, columns, others = (
+        arrays[f"codes {part} {member}"]
+        for part in ("table", "starts", "counts", "columns", "others")
+    )
+    code = x[:, columns]
+    known = (code >= 0) & (code < counts) & (code == np.floor(code))
+    row = np.where(known, starts + np.where(known, code, 0).astype(np.int64), len(table) - 1)
+    return np.concatenate([table[row].reshape(len(x), -1), x[:, others]], axis=1)
+
+
 def outputs(x: Any) -> Any:
     """Return the mean of the networks' outputs, (rows, outputs), for inputs (rows, inputs)."""
     described, arrays = load()
     x = np.asarray(x, np.float32) * np.float32(described["input_scale"])
     answers, first = [], 0
-    for layers in described["activations"]:
-        answers.append(_network(x, layers, arrays, first))
+    for number, layers in enumerate(described["activations"]):
+        y = embed_categories(x, arrays, number) if f"codes table {number}" in arrays else x
+        answers.append(_network(y, layers, arrays, first))
         first += len(layers)
     return np.mean(answers, axis=0) if len(answers) > 1 else answers[0]
 

@@ -23,8 +23,8 @@ from gpubp.nn.activations import Activation, get_activation
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.layers import Dense, Layer
 from gpubp.nn.layers.dropout import Dropout
+from gpubp.nn.layers.first import first_layers
 from gpubp.nn.layers.layer import cut
-from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
 from gpubp.nn.losses import Loss, kernel_name
 from gpubp.nn.spec import NetworkSpec
 
@@ -77,11 +77,9 @@ class LayerStack:
         spec, count = self.spec, len(self.sizes) - 1
         names, rates = (*spec.activation, spec.output), (*spec.dropout, 0.0)
         norms, widths = (*spec.normalization, None), list(spec.sizes)
-        first: list[Layer] = []
-        if spec.bins:
-            embedding = (spec.bins, spec.embedding, self.backend, self.dtype, self.scratch)
-            first.append(PiecewiseLinear(*embedding))
-            widths[0] = first[0].outputs
+        first = first_layers(spec, self.backend, self.dtype, self.scratch)
+        if first:
+            widths[0] = first[-1].outputs
         dense = [
             Dense(
                 widths[index],

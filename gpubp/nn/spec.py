@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.precision import get_precision
+from gpubp.backends.precision import Precision, get_precision
 from gpubp.backends.random import checked_seed
 from gpubp.errors import ConfigurationError, ShapeError, checked_whole
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 
 EMBEDDING = 16  # numbers that an input with bins becomes
+CATEGORY_WIDTH = 8  # numbers that an input of categories becomes
+# what is said of a network only where it has such a first layer
+_FIRST_LAYERS = {
+    "bins": ("bins", "embedding"),
+    "categories": ("categories", "category_width"),
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,10 @@ class NetworkSpec:
         The edges of each input's bins, where inputs are embedded by them; else empty.
     embedding : int
         Numbers that an embedded input becomes.
+    categories : tuple of int
+        The number of categories of each input, 0 for a number, where some are codes; else empty.
+    category_width : int
+        Numbers that a code becomes.
     """
 
     sizes: tuple[int, ...]
@@ -60,6 +70,8 @@ class NetworkSpec:
     normalization: tuple[str | None, ...]
     bins: tuple[tuple[float, ...], ...] = ()
     embedding: int = EMBEDDING
+    categories: tuple[int, ...] = ()
+    category_width: int = CATEGORY_WIDTH
 
     @classmethod
     def of(
@@ -77,6 +89,8 @@ class NetworkSpec:
         normalization: str | Sequence[str | None] | None = None,
         bins: Sequence[Sequence[float]] | None = None,
         embedding: int = EMBEDDING,
+        categories: Sequence[int] | None = None,
+        category_width: int = CATEGORY_WIDTH,
     ) -> NetworkSpec:
         """Check what a person asked for and return the spec; see `gpubp.Network`.
 
@@ -93,6 +107,8 @@ class NetworkSpec:
         rates = _for_each("dropout", dropout, hidden)
         norms = _for_each("normalization", normalization, hidden)
         chosen = get_precision(precision, dtype)
+        scale = _checked_scale(input_scale)
+        coded = _checked_categories(categories, checked[0], chosen, scale)
         return cls(
             sizes=checked,
             activation=tuple(names),
@@ -102,17 +118,21 @@ class NetworkSpec:
             seed=checked_seed(seed),
             dropout=tuple(map(_checked_rate, rates)),
             initializer=initializer,
-            input_scale=_checked_scale(input_scale),
+            input_scale=scale,
             normalization=tuple(map(_checked_normalization, norms)),
-            bins=_checked_bins(bins, checked[0], np.dtype(chosen.dtype)),
+            bins=_checked_bins(bins, checked[0], np.dtype(chosen.dtype), coded),
             embedding=checked_whole("embedding", embedding),
+            categories=coded,
+            category_width=checked_whole("category_width", category_width),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as model files and checkpoints hold it."""
         plain = asdict(self)
-        if not self.bins:  # as networks without them have always been described
-            del plain["bins"], plain["embedding"]
+        for name, settings in _FIRST_LAYERS.items():
+            if not plain[name]:  # as networks without them have always been described
+                for setting in settings:
+                    del plain[setting]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in plain.items()
@@ -135,8 +155,38 @@ class NetworkSpec:
         return replace(self, dtype=chosen.dtype.name, precision=chosen.name)
 
 
+def _checked_categories(
+    categories: Sequence[int] | None, inputs: int, precision: Precision, scale: float
+) -> tuple[int, ...]:
+    """Return the number of categories of each input; nothing where no input has any."""
+    if categories is None or not any(categories):
+        return ()
+    checked = tuple(categories)
+    if len(checked) != inputs:
+        raise ShapeError(
+            f"categories has {len(checked)} entries; one for each of the {inputs} inputs"
+        )
+    most = precision.largest_code
+    for column, count in enumerate(checked):
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if not whole or not 0 <= count <= most:
+            raise ConfigurationError(
+                f"categories of input {column} are {count!r}; a whole number from 0 to {most} is"
+                f" needed, whose codes are exact in {precision.name}"
+            )
+    if scale != 1:
+        raise ConfigurationError(
+            f"input_scale is {scale!r} and some inputs are categories; 1 is needed, as codes must"
+            " be read as they are"
+        )
+    return tuple(map(int, checked))
+
+
 def _checked_bins(
-    bins: Sequence[Sequence[float]] | None, inputs: int, dtype: np.dtype[Any]
+    bins: Sequence[Sequence[float]] | None,
+    inputs: int,
+    dtype: np.dtype[Any],
+    categories: tuple[int, ...],
 ) -> tuple[tuple[float, ...], ...]:
     """Return the edges of each input's bins; nothing where no input has any."""
     if bins is None or not len(bins):
@@ -145,6 +195,11 @@ def _checked_bins(
     if len(checked) != inputs:
         raise ShapeError(f"bins has {len(checked)} entries; one for each of the {inputs} inputs")
     for column, edges in enumerate(checked):
+        if edges and categories and categories[column]:
+            raise ConfigurationError(
+                f"input {column} has bins and {categories[column]} categories; one of the two is"
+                " needed"
+            )
         steps = np.diff(np.asarray(edges, dtype)) if edges else np.ones(1)
         if len(edges) == 1 or not np.isfinite(steps).all() or not (steps > 0).all():
             raise ConfigurationError(

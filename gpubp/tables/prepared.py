@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.errors import MissingExtraError
-from gpubp.nn.layers.piecewise_linear import quantile_bins, tree_bins
+from gpubp.nn.bins import quantile_bins, tree_bins
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
 from gpubp.tables.splits import Split, deal_again, train_validation_test_split

@@ -149,4 +149,36 @@ void add_embed_numbers_backward(Program& program, const Call& call, const Blas&)
   };
 }
 
+// embed_numbers_slope(dx, cell, bins..., dy, weight, table)
+template <typename T>
+void add_embed_numbers_slope(Program& program, const Call& call, const Blas&) {
+  const BinTable<T> bins(call, 2);
+  const Matrix<T> dx = call.matrix<T>(0), dy = call.matrix<T>(6), weight = call.matrix<T>(7);
+  const int64 width = weight.columns, embedded = bins.embedded;
+  const int64* cell = call.array<int64>(1, dx.rows * embedded);
+  const T* table = call.array<T>(8, bins.count * width);
+  if (dx.columns != embedded + bins.passing || dy.rows != dx.rows ||
+      dy.columns != embedded * width + bins.passing)
+    throw Refusal("the embedding has another width");
+  Phase& phase = program.add(ROWS, dx.rows, dx.columns);
+  phase.reads = {down(cell, embedded), down(dy.data, dy.columns), whole_of(weight),
+                 whole(table, bins.count * width * int64(sizeof(T)))};
+  phase.writes = {matrix_of(dx)};
+  phase.work = [=](const Member&, const Share& s) {
+    for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
+      const T* d = dy.data + row * dy.columns;
+      T* out = dx.data + row * dx.columns;
+      for (int64 f = 0; f < embedded; ++f, d += width) {
+        const int64 bin = bins.starts[f] + cell[row * embedded + f];
+        const T length = bins.edges[bin + f + 1] - bins.edges[bin + f];
+        const T *w = weight.data + f * width, *v = table + bin * width;
+        T sum = T(0);
+        for (int64 j = 0; j < width; ++j) sum += (w[j] + v[j] / length) * d[j];
+        out[bins.columns[f]] = sum;
+      }
+      for (int64 i = 0; i < bins.passing; ++i) out[bins.others[i]] = d[i];
+    }
+  };
+}
+
 }  // namespace gpubp

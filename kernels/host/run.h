@@ -4,6 +4,7 @@
 
 #include "dense_operations.h"
 #include "embedding_operations.h"
+#include "lookup_operations.h"
 #include "normalization_operations.h"
 #include "update_operations.h"
 
@@ -32,6 +33,9 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
       {"find_bins", add_find_bins<T>},
       {"embed_numbers", add_embed_numbers<T>},
       {"embed_numbers_backward", add_embed_numbers_backward<T>},
+      {"embed_numbers_slope", add_embed_numbers_slope<T>},
+      {"embed_categories", add_embed_categories<T>},
+      {"embed_categories_backward", add_embed_categories_backward<T>},
       {"accumulate", add_accumulate<T>},
       {"convert", add_convert<T>},
       {"average", add_average<T>},

@@ -25,6 +25,7 @@ CLASSES = RANDOM.integers(0, 5, ROWS)
 VALUES = RANDOM.standard_normal((ROWS, 5))
 WEIGHTS = RANDOM.uniform(0.1, 3, ROWS)
 BINS = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], *[[]] * 17, [-3.0, 0.0, 3.0], []]
+COUNTS = [0, 4, *[0] * 18, 3]
 PENALTIES = gpubp.Regularization(
     l1=1e-3, l2=1e-2, clip_value=0.5, clip_norm=0.3, max_norm=1.0, alpha=1e-2
 )
@@ -45,6 +46,10 @@ CASES = {
     "gathered": ({"dropout": 0.2}, {"accumulate": 3}),
     "average": ({"normalization": "batch"}, {"average": 0.9}),
     "bins": ({"bins": BINS, "embedding": 5}, {"regularization": PENALTIES}),
+    "categories": (
+        {"categories": COUNTS, "category_width": 18, "bins": [*[[]] * 19, [-3.0, 0.0, 3.0], []]},
+        {},
+    ),
     "in order": ({"input_scale": 0.5}, {"shuffle": False}),
 }
 
@@ -74,13 +79,22 @@ def prepared(monkeypatch):
     return lambda: [step for steps in made for step in steps.values()]
 
 
+def inputs(case):
+    """The data, with codes where a case has categories."""
+    x = X.copy()
+    for column, count in enumerate(CASES[case][0].get("categories", ())):
+        if count:
+            x[:, column] = np.random.default_rng(column).integers(-1, count, ROWS)
+    return x
+
+
 def trained(backend, case, dtype="float64", widths=(21, 40, 33, 5), optimizer=None, epochs=3):
     net_settings, fit_settings = CASES[case]
     given = {"activation": "tanh", "output": "softmax"} | net_settings
     y = VALUES if given["output"] == "identity" else CLASSES
     net = gpubp.Network(list(widths), backend=backend, dtype=dtype, **given)
     how = {"batch_size": 16, "optimizer": optimizer or gpubp.AdamW(0.01), "epochs": epochs}
-    net.fit(X[:, : widths[0]], y, **how | fit_settings)
+    net.fit(inputs(case)[:, : widths[0]], y, **how | fit_settings)
     return net
 
 
@@ -141,7 +155,7 @@ def test_any_shape(widths, rows, count, kind, dropout):
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("case", ["plain", "dropout", "layer norm", "bins"])
+@pytest.mark.parametrize("case", ["plain", "dropout", "layer norm", "bins", "categories"])
 def test_the_number_of_threads_changes_no_bit(parts, case):
     """Of steps in several Python threads at a time only one has the team; the others are alone."""
     parts(3)

@@ -15,7 +15,9 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import KERNELS as LOSSES
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.formulas.updates import UPDATES
-from gpubp.nn.layers.piecewise_linear import Bins, quantile_bins
+from gpubp.nn.bins import quantile_bins
+from gpubp.nn.layers.categories import Codes
+from gpubp.nn.layers.piecewise_linear import Bins
 from kernel_compilation import host_compiler
 
 pytestmark = pytest.mark.skipif(
@@ -55,6 +57,19 @@ def clean():
 
 def cells():
     return np.random.default_rng(5).integers(0, 5, (ROWS, 3))
+
+
+def codes():
+    """Three columns, of which two are codes, most of them known."""
+    drawn = np.random.default_rng(6).integers(-1, 5, (ROWS, 3)).astype(float)
+    drawn[:3] += 0.5
+    return drawn
+
+
+def places():
+    """The rows of the table that the codes select."""
+    first, second = np.random.default_rng(7).integers(0, 4, (2, ROWS))
+    return np.stack([first - 1, second + 3], axis=1)
 
 
 CASES = {
@@ -137,6 +152,13 @@ CASES = {
         *("embed_numbers_backward", "x", "bins", cells(), positive(ROWS, 3), numbers(ROWS, 6)),
         *(np.zeros((3, 2)), np.zeros((3, 2)), np.zeros((15, 2))),
     ),
+    "embed_categories": (
+        *("embed_categories", codes(), "codes", numbers(7, 2), np.zeros((ROWS, 2), np.int64)),
+        np.zeros((ROWS, 5)),
+    ),
+    "embed_categories_backward": (
+        *("embed_categories_backward", "codes", places(), numbers(ROWS, 5), np.zeros((7, 2))),
+    ),
     "embed_numbers_slope": (
         *("embed_numbers_slope", "bins", cells(), numbers(ROWS, 6), numbers(3, 2), "table"),
         np.zeros((ROWS, 3)),
@@ -146,7 +168,7 @@ CASES = {
 BARE = {
     *("multiply", "clip", "accumulate", "find_overflow", "finish_step", "gather_batch"),
     *("scale_columns", "normalize_columns_by", "find_bins", "embed_numbers_backward"),
-    "embed_numbers_slope",
+    *("embed_numbers_slope", "embed_categories", "embed_categories_backward"),
 }
 
 
@@ -154,6 +176,7 @@ def arguments(case, backend):
     """Return the case's arguments as arrays of the backend, and those arrays."""
     x, bins, table = embedding(backend)
     named = {"x": backend.asarray(x.copy()), "bins": bins, "table": backend.asarray(table.copy())}
+    named["codes"] = Codes.of([3, 0, 4], backend)
     arrays = []
 
     def placed(value):

@@ -178,6 +178,15 @@ _ROWS: dict[str, Callable[..., Row]] = {
         *(x, cell, share, *_bins(bins)),
         *(dy, dweight, dbias, dtable),
     ),
+    "embed_numbers_slope": lambda _, bins, cell, dy, weight, table, dx: (
+        *(dx, cell, *_bins(bins)),
+        *(dy, weight, table),
+    ),
+    "embed_categories": lambda _, x, codes, weight, place, y: (
+        *(x, place, codes.starts, codes.columns, codes.others),
+        *(weight, y),
+    ),
+    "embed_categories_backward": lambda _, codes, place, dy, dweight: (place, dy, dweight),
     "accumulate": lambda _, gradients, share, first, total: (
         *(gradients, float(share)),
         *(bool(first), total),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.formulas.activations import ACTIVATIONS
+from gpubp.backends.formulas.categories import ArrayCategories
 from gpubp.backends.formulas.embeddings import ArrayEmbeddings
 from gpubp.backends.formulas.entries import Activation
 from gpubp.backends.formulas.gathering import take
@@ -29,7 +30,7 @@ OVERFLOWED = 1
 BLOCK = 32768
 
 
-class ArrayOperations(ArrayNormalization, ArrayEmbeddings):
+class ArrayOperations(ArrayNormalization, ArrayCategories, ArrayEmbeddings):
     """What `gpubp.backends.protocol` says of operations, for arrays of NumPy and of CuPy."""
 
     xp: Any

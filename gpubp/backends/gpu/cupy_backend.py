@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
+from gpubp.backends.gpu.categories import CupyCategories
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
 from gpubp.backends.gpu.elementwise import LANES, Elementwise
@@ -38,7 +39,9 @@ MOST_CHUNKS = 128
 cublaslt = cache(lambda index: CublasLt())
 
 
-class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties, ArrayOperations):
+class CupyBackend(
+    CupyNormalization, CupyCategories, CupyEmbeddings, CupyPenalties, ArrayOperations
+):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 
     name = "gpu"

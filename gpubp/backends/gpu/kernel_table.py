@@ -14,6 +14,7 @@ from __future__ import annotations
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
+from gpubp.backends.gpu.categories import KERNELS as CATEGORIES
 from gpubp.backends.gpu.elementwise import LANES, Elementwise
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 
@@ -329,5 +330,6 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SUM_SQUARES,
     CLIP_NORM,
     LIMIT_NORMS,
+    *CATEGORIES,
     *EMBEDDINGS,
 )

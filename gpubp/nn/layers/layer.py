@@ -75,6 +75,8 @@ class Layer(ABC):
 
     Attributes
     ----------
+    kind : str
+        What a person calls such a layer.
     inputs, outputs : int
         Numbers that a row has before and after the layer.
     scratch : Scratch
@@ -82,9 +84,10 @@ class Layer(ABC):
     activation : Activation
         The function f of y = f(z); identity where a kind has none.
     weight, bias, dweight, dbias : array
-        What every kind has: parameters that penalties act on and such that they leave alone.
+        What most kinds have: parameters that penalties act on and such that they leave alone.
     """
 
+    kind: str = "dense layer"
     inputs: int
     outputs: int
     scratch: Scratch
@@ -154,6 +157,14 @@ class Layer(ABC):
 
     def bind_read(self, of: Callable[[str], Array]) -> None:  # noqa: B027
         """Take what products read: the parameters themselves, or their copy in half precision."""
+
+
+def placed(backend: Any, values: Any, dtype: Any) -> Array:
+    """Return an array of a backend that holds these values and is to be kept."""
+    host = np.asarray(values, dtype)
+    array = backend.empty(host.shape, host.dtype)
+    array[...] = backend.asarray(host)
+    return array
 
 
 def cut(buffer: Array, start: int, shapes: Shapes) -> Iterator[tuple[str, Array]]:

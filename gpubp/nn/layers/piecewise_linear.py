@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
-from gpubp.errors import import_extra
-from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes
+from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, placed
 
 
 @dataclass(frozen=True)
@@ -64,20 +64,14 @@ class Bins:
         place[embedded] = np.arange(len(embedded))
         place[others] = -1 - np.arange(len(others))
         edges = np.concatenate([np.asarray(bins[column], np.float64) for column in embedded])
-
-        def placed(values: Any, kind: Any = np.int64) -> Array:
-            host = np.asarray(values, kind)
-            array = backend.empty(host.shape, host.dtype)
-            array[...] = backend.asarray(host)
-            return array
-
+        whole = partial(placed, backend, dtype=np.int64)
         return cls(
-            placed(edges, dtype),
-            placed(np.cumsum([0, *counts])),
-            placed(np.repeat(np.arange(len(embedded)), counts)),
-            placed(embedded),
-            placed(others),
-            placed(place),
+            placed(backend, edges, dtype),
+            whole(np.cumsum([0, *counts])),
+            whole(np.repeat(np.arange(len(embedded)), counts)),
+            whole(embedded),
+            whole(others),
+            whole(place),
         )
 
 
@@ -117,12 +111,15 @@ class PiecewiseLinear(Layer):
 
     Attributes
     ----------
+    edges : sequence of sequence of float
+        The edges of every input's bins.
     weight, bias : array, (embedded inputs, width)
         w and c.
     table : array, (bins, width)
         V, the rows of all inputs one behind the other.
     """
 
+    kind = "embedding of numbers"
     table: Array
     dtable: Array
 
@@ -135,6 +132,7 @@ class PiecewiseLinear(Layer):
         scratch: Scratch,
     ) -> None:
         self.inputs, self.width, self.scratch = len(bins), width, scratch
+        self.edges = bins
         self.bins = Bins.of(bins, backend, dtype)
         self._embedded = len(self.bins.columns)
         self.outputs = self._embedded * width + len(self.bins.others)
@@ -192,70 +190,3 @@ class PiecewiseLinear(Layer):
 
     def __repr__(self) -> str:
         return f"PiecewiseLinear({self.inputs} -> {self.outputs}, {len(self.bins.owner)} bins)"
-
-
-def quantile_bins(x: Any, count: int = 48) -> list[list[float]]:
-    """Return the edges of bins with about as many rows each, for every column of x.
-
-    Parameters
-    ----------
-    x : array, (rows, columns)
-        The rows to train on.
-    count : int
-        Bins at most. A column with few values has fewer: equal edges are one. A column of one value
-        has no bins and passes as it is.
-
-    Returns
-    -------
-    list of list of float
-        What `gpubp.Network` takes as `bins`.
-    """
-    columns = np.asarray(x, np.float64).T
-    quantiles = (np.unique(np.quantile(column, np.linspace(0, 1, count + 1))) for column in columns)
-    return [edges.tolist() if len(edges) > 1 else [] for edges in quantiles]
-
-
-def tree_bins(
-    x: Any, y: Any, count: int = 128, leaf: int = 16, classes: bool = False
-) -> list[list[float]]:
-    """Return the edges of bins that tell the targets apart, for every column of x.
-
-    A decision tree on the column alone decides where they lie (Gorishniy, Rubachev and Babenko
-    2022, section 3.2.2).
-
-    Parameters
-    ----------
-    x, y : array, (rows, columns) and (rows,) or (rows, targets)
-        The rows to train on, and their targets.
-    count : int
-        Bins at most.
-    leaf : int
-        Rows in a bin at least.
-    classes : bool
-        Whether the targets are classes.
-
-    Returns
-    -------
-    list of list of float
-        What `gpubp.Network` takes as `bins`. A column that tells nothing has one bin; one of a
-        single value has none.
-
-    Raises
-    ------
-    MissingExtraError
-        When scikit-learn is not installed.
-    """
-    trees = import_extra("sklearn.tree", "sklearn")
-    make = trees.DecisionTreeClassifier if classes else trees.DecisionTreeRegressor
-    bins = []
-    for column in np.asarray(x, np.float64).T:
-        tree = make(
-            max_leaf_nodes=max(count, 2),
-            min_samples_leaf=leaf,
-            min_impurity_decrease=1e-5,
-            random_state=0,
-        )
-        found = tree.fit(column[:, None], y).tree_
-        edges = np.unique([column.min(), *found.threshold[found.feature >= 0], column.max()])
-        bins.append(edges.tolist() if len(edges) > 1 else [])
-    return bins

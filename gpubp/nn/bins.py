@@ -1,0 +1,130 @@
+"""Bins for embeddings of numbers: where the edges lie, found in the rows to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.errors import ConfigurationError, ShapeError, checked_whole, import_extra
+
+DECREASE = 1e-5  # of a tree's impurity, at least, by each of its splits
+
+
+def quantile_bins(
+    x: Any, count: int = 48, categories: Sequence[int] | None = None
+) -> list[list[float]]:
+    """Return the edges of bins with about as many rows each, for every column of x.
+
+    Parameters
+    ----------
+    x : array, (rows, columns)
+        The rows to train on.
+    count : int
+        Bins at most. A column with few values has fewer: equal edges are one. A column of one value
+        has no bins and passes as it is.
+    categories : sequence of int or None
+        As `gpubp.Network` takes them: a column of codes has no bins.
+
+    Returns
+    -------
+    list of list of float
+        What `gpubp.Network` takes as `bins`.
+
+    Raises
+    ------
+    ShapeError
+        When x is no matrix, or categories are given for another number of columns.
+    """
+    shares = np.linspace(0, 1, count + 1)
+    return _bins_of_numbers(x, categories, lambda column: np.quantile(column, shares))
+
+
+def tree_bins(
+    x: Any,
+    y: Any,
+    count: int = 128,
+    leaf: int = 16,
+    classes: bool = False,
+    categories: Sequence[int] | None = None,
+) -> list[list[float]]:
+    """Return the edges of bins that a decision tree finds for every column of x alone.
+
+    The tree splits the column where that tells most of y; its thresholds, with the least and the
+    largest number of the column, are the edges. Gorishniy, Rubachev and Babenko 2022, "On
+    embeddings for numerical features": target-aware bins.
+
+    Parameters
+    ----------
+    x : array, (rows, columns)
+        The rows to train on.
+    y : array, (rows,) or (rows, outputs)
+        What is expected of them.
+    count : int
+        Bins at most, 2 or more. A column of one value has no bins and passes as it is.
+    leaf : int
+        Rows in a bin at least.
+    classes : bool
+        Whether y holds classes, not numbers.
+    categories : sequence of int or None
+        As `gpubp.Network` takes them: a column of codes has no bins.
+
+    Returns
+    -------
+    list of list of float
+        What `gpubp.Network` takes as `bins`.
+
+    Raises
+    ------
+    ShapeError, ConfigurationError
+        When an argument cannot be used.
+    MissingExtraError
+        When scikit-learn is not installed.
+    """
+    trees = import_extra("sklearn.tree", "sklearn")
+    expected = np.asarray(y)
+    if len(expected) != len(x):
+        raise ShapeError(f"y has {len(expected)} rows; {len(x)}, as many as x, are needed")
+    if checked_whole("count", count) < 2:
+        raise ConfigurationError(f"count is {count}; 2 bins or more are needed")
+    tree = (trees.DecisionTreeClassifier if classes else trees.DecisionTreeRegressor)(
+        max_leaf_nodes=count,
+        min_samples_leaf=checked_whole("leaf", leaf),
+        min_impurity_decrease=DECREASE,
+        random_state=0,
+    )
+
+    def edges_of(column: NDArray[Any]) -> NDArray[Any]:
+        numbers = column.astype(np.float32)  # as the tree reads them
+        found = tree.fit(numbers[:, None], expected).tree_
+        splits = found.threshold[found.children_left >= 0].astype(np.float32)
+        return np.concatenate([splits, [numbers.min(), numbers.max()]])
+
+    return _bins_of_numbers(x, categories, edges_of)
+
+
+def _bins_of_numbers(
+    x: Any, categories: Sequence[int] | None, edges_of: Callable[[NDArray[Any]], NDArray[Any]]
+) -> list[list[float]]:
+    """Return bins for every column of x but those of codes, from edges in any order.
+
+    Raises
+    ------
+    ShapeError
+        When x is no matrix, or categories are given for another number of columns.
+    """
+    rows = np.asarray(x, np.float64)
+    if rows.ndim != 2:
+        raise ShapeError(f"x has {rows.ndim} dimensions; two, (rows, columns), are needed")
+    coded = [0] * rows.shape[1] if categories is None else list(categories)
+    if len(coded) != rows.shape[1]:
+        raise ShapeError(
+            f"categories has {len(coded)} entries; one for each of the {rows.shape[1]} columns"
+        )
+    found: list[list[float]] = []
+    for column, count in zip(rows.T, coded, strict=True):
+        edges = [] if count else np.unique(edges_of(column)).tolist()
+        found.append(edges if len(edges) > 1 else [])
+    return found
