@@ -75,6 +75,9 @@ class Network(SavedNetwork):
         some is embedded piecewise linearly, see `gpubp.nn.layers.piecewise_linear`.
     embedding : int
         Numbers that an input with bins becomes.
+    residual : bool or sequence of bool
+        Whether hidden layers add their inputs to their outputs, y = f(x W + b) + x: all that have
+        as many of both, or one value a hidden layer.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class Network(SavedNetwork):
         normalization: str | Sequence[str | None] | None = None,
         bins: Sequence[Sequence[float]] | None = None,
         embedding: int = EMBEDDING,
+        residual: bool | Sequence[bool] = False,
     ) -> None:
         spec = NetworkSpec.of(
             sizes,
@@ -111,6 +115,7 @@ class Network(SavedNetwork):
             normalization=normalization,
             bins=bins,
             embedding=embedding,
+            residual=residual,
         )
         super().__init__(spec, get_backend(backend))
 

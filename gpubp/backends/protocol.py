@@ -73,6 +73,9 @@ class Dense(Protocol):
     def multiply(self, a: Array, b: Array, out: Array) -> None:
         """Write the matrix product of a and b, either of them possibly a transposed view."""
 
+    def add(self, a: Array, b: Array, out: Array) -> None:
+        """Write the sum of two arrays of one shape; `out` may be a or b, and has the dtype of a."""
+
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         """Add the bias to z and write y = f(z); z keeps the weighted sum unless it is y itself."""
 

@@ -157,7 +157,7 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     numbers = {
         "inputs": arrays.x,
         "weighted_sum": weighted_sum,
-        "output": arrays.y,
+        "output": layer.output(arrays),
         "slope": layer.slope(stack.backend, weighted_sum, arrays.y),
         "error": -arrays.delta * buffers.rows,  # the loss is a mean over the batch
     }

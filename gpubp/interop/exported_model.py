@@ -50,6 +50,8 @@ class PlainLayer:
         Name of the function f.
     components : Components or None
         What it reads in place of x, where that is embedded.
+    residual : bool
+        Whether x is added to y.
     """
 
     weight: NDArray[np.float32]
@@ -57,6 +59,7 @@ class PlainLayer:
     activation: str
     gamma: NDArray[np.float32] | None = None
     components: Components | None = None
+    residual: bool = False
 
     @property
     def inputs(self) -> int:
@@ -133,7 +136,9 @@ def _layers(net: Network) -> list[PlainLayer]:
             factor = host(layer.gamma) / np.sqrt(variance + NORM_EPSILON)
             bias = (bias - mean * factor).astype(np.float32)
             weight = (weight * factor).astype(np.float32)
-        layers.append(PlainLayer(weight, bias, layer.activation.name, gamma))
+        layers.append(
+            PlainLayer(weight, bias, layer.activation.name, gamma, residual=layer.residual)
+        )
     return layers
 
 

@@ -39,6 +39,7 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     plain = plain_model(model)
     described = {
         "activations": [ACTIVATIONS[layer.activation].onnx for layer in plain.layers],
+        "residual": [layer.residual for layer in plain.layers],
         "input_scale": plain.input_scale,
         "labels": plain.labels,
         "preprocessing": plain.preprocessing,

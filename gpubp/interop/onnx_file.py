@@ -116,7 +116,8 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
     for operator, inputs, attributes in ACTIVATIONS[layer.activation].onnx:
         names = [_input(graph, each, z, made) for each in inputs]
         made.append(graph.node(operator, names, **attributes))
-    return made[-1] if made else z
+    y = made[-1] if made else z
+    return graph.node("Add", [y, x]) if layer.residual else y
 
 
 def _add_components(graph: Graph, components: Components, x: str) -> str:

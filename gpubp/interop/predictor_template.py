@@ -127,6 +127,7 @@ def outputs(x: Any) -> Any:
                 for part in ("column", "low", "length", "floor", "ceiling")
             )
             y = np.clip((y[:, column] - low) / length, floor, ceiling)
+        x = y
         y = y @ arrays[f"weight {index}"]
         if f"gamma {index}" in arrays:
             y = y - y.mean(axis=1, keepdims=True)
@@ -134,6 +135,7 @@ def outputs(x: Any) -> Any:
             y = y * arrays[f"gamma {index}"]
         with np.errstate(over="ignore"):
             y = activate(y + arrays[f"bias {index}"], nodes).astype(np.float32)
+        y = y + x if described["residual"][index] else y
     return y
 
 

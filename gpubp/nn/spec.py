@@ -46,6 +46,8 @@ class NetworkSpec:
         The edges of each input's bins, where inputs are embedded by them; else empty.
     embedding : int
         Numbers that an embedded input becomes.
+    residual : tuple of bool
+        Whether each hidden layer adds its inputs to its outputs.
     """
 
     sizes: tuple[int, ...]
@@ -60,6 +62,7 @@ class NetworkSpec:
     normalization: tuple[str | None, ...]
     bins: tuple[tuple[float, ...], ...] = ()
     embedding: int = EMBEDDING
+    residual: tuple[bool, ...] = ()
 
     @classmethod
     def of(
@@ -77,6 +80,7 @@ class NetworkSpec:
         normalization: str | Sequence[str | None] | None = None,
         bins: Sequence[Sequence[float]] | None = None,
         embedding: int = EMBEDDING,
+        residual: bool | Sequence[bool] = False,
     ) -> NetworkSpec:
         """Check what a person asked for and return the spec; see `gpubp.Network`.
 
@@ -93,6 +97,10 @@ class NetworkSpec:
         rates = _for_each("dropout", dropout, hidden)
         norms = _for_each("normalization", normalization, hidden)
         chosen = get_precision(precision, dtype)
+        edges = _checked_bins(bins, checked[0], np.dtype(chosen.dtype))
+        width = checked_whole("embedding", embedding)
+        first = sum(width if each else 1 for each in edges) or checked[0]
+        read = (first, *checked[1:-1])[:hidden]  # numbers that each hidden layer reads
         return cls(
             sizes=checked,
             activation=tuple(names),
@@ -104,8 +112,9 @@ class NetworkSpec:
             initializer=initializer,
             input_scale=_checked_scale(input_scale),
             normalization=tuple(map(_checked_normalization, norms)),
-            bins=_checked_bins(bins, checked[0], np.dtype(chosen.dtype)),
-            embedding=checked_whole("embedding", embedding),
+            bins=edges,
+            embedding=width,
+            residual=_checked_residual(residual, read, checked[1:-1]),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +122,8 @@ class NetworkSpec:
         plain = asdict(self)
         if not self.bins:  # as networks without them have always been described
             del plain["bins"], plain["embedding"]
+        if not any(self.residual):
+            del plain["residual"]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in plain.items()
@@ -152,6 +163,29 @@ def _checked_bins(
                 f" increase in {dtype.name}, or none, are needed"
             )
     return checked if any(checked) else ()
+
+
+def _checked_residual(
+    residual: bool | Sequence[bool], inputs: Sequence[int], outputs: Sequence[int]
+) -> tuple[bool, ...]:
+    """Return which hidden layers are residual; one that cannot be is refused if asked by itself."""
+    wanted = _checked_bools("residual", residual, len(outputs))
+    fits = [before == after for before, after in zip(inputs, outputs, strict=True)]
+    for number, (asked, can) in enumerate(zip(wanted, fits, strict=True), 1):
+        if asked and not can and not isinstance(residual, bool):
+            raise ConfigurationError(
+                f"residual of hidden layer {number} is True, with {inputs[number - 1]} inputs and"
+                f" {outputs[number - 1]} outputs; as many of both, or False, is needed"
+            )
+    return tuple(asked and can for asked, can in zip(wanted, fits, strict=True))
+
+
+def _checked_bools(what: str, value: bool | Sequence[bool], hidden: int) -> list[bool]:
+    values = _for_each(what, value, hidden)
+    for each in values:
+        if not isinstance(each, bool | np.bool_):
+            raise ConfigurationError(f"{what} is {each!r}; True or False is needed")
+    return [bool(each) for each in values]
 
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

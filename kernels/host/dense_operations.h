@@ -119,6 +119,24 @@ void add_multiply(Program& program, const Call& call, const Blas& blas) {
   }
 }
 
+// add(a, b, out): out = a + b
+template <typename T>
+void add_sum(Program& program, const Call& call, const Blas&) {
+  const Matrix<T> a = call.matrix<T>(0), b = call.like<T>(1, a.rows, a.columns);
+  const Matrix<T> out = call.like<T>(2, a.rows, a.columns);
+  Phase& phase = program.add(FLEXIBLE, out.rows, out.columns);
+  phase.reads = {matrix_of(a), matrix_of(b)};
+  phase.writes = {matrix_of(out)};
+  phase.work = [=](const Member&, const Share& s) {
+    for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
+      const int64 at = row * out.columns;
+      GPUBP_VECTORIZE
+      for (int64 j = at + s.columns.first; j < at + s.columns.end(); ++j)
+        out.data[j] = a.data[j] + b.data[j];
+    }
+  };
+}
+
 // activate(z, bias, y, place, whole rows): z += bias, y = f(z)
 template <typename T>
 void add_activate(Program& program, const Call& call, const Blas&) {

@@ -20,6 +20,7 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
   static const Operation<T> table[] = {
       {"gather_batch", add_gather<T>},
       {"multiply", add_multiply<T>},
+      {"add", add_sum<T>},
       {"activate", add_activate<T>},
       {"activate_backward", add_activate_backward<T>},
       {"dropout", add_dropout<T>},

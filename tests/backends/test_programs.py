@@ -45,6 +45,7 @@ CASES = {
     "gathered": ({"dropout": 0.2}, {"accumulate": 3}),
     "average": ({"normalization": "batch"}, {"average": 0.9}),
     "bins": ({"bins": BINS, "embedding": 5}, {"regularization": PENALTIES}),
+    "residual": ({"widths": (21, 40, 40, 40, 5), "residual": True, "dropout": 0.1}, {}),
     "in order": ({"input_scale": 0.5}, {"shuffle": False}),
 }
 
@@ -77,6 +78,7 @@ def prepared(monkeypatch):
 def trained(backend, case, dtype="float64", widths=(21, 40, 33, 5), optimizer=None, epochs=3):
     net_settings, fit_settings = CASES[case]
     given = {"activation": "tanh", "output": "softmax"} | net_settings
+    widths = given.pop("widths", widths)
     y = VALUES if given["output"] == "identity" else CLASSES
     net = gpubp.Network(list(widths), backend=backend, dtype=dtype, **given)
     how = {"batch_size": 16, "optimizer": optimizer or gpubp.AdamW(0.01), "epochs": epochs}

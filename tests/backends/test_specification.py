@@ -100,6 +100,7 @@ CASES = {
         *(0.5, np.zeros((3, 4))),
     ),
     "multiply": ("multiply", numbers(5, 4), numbers(4, 3), np.zeros((5, 3))),
+    "add": ("add", numbers(5, 4), numbers(5, 4, seed=1), np.zeros((5, 4))),
     "dropout": ("dropout", numbers(ROWS, 4), np.zeros((ROWS, 4)), 0.3, (1, 2, 3)),
     "penalize": ("penalize", numbers(5, 4), numbers(5, 4, seed=1), 0.1, 0.2),
     "clip": ("clip", numbers(50), 0.5),
@@ -146,7 +147,7 @@ CASES = {
 BARE = {
     *("multiply", "clip", "accumulate", "find_overflow", "finish_step", "gather_batch"),
     *("scale_columns", "normalize_columns_by", "find_bins", "embed_numbers_backward"),
-    "embed_numbers_slope",
+    *("embed_numbers_slope", "add"),
 }
 
 

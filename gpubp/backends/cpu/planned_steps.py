@@ -152,6 +152,7 @@ _ROWS: dict[str, Callable[..., Row]] = {
         *(int(batch), float(scale)),
     ),
     "multiply": _multiply,
+    "add": lambda _, a, b, out: (a, b, out),
     "activate": _activate,
     "activate_backward": _activate_backward,
     "dropout": _dropout,

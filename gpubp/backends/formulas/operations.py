@@ -58,6 +58,9 @@ class ArrayOperations(ArrayNormalization, ArrayEmbeddings):
     def multiply(self, a: Array, b: Array, out: Array) -> None:
         np.dot(a, b, out=out)
 
+    def add(self, a: Array, b: Array, out: Array) -> None:
+        np.add(a, b, out=out)
+
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         np.add(z, bias, out=z)
         activation = ACTIVATIONS[name]

@@ -162,6 +162,9 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties, ArrayOperati
     ) -> None:
         self._dense.backward(name, kept, delta, x, dweight, dbias, scratch)
 
+    def add(self, a: Array, b: Array, out: Array) -> None:
+        self._kernels[table.ADD.name](a, b, out)
+
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         if name == "softmax":
             rows, columns = z.shape

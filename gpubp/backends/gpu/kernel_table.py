@@ -155,6 +155,13 @@ GATHER = Elementwise(
     " gpubp::gathered(x[row * columns + i % columns], scale, out[i])",
 )
 CONVERT = Elementwise("gpubp_convert", "X x", "S y", "gpubp::gathered(x, 1.0, y)")
+ADD = Elementwise(
+    "gpubp_add",
+    "K a, S b",
+    "K sum",
+    "typedef typename gpubp::Computed<S>::type T;"
+    " gpubp::narrow(gpubp::widen<T>(a) + gpubp::widen<T>(b), sum)",
+)
 SHUFFLE_KEYS = Elementwise(
     "gpubp_shuffle_keys",
     "uint64 seed, uint64 stream, uint64 epoch, uint64 mask",
@@ -308,6 +315,7 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     DROPOUT,
     GATHER,
     CONVERT,
+    ADD,
     SHUFFLE_KEYS,
     FIND_OVERFLOW,
     FINISH_STEP,

@@ -3,6 +3,8 @@
 z = x W + b         weighted sum        delta = f'(z) dy     error of each unit
 y = f(z)            output              dW = x^T delta       gradient of the weights
                                         dx = delta W^T       errors, weighted, for the layer below
+
+A residual layer passes on y = f(z) + x, and dx = delta W^T + dy (He, Zhang, Ren and Sun 2016).
 """
 
 from __future__ import annotations
@@ -31,14 +33,15 @@ class DenseArrays(LayerArrays):
     """A dense layer's arrays of one batch; see `LayerArrays`.
 
     `z` and `y` are one array where the derivative needs the output alone. `kept` is what the
-    derivative is computed from, `dropped` the output after dropout.
+    derivative is computed from. `passed` is what the layer passes on where that is not y: the
+    output after dropout, with the inputs added by a residual layer.
     """
 
     z: Array
     y: Array
     kept: Array
     delta: Array
-    dropped: Array | None
+    passed: Array | None
     normalized: NormalizationArrays | None
     x: Array = None
 
@@ -52,14 +55,14 @@ class DenseArrays(LayerArrays):
             y=y,
             kept=z if self.kept is self.z else y,
             delta=self.delta[:rows],
-            dropped=None if self.dropped is None else self.dropped[:rows],
+            passed=None if self.passed is None else self.passed[:rows],
             normalized=None if self.normalized is None else self.normalized.first(rows),
             x=None,
         )
 
 
 class Dense(Layer):
-    """A layer y = f(x W + b), or y = f(gamma normalised(x W) + b).
+    """A layer y = f(x W + b), or y = f(gamma normalised(x W) + b); with x added, if residual.
 
     Attributes
     ----------
@@ -73,6 +76,8 @@ class Dense(Layer):
         What is done to the outputs in training.
     normalization : {"layer", "batch"} or None
         Whether the sums are normalised over the units of a row or over the batch.
+    residual : bool
+        Whether the inputs, as many as the outputs, are added to the outputs, after dropout.
     gamma, dgamma, running : array
         See `gpubp.nn.layers.normalization.Normalization`; only there with normalisation.
     """
@@ -90,22 +95,28 @@ class Dense(Layer):
         initializer: str,
         scratch: Scratch,
         last: bool,
+        residual: bool = False,
     ) -> None:
         self.inputs, self.outputs = inputs, outputs
         self.activation, self.dropout, self.normalization = activation, dropout, normalization
         self.initializer, self.scratch, self._last = initializer, scratch, last
+        self.residual = residual
         self.running: Array | None = None
         self._norm: Normalization | None = None
 
     def forward(self, ops: Any, x: Array, p: DenseArrays, logits: bool = False) -> Array:
-        """Return y = f(z), z = x W + b; with `logits`, z."""
+        """Return y = f(z), z = x W + b, and x added if residual; with `logits`, z."""
         p.x = x
         f, y = ("identity", p.z) if logits else (self.activation.name, p.y)
         ops.multiply(x, self._weight_read, p.z)  # z = x W
         if self._norm is not None:
             self._norm.forward(ops, p.z, self._kept_by_norm(p), p.learning)
         ops.activate(f, p.z, self.bias, y, self.scratch)  # z = z + b, y = f(z)
-        return self.dropout.apply(ops, y, p.dropped, p.step, self.scratch)
+        y = self.dropout.apply(ops, y, p.passed, p.step, self.scratch)
+        if not self.residual:
+            return y
+        ops.add(y, x, p.passed)  # y = f(z) + x
+        return p.passed
 
     def backward(
         self,
@@ -118,6 +129,7 @@ class Dense(Layer):
         """Turn dy, in ``p.delta``, into delta, dW, db and dx."""
         delta, dbias = p.delta, self.dbias if gradients else self._unused("dbias", self.dbias)
         f = "identity" if logits else self.activation.name
+        dy = self._kept_aside(ops, delta) if self.residual and dx is not None else None
         self.dropout.apply(ops, delta, delta, p.step, self.scratch)
         ops.activate_backward(f, p.kept, delta, delta, dbias, self.scratch)  # delta = f'(z) dy
         if self._norm is not None:
@@ -128,6 +140,8 @@ class Dense(Layer):
             ops.multiply(p.x.T, delta, self.dweight)  # dW = x^T delta
         if dx is not None:
             ops.multiply(delta, self._weight_read.T, dx)  # dx = delta W^T
+        if dy is not None:
+            ops.add(dx, dy, dx)  # dx = delta W^T + dy
 
     def follow(self, ops: Any, p: DenseArrays, scaling: Array) -> None:
         """Let the moments of the last batch count in the running ones."""
@@ -165,7 +179,7 @@ class Dense(Layer):
             y,
             z if keeps_sum else y,
             room.make(shape, room.stored),
-            room.make(shape, kind) if self.dropout.rate else None,
+            room.make(shape, kind) if self.dropout.rate or self.residual else None,
             normalization_arrays(self.normalization == "batch", room, self.outputs)
             if self.normalization
             else None,
@@ -188,6 +202,10 @@ class Dense(Layer):
         """Return z = x W + b anew: z itself may have been overwritten by y."""
         return backend.xp.dot(p.x, self.weight) + self.bias
 
+    def output(self, p: DenseArrays) -> Array:
+        """Return y, or f(z) + x of a residual layer, of a forward pass without dropout."""
+        return p.passed if self.residual else p.y
+
     def slope(self, backend: Any, z: Array, y: Array) -> Array:
         """Return the derivative of the outputs y by the weighted sums z, each by its own."""
         if self.activation.name == "softmax":
@@ -200,7 +218,14 @@ class Dense(Layer):
 
     def __repr__(self) -> str:
         norm = f", {self.normalization} norm" if self.normalization else ""
-        return f"Dense({self.inputs} -> {self.outputs}, {self.activation.name}{norm})"
+        residual = ", residual" if self.residual else ""
+        return f"Dense({self.inputs} -> {self.outputs}, {self.activation.name}{norm}{residual})"
+
+    def _kept_aside(self, ops: Any, delta: Array) -> Array:
+        """Return a copy of the gradient by what the layer passes on, which delta is no more."""
+        dy = self.scratch("skipped", delta.shape, delta.dtype)
+        ops.convert(delta, dy)
+        return dy
 
     def _unused(self, name: str, like: Array) -> Array:
         return self.scratch(name, like.shape, like.dtype)

@@ -1,0 +1,225 @@
+"""Forms of the hidden layers, against their formulas in float64 written out, on every backend."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+import gpubp
+import simulated.cupy
+from gpubp import errors
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.gpu import recording
+from kernel_compilation import host_compiler
+from thread_ranks import run_ranks
+from tolerances import RELATIVE
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((70, 5))
+Y = np.stack([np.sin(2 * X[:, 0]), X[:, 1] * X[:, 2]], axis=1)
+# name: settings of the network
+FORMS = {
+    "residual": {"residual": True},
+    "residual, dropout": {"residual": True, "dropout": 0.3},
+    "residual, layer norm": {"residual": True, "normalization": "layer"},
+}
+forms = pytest.mark.parametrize("form", FORMS)
+
+
+def network(backend="cpu", activation=("tanh", "gelu"), seed=3, **settings):
+    """A network whose parameters are no special numbers: no zeros, no ones."""
+    settings = {"dtype": "float64"} | settings
+    net = gpubp.Network([5, 5, 5, 2], activation, backend=backend, seed=seed, **settings)
+    moved = np.random.default_rng(seed).normal(0, 0.2, net.parameters.shape)
+    net.parameters[...] += net.backend.asarray(moved, net.dtype)
+    return net
+
+
+def host(net, array):
+    return np.asarray(net.backend.to_numpy(array), np.float64)
+
+
+def parameters(net):
+    """Weight, bias and mixing factor of every layer, in float64."""
+    return [
+        {name: host(net, getattr(layer, name)) for name in layer.parameter_shapes()}
+        for layer in net.layers
+    ]
+
+
+def formula(net, x):
+    """The outputs for x, layer by layer, by the formulas as they are written."""
+    functions = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0), "identity": lambda z: z}
+    spec = net.spec
+    names, residual = (*spec.activation, spec.output), (*spec.residual, False)
+    for values, name, adds in zip(parameters(net), names, residual, strict=True):
+        z = x @ values["weight"] + values["bias"]
+        y = functions[name](z)
+        x = y + x if adds else y
+    return x
+
+
+@pytest.mark.parametrize("form", ["residual"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", [("tanh", "relu"), ("relu", "tanh")])
+def test_outputs_are_those_of_the_formula(backend, form, dtype, activation):
+    net = network(backend, activation, dtype=dtype, **FORMS[form])
+    exact = formula(net, X.astype(dtype).astype(float))
+    allowed = 20 * RELATIVE[np.dtype(dtype)]
+    np.testing.assert_allclose(host(net, net.forward(X)), exact, rtol=allowed, atol=allowed)
+    np.testing.assert_allclose(net.predict(X), host(net, net.forward(X)), rtol=allowed)
+
+
+@forms
+@pytest.mark.parametrize("activation", [("tanh", "gelu"), ("relu", "softplus")])
+def test_gradients_are_those_of_finite_differences(backend, form, activation):
+    result = gpubp.gradient_check(network(backend, activation, **FORMS[form]), X, Y)
+    assert result.passed, str(result)
+
+
+@forms
+def test_derivatives_by_the_inputs(backend, form):
+    net, step, x = network(backend, **FORMS[form]), 1e-6, X[:10]
+    found = np.asarray(net.input_gradient(x))
+    for column in range(5):
+        moved = np.zeros(5)
+        moved[column] = step
+        numeric = (net.predict(x + moved) - net.predict(x - moved)) / (2 * step)
+        np.testing.assert_allclose(found[:, :, column], numeric, rtol=1e-5, atol=1e-7)
+
+
+@forms
+def test_every_backend_trains_to_the_same_numbers(backend, form):
+    losses = [
+        network(each, **FORMS[form])
+        .fit(X, Y, optimizer=gpubp.Adam(0.01), epochs=6, batch_size=16)
+        .loss
+        for each in (backend, NumpyBackend())
+    ]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)
+    assert losses[0][-1] < losses[0][0]
+
+
+@forms
+@pytest.mark.skipif(host_compiler() is None, reason="the simulated GPU needs a C++ compiler")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_recorded_steps_do_it_too(monkeypatch, precision, form):
+    simulated.cupy.install(monkeypatch)
+    found = {}
+    for threshold in (0, 1 << 60):
+        monkeypatch.setattr(recording, "SMALL_STEP", threshold)
+        net = network("gpu", dtype="float32", precision=precision, **FORMS[form])
+        outputs = net.predict(X)
+        net.fit(X, Y, optimizer=gpubp.Adam(0.01), epochs=4, batch_size=16)
+        found[threshold] = net.history.loss
+    np.testing.assert_array_equal(*found.values())
+    plain = network("cpu", dtype="float32", **FORMS[form])
+    allowed = {"float32": 1e-5, "float16": 0.01, "bfloat16": 0.05}[precision]
+    np.testing.assert_allclose(outputs, plain.predict(X), rtol=allowed, atol=allowed)
+    plain.fit(X, Y, optimizer=gpubp.Adam(0.01), epochs=4, batch_size=16)
+    assert found[0][-1] < found[0][0]
+    if precision != "float16":  # whose steps that overflow are left out
+        np.testing.assert_allclose(found[0], plain.history.loss, rtol=2 * allowed)
+
+
+@forms
+def test_it_is_saved_loaded_copied_and_pickled(tmp_path, form):
+    net = network(**FORMS[form])
+    net.fit(X, Y, epochs=2, batch_size=16)
+    net.save(tmp_path / "net.safetensors")
+    others = [gpubp.Network.load(tmp_path / "net.safetensors", "cpu"), net.copy()]
+    others.append(pickle.loads(pickle.dumps(net)))
+    for other in others:
+        assert other.spec == net.spec
+        np.testing.assert_array_equal(other.predict(X), net.predict(X))
+
+
+@forms
+def test_a_checkpoint_goes_on_to_the_same_bits(tmp_path, form):
+    whole, cut, again = (network(**FORMS[form]) for _ in range(3))
+    whole.fit(X, Y, epochs=4, batch_size=16)
+    cut.fit(X, Y, epochs=2, batch_size=16, checkpoint=tmp_path)
+    again.fit(X, Y, epochs=4, batch_size=16, checkpoint=tmp_path, resume=True)
+    np.testing.assert_array_equal(again.parameters, whole.parameters)
+
+
+@forms
+def test_it_is_exported(tmp_path, form):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    net, x = network(dtype="float32", **FORMS[form]), X.astype(np.float32)
+    net.fit(x, Y, epochs=1)
+    gpubp.exchange.write_onnx(net, tmp_path / "net.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    (found,) = session.run(None, {"X": x})
+    np.testing.assert_allclose(found, net.predict(x), rtol=1e-4, atol=1e-5)
+    gpubp.exchange.write_numpy_predictor(net, tmp_path / "net.py")
+    space: dict = {"__name__": "predictor"}
+    exec((tmp_path / "net.py").read_text(), space)
+    np.testing.assert_allclose(space["predict"](x), net.predict(x), rtol=1e-4, atol=1e-5)
+
+
+@forms
+def test_health_and_memory_know_it(form):
+    net = network(**FORMS[form])
+    report = net.health(X, Y)
+    assert [layer.activation for layer in report.layers] == ["tanh", "gelu", "identity"]
+    plan, plain = (each.memory_plan(10) for each in (net, network()))
+    assert plan.weights == net.parameters.nbytes
+    assert plan.activations >= plain.activations
+
+
+def test_without_forms_nothing_is_described():
+    net = gpubp.Network([5, 4, 2], backend="cpu", residual=True)
+    assert net.spec == gpubp.Network([5, 4, 2], backend="cpu").spec
+    assert not {"residual"} & set(net.spec.to_dict())
+
+
+def test_residual_layers_are_those_with_as_many_inputs_as_outputs():
+    def chosen(sizes, residual=True, **settings):
+        return gpubp.Network(sizes, backend="cpu", residual=residual, **settings).spec.residual
+
+    assert chosen([3, 8, 8, 2]) == (False, True)
+    assert chosen([8, 8, 8, 2], (False, True)) == (False, True)
+    assert chosen([2, 7, 2], bins=[[0.0, 1.0], []], embedding=6) == (True,)
+    assert chosen([8, 8]) == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"residual": (True, False)},
+            "residual of hidden layer 1 is True, with 3 inputs and 8 outputs; as many of both, or",
+        ),
+        ({"residual": (True,)}, "residual has 1 entries; one, or one for each of the 2 hidden"),
+        ({"residual": "yes"}, "residual is 'yes'; True or False is needed"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings, message):
+    with pytest.raises((errors.ConfigurationError, errors.ShapeError), match=message):
+        gpubp.Network([3, 8, 8, 2], backend="cpu", **settings)
+
+
+def test_a_trace_shows_what_a_residual_layer_passes_on():
+    net = network(activation="tanh", residual=(True, False))
+    first, second, _ = net.trace(X[:2], Y[:2], learning_rate=0.1).layers
+    np.testing.assert_allclose(first.output, np.tanh(first.weighted_sum) + X[:2], rtol=1e-12)
+    np.testing.assert_allclose(second.inputs, first.output, rtol=0)
+    passed_back = second.error @ second.weight_before.T
+    np.testing.assert_allclose(first.error, passed_back * first.slope, rtol=1e-9)
+
+
+@forms
+def test_ranks_train_it_as_one_process(form):
+    if "dropout" in form:
+        return  # whose masks are those of a rank's own rows
+
+    def trained(**given):
+        net = network(**FORMS[form])
+        net.fit(X, Y, epochs=2, batch_size=16, **given)
+        return net.parameters
+
+    for found in run_ranks(3, lambda talk: trained(distributed=talk)):
+        np.testing.assert_allclose(found, trained(), rtol=1e-9, atol=1e-12)
