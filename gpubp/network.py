@@ -78,6 +78,9 @@ class Network(SavedNetwork):
     residual : bool or sequence of bool
         Whether hidden layers add their inputs to their outputs, y = f(x W + b) + x: all that have
         as many of both, or one value a hidden layer.
+    mixing : bool or sequence of bool
+        Whether hidden layers have activations z + a (f(z) - z), with a trained factor a of each
+        neuron that begins at 1; one value for all or one a hidden layer.
 
     Raises
     ------
@@ -101,6 +104,7 @@ class Network(SavedNetwork):
         bins: Sequence[Sequence[float]] | None = None,
         embedding: int = EMBEDDING,
         residual: bool | Sequence[bool] = False,
+        mixing: bool | Sequence[bool] = False,
     ) -> None:
         spec = NetworkSpec.of(
             sizes,
@@ -116,6 +120,7 @@ class Network(SavedNetwork):
             bins=bins,
             embedding=embedding,
             residual=residual,
+            mixing=mixing,
         )
         super().__init__(spec, get_backend(backend))
 

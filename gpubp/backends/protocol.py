@@ -178,6 +178,34 @@ class Embeddings(Protocol):
         """Write the gradient by x."""
 
 
+class Mixing(Protocol):
+    """Activations with a mixing factor of each neuron: y = z + factor (f(z) - z).
+
+    None of `name` may depend on whole rows; factor and its gradient are (columns,).
+    """
+
+    def mix(
+        self, name: str, z: Array, bias: Array, factor: Array, y: Array, scratch: Scratch
+    ) -> None:
+        """Add the bias to z, which keeps the weighted sum, and write y."""
+
+    def mix_backward(
+        self,
+        name: str,
+        z: Array,
+        factor: Array,
+        dy: Array,
+        dz: Array,
+        dbias: Array,
+        dfactor: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Write dz = dy (1 + factor (f'(z) - 1)), which may be dy, and sums over the rows.
+
+        dbias is the sum of dz, dfactor that of dy (f(z) - z).
+        """
+
+
 class Losses(Protocol):
     """Losses, and what is done with them."""
 
@@ -354,6 +382,7 @@ class Backend(
     Dense,
     Normalization,
     Embeddings,
+    Mixing,
     Losses,
     Regularisation,
     Updates,

@@ -42,6 +42,8 @@ class LayerTrace:
         The parameters around the update.
     table_gradient, table_before, table_after : array or None
         The same of the table of an embedding of numbers.
+    mix_gradient, mix_before, mix_after : array or None
+        The same of the mixing factors of a layer that has them.
     """
 
     activation: str
@@ -59,6 +61,9 @@ class LayerTrace:
     table_gradient: NDArray[Any] | None = None
     table_before: NDArray[Any] | None = None
     table_after: NDArray[Any] | None = None
+    mix_gradient: NDArray[Any] | None = None
+    mix_before: NDArray[Any] | None = None
+    mix_after: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class PlainLayer:
         What it reads in place of x, where that is embedded.
     residual : bool
         Whether x is added to y.
+    mix : array or None
+        float32, (outputs,): the factors of y = z + mix (f(z) - z), where it is not f(z).
     """
 
     weight: NDArray[np.float32]
@@ -60,6 +62,7 @@ class PlainLayer:
     gamma: NDArray[np.float32] | None = None
     components: Components | None = None
     residual: bool = False
+    mix: NDArray[np.float32] | None = None
 
     @property
     def inputs(self) -> int:
@@ -136,9 +139,9 @@ def _layers(net: Network) -> list[PlainLayer]:
             factor = host(layer.gamma) / np.sqrt(variance + NORM_EPSILON)
             bias = (bias - mean * factor).astype(np.float32)
             weight = (weight * factor).astype(np.float32)
-        layers.append(
-            PlainLayer(weight, bias, layer.activation.name, gamma, residual=layer.residual)
-        )
+        mix = host(layer.mix) if layer.mixing else None
+        name = layer.activation.name
+        layers.append(PlainLayer(weight, bias, name, gamma, residual=layer.residual, mix=mix))
     return layers
 
 

@@ -134,7 +134,10 @@ def outputs(x: Any) -> Any:
             y = y / np.sqrt((y * y).mean(axis=1, keepdims=True) + 1e-5)
             y = y * arrays[f"gamma {index}"]
         with np.errstate(over="ignore"):
-            y = activate(y + arrays[f"bias {index}"], nodes).astype(np.float32)
+            z = y + arrays[f"bias {index}"]
+            y = activate(z, nodes).astype(np.float32)
+        if f"mix {index}" in arrays:
+            y = z + arrays[f"mix {index}"] * (y - z)
         y = y + x if described["residual"][index] else y
     return y
 

@@ -77,7 +77,7 @@ class LayerStack:
         spec, count = self.spec, len(self.sizes) - 1
         names, rates = (*spec.activation, spec.output), (*spec.dropout, 0.0)
         norms, widths = (*spec.normalization, None), list(spec.sizes)
-        residual = (*spec.residual, False)
+        residual, mixing = (*spec.residual, False), (*spec.mixing, False)
         first: list[Layer] = []
         if spec.bins:
             embedding = (spec.bins, spec.embedding, self.backend, self.dtype, self.scratch)
@@ -94,6 +94,7 @@ class LayerStack:
                 self.scratch,
                 last=index == count - 1,
                 residual=residual[index],
+                mixing=mixing[index],
             )
             for index in range(count)
         ]

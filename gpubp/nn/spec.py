@@ -48,6 +48,8 @@ class NetworkSpec:
         Numbers that an embedded input becomes.
     residual : tuple of bool
         Whether each hidden layer adds its inputs to its outputs.
+    mixing : tuple of bool
+        Whether each hidden layer mixes f(z) with z by trained factors.
     """
 
     sizes: tuple[int, ...]
@@ -63,6 +65,7 @@ class NetworkSpec:
     bins: tuple[tuple[float, ...], ...] = ()
     embedding: int = EMBEDDING
     residual: tuple[bool, ...] = ()
+    mixing: tuple[bool, ...] = ()
 
     @classmethod
     def of(
@@ -81,6 +84,7 @@ class NetworkSpec:
         bins: Sequence[Sequence[float]] | None = None,
         embedding: int = EMBEDDING,
         residual: bool | Sequence[bool] = False,
+        mixing: bool | Sequence[bool] = False,
     ) -> NetworkSpec:
         """Check what a person asked for and return the spec; see `gpubp.Network`.
 
@@ -115,6 +119,7 @@ class NetworkSpec:
             bins=edges,
             embedding=width,
             residual=_checked_residual(residual, read, checked[1:-1]),
+            mixing=_checked_mixing(mixing, names),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -122,8 +127,9 @@ class NetworkSpec:
         plain = asdict(self)
         if not self.bins:  # as networks without them have always been described
             del plain["bins"], plain["embedding"]
-        if not any(self.residual):
-            del plain["residual"]
+        for form in ("residual", "mixing"):
+            if not any(plain[form]):
+                del plain[form]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in plain.items()
@@ -178,6 +184,18 @@ def _checked_residual(
                 f" {outputs[number - 1]} outputs; as many of both, or False, is needed"
             )
     return tuple(asked and can for asked, can in zip(wanted, fits, strict=True))
+
+
+def _checked_mixing(mixing: bool | Sequence[bool], activations: Sequence[str]) -> tuple[bool, ...]:
+    """Return which hidden layers mix; a function of whole rows cannot be mixed."""
+    wanted = _checked_bools("mixing", mixing, len(activations))
+    for number, (asked, name) in enumerate(zip(wanted, activations, strict=True), 1):
+        if asked and get_activation(name).whole_rows:
+            raise ConfigurationError(
+                f"mixing of hidden layer {number} is True, with activation {name!r}; False, or a"
+                " function of each neuron by itself, is needed"
+            )
+    return tuple(wanted)
 
 
 def _checked_bools(what: str, value: bool | Sequence[bool], hidden: int) -> list[bool]:

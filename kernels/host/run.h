@@ -4,6 +4,7 @@
 
 #include "dense_operations.h"
 #include "embedding_operations.h"
+#include "mixing_operations.h"
 #include "normalization_operations.h"
 #include "update_operations.h"
 
@@ -23,6 +24,8 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
       {"add", add_sum<T>},
       {"activate", add_activate<T>},
       {"activate_backward", add_activate_backward<T>},
+      {"mix", add_mix<T>},
+      {"mix_backward", add_mix_backward<T>},
       {"dropout", add_dropout<T>},
       {"loss", add_loss<T>},
       {"normalize_rows", add_normalize_rows<T>},

@@ -46,6 +46,8 @@ CASES = {
     "average": ({"normalization": "batch"}, {"average": 0.9}),
     "bins": ({"bins": BINS, "embedding": 5}, {"regularization": PENALTIES}),
     "residual": ({"widths": (21, 40, 40, 40, 5), "residual": True, "dropout": 0.1}, {}),
+    "mixing": ({"mixing": True, "normalization": ["batch", None]}, {}),
+    "mixing of kept sums": ({"mixing": (False, True), "activation": "gelu"}, {}),
     "in order": ({"input_scale": 0.5}, {"shuffle": False}),
 }
 

@@ -101,6 +101,23 @@ CASES = {
     ),
     "multiply": ("multiply", numbers(5, 4), numbers(4, 3), np.zeros((5, 3))),
     "add": ("add", numbers(5, 4), numbers(5, 4, seed=1), np.zeros((5, 4))),
+    **{
+        f"mix {name}": (
+            *("mix", name, numbers(ROWS, COLUMNS), numbers(COLUMNS), numbers(COLUMNS, seed=2)),
+            "like 1",
+        )
+        for name, entry in ACTIVATIONS.items()
+        if not entry.whole_rows
+    },
+    **{
+        f"mix_backward {name}": (
+            *("mix_backward", name, numbers(ROWS, COLUMNS), numbers(COLUMNS, seed=2)),
+            *(numbers(ROWS, COLUMNS, seed=1), np.zeros((ROWS, COLUMNS))),
+            *(np.zeros(COLUMNS), np.zeros(COLUMNS)),
+        )
+        for name, entry in ACTIVATIONS.items()
+        if not entry.whole_rows
+    },
     "dropout": ("dropout", numbers(ROWS, 4), np.zeros((ROWS, 4)), 0.3, (1, 2, 3)),
     "penalize": ("penalize", numbers(5, 4), numbers(5, 4, seed=1), 0.1, 0.2),
     "clip": ("clip", numbers(50), 0.5),

@@ -10,11 +10,13 @@ import pytest
 import gpubp
 import simulated.cupy
 from gpubp import errors
+from gpubp.backends import Scratch
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.gpu import recording
 from kernel_compilation import host_compiler
 from thread_ranks import run_ranks
-from tolerances import RELATIVE
+from tolerances import RELATIVE, assert_close
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((70, 5))
@@ -24,6 +26,11 @@ FORMS = {
     "residual": {"residual": True},
     "residual, dropout": {"residual": True, "dropout": 0.3},
     "residual, layer norm": {"residual": True, "normalization": "layer"},
+    "mixing": {"mixing": True},
+    "mixing, residual, batch norm": {
+        **{"mixing": (True, False), "residual": True},
+        "normalization": "batch",
+    },
 }
 forms = pytest.mark.parametrize("form", FORMS)
 
@@ -54,14 +61,15 @@ def formula(net, x):
     functions = {"tanh": np.tanh, "relu": lambda z: np.maximum(z, 0), "identity": lambda z: z}
     spec = net.spec
     names, residual = (*spec.activation, spec.output), (*spec.residual, False)
+    # a layer without mixing factors is as one whose factors are 1
     for values, name, adds in zip(parameters(net), names, residual, strict=True):
         z = x @ values["weight"] + values["bias"]
-        y = functions[name](z)
+        y = z + values.get("mix", 1.0) * (functions[name](z) - z)
         x = y + x if adds else y
     return x
 
 
-@pytest.mark.parametrize("form", ["residual"])
+@pytest.mark.parametrize("form", ["residual", "mixing"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", [("tanh", "relu"), ("relu", "tanh")])
 def test_outputs_are_those_of_the_formula(backend, form, dtype, activation):
@@ -166,14 +174,14 @@ def test_health_and_memory_know_it(form):
     report = net.health(X, Y)
     assert [layer.activation for layer in report.layers] == ["tanh", "gelu", "identity"]
     plan, plain = (each.memory_plan(10) for each in (net, network()))
-    assert plan.weights == net.parameters.nbytes
+    assert plan.weights == net.stack.trained.nbytes
     assert plan.activations >= plain.activations
 
 
 def test_without_forms_nothing_is_described():
     net = gpubp.Network([5, 4, 2], backend="cpu", residual=True)
     assert net.spec == gpubp.Network([5, 4, 2], backend="cpu").spec
-    assert not {"residual"} & set(net.spec.to_dict())
+    assert not {"residual", "mixing"} & set(net.spec.to_dict())
 
 
 def test_residual_layers_are_those_with_as_many_inputs_as_outputs():
@@ -195,6 +203,11 @@ def test_residual_layers_are_those_with_as_many_inputs_as_outputs():
         ),
         ({"residual": (True,)}, "residual has 1 entries; one, or one for each of the 2 hidden"),
         ({"residual": "yes"}, "residual is 'yes'; True or False is needed"),
+        (
+            {"mixing": (False, True), "activation": ["relu", "softmax"]},
+            "mixing of hidden layer 2 is True, with activation 'softmax'; False, or a function of",
+        ),
+        ({"mixing": 1}, "mixing is 1; True or False is needed"),
     ],
 )
 def test_what_cannot_be_is_refused(settings, message):
@@ -211,11 +224,8 @@ def test_a_trace_shows_what_a_residual_layer_passes_on():
     np.testing.assert_allclose(first.error, passed_back * first.slope, rtol=1e-9)
 
 
-@forms
+@pytest.mark.parametrize("form", ["residual", "residual, layer norm", "mixing"])
 def test_ranks_train_it_as_one_process(form):
-    if "dropout" in form:
-        return  # whose masks are those of a rank's own rows
-
     def trained(**given):
         net = network(**FORMS[form])
         net.fit(X, Y, epochs=2, batch_size=16, **given)
@@ -223,3 +233,47 @@ def test_ranks_train_it_as_one_process(form):
 
     for found in run_ranks(3, lambda talk: trained(distributed=talk)):
         np.testing.assert_allclose(found, trained(), rtol=1e-9, atol=1e-12)
+
+
+def test_factors_begin_at_1_where_nothing_is_mixed(backend):
+    mixed, plain = (
+        gpubp.Network([5, 9, 2], "tanh", backend=backend, dtype="float64", mixing=mixing)
+        for mixing in (True, False)
+    )
+    np.testing.assert_array_equal(host(mixed, mixed.layers[0].mix), np.ones(9))
+    np.testing.assert_allclose(mixed.predict(X), plain.predict(X), rtol=1e-13, atol=1e-14)
+
+
+def test_a_trace_shows_the_factors():
+    net = network(activation="tanh", mixing=True)
+    first = net.trace(X[:2], Y[:2], learning_rate=0.1).layers[0]
+    z, a = first.weighted_sum, first.mix_before
+    np.testing.assert_allclose(first.output, z + a * (np.tanh(z) - z), rtol=1e-12)
+    np.testing.assert_allclose(first.slope, 1 + a * (1 / np.cosh(z) ** 2 - 1), rtol=1e-12)
+    np.testing.assert_allclose(first.mix_after, a - 0.1 * first.mix_gradient, rtol=1e-12)
+    assert "mix 0" in net.trace(X[:2], Y[:2]).table(max_rows=200)
+
+
+@pytest.mark.parametrize("name", [name for name, f in ACTIVATIONS.items() if not f.whole_rows])
+def test_every_function_is_mixed_by_its_formula(backend, dtype, name):
+    """Against the backend's own f and f', which are held to the exact ones elsewhere."""
+    rows, columns, scratch = 70, 9, Scratch(backend.xp)
+    draw = np.random.default_rng(1)
+    z, dy = (draw.normal(size=(rows, columns)).astype(dtype) for _ in range(2))
+    bias, a = (draw.normal(size=columns).astype(dtype) for _ in range(2))
+    there = [backend.asarray(array.copy()) for array in (z, bias, a, dy)]
+    y, f, slope = (backend.empty((rows, columns), dtype) for _ in range(3))
+    dbias, da = (backend.empty((columns,), dtype) for _ in range(2))
+    backend.mix(name, there[0], there[1], there[2], y, scratch)
+    sums = there[0].copy()
+    backend.activate(name, sums, backend.asarray(np.zeros(columns, dtype)), f, scratch)
+    kept = sums if ACTIVATIONS[name].keeps == "x" else f
+    slope.fill(1)
+    backend.activate_backward(name, kept, slope, slope, dbias, scratch)
+    backend.mix_backward(name, there[0], there[2], there[3], there[3], dbias, da, scratch)
+    z, f, slope = (backend.to_numpy(array).astype(float) for array in (sums, f, slope))
+    a, dy = a.astype(float), dy.astype(float)
+    dz = dy * (1 + a * (slope - 1))
+    exact = (z + a * (f - z), dz, dz.sum(0), (dy * (f - z)).sum(0))
+    for found, truth in zip((y, there[3], dbias, da), exact, strict=True):
+        assert_close(backend.to_numpy(found), truth, 20)

@@ -155,6 +155,14 @@ _ROWS: dict[str, Callable[..., Row]] = {
     "add": lambda _, a, b, out: (a, b, out),
     "activate": _activate,
     "activate_backward": _activate_backward,
+    "mix": lambda places, name, z, bias, factor, y, scratch: (
+        *(z, bias, factor, y),
+        places.activation[name],
+    ),
+    "mix_backward": lambda places, name, z, factor, dy, dz, dbias, dfactor, scratch: (
+        *(z, factor, dy, dz, dbias, dfactor),
+        places.activation[name],
+    ),
     "dropout": _dropout,
     "loss": _loss,
     "normalize_rows": lambda _, n, inverse, scratch: (n, inverse),

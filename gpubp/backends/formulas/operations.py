@@ -17,6 +17,7 @@ from gpubp.backends.formulas.embeddings import ArrayEmbeddings
 from gpubp.backends.formulas.entries import Activation
 from gpubp.backends.formulas.gathering import take
 from gpubp.backends.formulas.losses import KERNELS as LOSS_KERNELS
+from gpubp.backends.formulas.mixing import ArrayMixing
 from gpubp.backends.formulas.normalization import ArrayNormalization
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.random import generator
@@ -29,7 +30,7 @@ OVERFLOWED = 1
 BLOCK = 32768
 
 
-class ArrayOperations(ArrayNormalization, ArrayEmbeddings):
+class ArrayOperations(ArrayNormalization, ArrayEmbeddings, ArrayMixing):
     """What `gpubp.backends.protocol` says of operations, for arrays of NumPy and of CuPy."""
 
     xp: Any

@@ -14,8 +14,9 @@ from __future__ import annotations
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
-from gpubp.backends.gpu.elementwise import LANES, Elementwise
+from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
+from gpubp.backends.gpu.mixing import KERNELS as MIXING
 
 _ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
 _IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
@@ -282,15 +283,6 @@ LIMIT_NORMS = Elementwise(
     " for (gpubp::int64 j = lanes.first(); j < rows; j += lanes.step())"
     " w[j * columns + column] *= limit / norm",
 )
-# CuPy's own reductions may take memory from its pool, which a recorded step must not.
-SUM_COLUMNS = Elementwise(
-    "gpubp_sum_columns",
-    "raw T x, int64 rows, int64 columns",
-    "raw T sums",
-    f"const gpubp::Warp lanes(i); const gpubp::int64 column = i / {LANES};"
-    " const T sum = gpubp::strided_sum(&x[column], rows, columns, lanes);"
-    " if (lanes.leads()) sums[column] = sum",
-)
 SUM_GROUPS = Elementwise(
     "gpubp_sum_groups",
     "raw T x, int64 count, int64 group",
@@ -338,4 +330,5 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     CLIP_NORM,
     LIMIT_NORMS,
     *EMBEDDINGS,
+    *MIXING,
 )
