@@ -23,7 +23,7 @@ from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.regularization import NONE, Regularization
-from gpubp.nn.spec import EMBEDDING, NetworkSpec
+from gpubp.nn.spec import EMBEDDING, STANDARD, NetworkSpec
 from gpubp.saving import SavedNetwork
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import checkpointer
@@ -81,6 +81,9 @@ class Network(SavedNetwork):
     mixing : bool or sequence of bool
         Whether hidden layers have activations z + a (f(z) - z), with a trained factor a of each
         neuron that begins at 1; one value for all or one a hidden layer.
+    weights : {"standard", "ntk"}
+        Form of the weights of all layers: with ``"ntk"`` z = x W / sqrt(inputs) + b, and W begins
+        as numbers of N(0, 1). An `initializer` other than ``"auto"`` then draws W / sqrt(inputs).
 
     Raises
     ------
@@ -105,6 +108,7 @@ class Network(SavedNetwork):
         embedding: int = EMBEDDING,
         residual: bool | Sequence[bool] = False,
         mixing: bool | Sequence[bool] = False,
+        weights: str = STANDARD,
     ) -> None:
         spec = NetworkSpec.of(
             sizes,
@@ -121,6 +125,7 @@ class Network(SavedNetwork):
             embedding=embedding,
             residual=residual,
             mixing=mixing,
+            weights=weights,
         )
         super().__init__(spec, get_backend(backend))
 

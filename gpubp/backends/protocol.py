@@ -70,8 +70,8 @@ class Arrays(Protocol):
 class Dense(Protocol):
     """Products, activations and dropout."""
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        """Write the matrix product of a and b, either of them possibly a transposed view."""
+    def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
+        """Write scale times the matrix product of a and b, either possibly a transposed view."""
 
     def add(self, a: Array, b: Array, out: Array) -> None:
         """Write the sum of two arrays of one shape; `out` may be a or b, and has the dtype of a."""

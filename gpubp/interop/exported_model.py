@@ -131,7 +131,7 @@ def _layers(net: Network) -> list[PlainLayer]:
             layers.append(_embedding(layer, net.spec.bins, host))
             continue
         assert isinstance(layer, Dense)
-        weight, bias, gamma = host(layer.weight), host(layer.bias), None
+        weight, bias, gamma = host(layer.weight * layer.scale), host(layer.bias), None
         if layer.normalization == "layer":
             gamma = host(layer.gamma)
         elif layer.normalization == "batch":

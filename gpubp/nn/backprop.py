@@ -95,6 +95,7 @@ class LayerStack:
                 last=index == count - 1,
                 residual=residual[index],
                 mixing=mixing[index],
+                weights=spec.weights,
             )
             for index in range(count)
         ]

@@ -15,6 +15,7 @@ from gpubp.errors import ConfigurationError, ShapeError, checked_whole
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 
+STANDARD = "standard"  # form of the weights; the other is "ntk"
 EMBEDDING = 16  # numbers that an input with bins becomes
 
 
@@ -50,6 +51,8 @@ class NetworkSpec:
         Whether each hidden layer adds its inputs to its outputs.
     mixing : tuple of bool
         Whether each hidden layer mixes f(z) with z by trained factors.
+    weights : str
+        "standard", or "ntk" where products with weights are divided by the root of the inputs.
     """
 
     sizes: tuple[int, ...]
@@ -66,6 +69,7 @@ class NetworkSpec:
     embedding: int = EMBEDDING
     residual: tuple[bool, ...] = ()
     mixing: tuple[bool, ...] = ()
+    weights: str = STANDARD
 
     @classmethod
     def of(
@@ -85,6 +89,7 @@ class NetworkSpec:
         embedding: int = EMBEDDING,
         residual: bool | Sequence[bool] = False,
         mixing: bool | Sequence[bool] = False,
+        weights: str = STANDARD,
     ) -> NetworkSpec:
         """Check what a person asked for and return the spec; see `gpubp.Network`.
 
@@ -120,6 +125,7 @@ class NetworkSpec:
             embedding=width,
             residual=_checked_residual(residual, read, checked[1:-1]),
             mixing=_checked_mixing(mixing, names),
+            weights=_checked_weights(weights),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +136,8 @@ class NetworkSpec:
         for form in ("residual", "mixing"):
             if not any(plain[form]):
                 del plain[form]
+        if self.weights == STANDARD:
+            del plain["weights"]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in plain.items()
@@ -242,6 +250,12 @@ def _checked_normalization(name: str | None) -> str | None:
     if name not in (None, "layer", "batch"):
         raise ConfigurationError(f"normalization is {name!r}; 'layer', 'batch' or None is needed")
     return name
+
+
+def _checked_weights(form: str) -> str:
+    if form not in (STANDARD, "ntk"):
+        raise ConfigurationError(f"weights is {form!r}; {STANDARD!r} or 'ntk' is needed")
+    return form
 
 
 def _checked_rate(rate: float) -> float:

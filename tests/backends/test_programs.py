@@ -48,6 +48,7 @@ CASES = {
     "residual": ({"widths": (21, 40, 40, 40, 5), "residual": True, "dropout": 0.1}, {}),
     "mixing": ({"mixing": True, "normalization": ["batch", None]}, {}),
     "mixing of kept sums": ({"mixing": (False, True), "activation": "gelu"}, {}),
+    "ntk": ({"weights": "ntk", "dropout": 0.1}, {}),
     "in order": ({"input_scale": 0.5}, {"shuffle": False}),
 }
 
@@ -202,8 +203,8 @@ MATRIX, WIDE = np.zeros((3, 4), np.float32), np.zeros((3, 4))
 REFUSED = [
     "multiply",
     ("unknown", MATRIX),
-    ("multiply", MATRIX, MATRIX, MATRIX, False, False),
-    ("multiply", MATRIX, WIDE.T.copy(), np.zeros((3, 3), np.float32), False, False),
+    ("multiply", MATRIX, MATRIX, MATRIX, False, False, 1.0),
+    ("multiply", MATRIX, WIDE.T.copy(), np.zeros((3, 3), np.float32), False, False, 1.0),
     ("multiply", MATRIX, MATRIX),
     ("activate", MATRIX, np.zeros(3, np.float32), MATRIX, 0, False),
     ("activate", MATRIX, np.zeros(4, np.float32), MATRIX, 999, False),

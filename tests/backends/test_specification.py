@@ -100,6 +100,7 @@ CASES = {
         *(0.5, np.zeros((3, 4))),
     ),
     "multiply": ("multiply", numbers(5, 4), numbers(4, 3), np.zeros((5, 3))),
+    "scaled multiply": ("multiply", numbers(5, 4), numbers(4, 3), np.zeros((5, 3)), 0.3),
     "add": ("add", numbers(5, 4), numbers(5, 4, seed=1), np.zeros((5, 4))),
     **{
         f"mix {name}": (

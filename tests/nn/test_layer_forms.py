@@ -27,6 +27,9 @@ FORMS = {
     "residual, dropout": {"residual": True, "dropout": 0.3},
     "residual, layer norm": {"residual": True, "normalization": "layer"},
     "mixing": {"mixing": True},
+    "ntk": {"weights": "ntk"},
+    "ntk, layer norm": {"weights": "ntk", "normalization": "layer"},
+    "ntk, mixing, residual": {"weights": "ntk", "mixing": True, "residual": True},
     "mixing, residual, batch norm": {
         **{"mixing": (True, False), "residual": True},
         "normalization": "batch",
@@ -63,13 +66,15 @@ def formula(net, x):
     names, residual = (*spec.activation, spec.output), (*spec.residual, False)
     # a layer without mixing factors is as one whose factors are 1
     for values, name, adds in zip(parameters(net), names, residual, strict=True):
-        z = x @ values["weight"] + values["bias"]
+        products = x @ values["weight"]
+        z = products / np.sqrt(x.shape[1]) if spec.weights == "ntk" else products
+        z += values["bias"]
         y = z + values.get("mix", 1.0) * (functions[name](z) - z)
         x = y + x if adds else y
     return x
 
 
-@pytest.mark.parametrize("form", ["residual", "mixing"])
+@pytest.mark.parametrize("form", ["residual", "mixing", "ntk", "ntk, mixing, residual"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", [("tanh", "relu"), ("relu", "tanh")])
 def test_outputs_are_those_of_the_formula(backend, form, dtype, activation):
@@ -181,7 +186,7 @@ def test_health_and_memory_know_it(form):
 def test_without_forms_nothing_is_described():
     net = gpubp.Network([5, 4, 2], backend="cpu", residual=True)
     assert net.spec == gpubp.Network([5, 4, 2], backend="cpu").spec
-    assert not {"residual", "mixing"} & set(net.spec.to_dict())
+    assert not {"residual", "mixing", "weights"} & set(net.spec.to_dict())
 
 
 def test_residual_layers_are_those_with_as_many_inputs_as_outputs():
@@ -207,6 +212,7 @@ def test_residual_layers_are_those_with_as_many_inputs_as_outputs():
             {"mixing": (False, True), "activation": ["relu", "softmax"]},
             "mixing of hidden layer 2 is True, with activation 'softmax'; False, or a function of",
         ),
+        ({"weights": "mup"}, "weights is 'mup'; 'standard' or 'ntk' is needed"),
         ({"mixing": 1}, "mixing is 1; True or False is needed"),
     ],
 )
@@ -224,7 +230,7 @@ def test_a_trace_shows_what_a_residual_layer_passes_on():
     np.testing.assert_allclose(first.error, passed_back * first.slope, rtol=1e-9)
 
 
-@pytest.mark.parametrize("form", ["residual", "residual, layer norm", "mixing"])
+@pytest.mark.parametrize("form", ["residual", "residual, layer norm", "mixing", "ntk"])
 def test_ranks_train_it_as_one_process(form):
     def trained(**given):
         net = network(**FORMS[form])
@@ -277,3 +283,31 @@ def test_every_function_is_mixed_by_its_formula(backend, dtype, name):
     exact = (z + a * (f - z), dz, dz.sum(0), (dy * (f - z)).sum(0))
     for found, truth in zip((y, there[3], dbias, da), exact, strict=True):
         assert_close(backend.to_numpy(found), truth, 20)
+
+
+def test_weights_of_the_ntk_form_are_standard_normal():
+    net = gpubp.Network([40, 200, 100], "relu", backend="cpu", weights="ntk", dtype="float64")
+    for layer in net.layers:
+        weight = layer.weight
+        assert abs(weight.mean()) < 4 / np.sqrt(weight.size)
+        assert abs(weight.std() - 1) < 4 / np.sqrt(2 * weight.size)
+        assert abs((weight**4).mean() - 3) < 4 * np.sqrt(96 / weight.size)
+
+
+def test_the_ntk_form_begins_as_the_standard_form_of_the_same_initializer():
+    ntk, plain = (
+        gpubp.Network([5, 9, 2], backend="cpu", weights=form, initializer="he_normal")
+        for form in ("ntk", "standard")
+    )
+    np.testing.assert_allclose(ntk.predict(X), plain.predict(X), rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_of_the_ntk_form_is_a_step_of_the_standard_form_at_another_rate():
+    """With W' = W / sqrt(n), a step at rate r in W is one at rate r / n in W'."""
+    net, rate = network(weights="ntk"), 0.1
+    first = net.trace(X, Y, learning_rate=rate).layers[0]
+    standard = X.T @ -first.error / len(X)  # the gradient by W'
+    moved = (first.weight_after - first.weight_before) / np.sqrt(5)
+    np.testing.assert_allclose(moved, -rate / 5 * standard, rtol=1e-9, atol=1e-15)
+    exact = X @ first.weight_before / np.sqrt(5) + first.bias_before
+    np.testing.assert_allclose(first.weighted_sum, exact, rtol=1e-12, atol=1e-14)

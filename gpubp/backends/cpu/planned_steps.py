@@ -87,9 +87,9 @@ def _row(operation: Operation, places: Places) -> Row:
     return (operation.name, *make(places, *operation.arguments))
 
 
-def _multiply(places: Places, a: Any, b: Any, out: Any) -> Row:
+def _multiply(places: Places, a: Any, b: Any, out: Any, scale: float) -> Row:
     of_a, of_b = not a.flags.c_contiguous, not b.flags.c_contiguous
-    return a.T if of_a else a, b.T if of_b else b, out, of_a, of_b
+    return a.T if of_a else a, b.T if of_b else b, out, of_a, of_b, float(scale)
 
 
 def _activate(places: Places, name: str, z: Any, bias: Any, y: Any, scratch: Any) -> Row:

@@ -56,8 +56,10 @@ class ArrayOperations(ArrayNormalization, ArrayEmbeddings, ArrayMixing):
             # one pass without an array of booleans; the sum of finite values may overflow
             return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
+    def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
         np.dot(a, b, out=out)
+        if scale != 1:
+            out *= scale
 
     def add(self, a: Array, b: Array, out: Array) -> None:
         np.add(a, b, out=out)

@@ -132,8 +132,10 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyMixing, CupyPenalties, 
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        self._dense.multiply(a, b, out)
+    def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
+        self._dense.multiply(a, b, out, scale)
+
+    plain_multiply = ArrayOperations.multiply
 
     def dense_forward(
         self,
@@ -144,8 +146,9 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyMixing, CupyPenalties, 
         z: Array,
         y: Array,
         scratch: Scratch,
+        scale: float = 1.0,
     ) -> None:
-        self._dense.forward(x, weight, bias, name, z, y, scratch)
+        self._dense.forward(x, weight, bias, name, z, y, scratch, scale)
 
     def dense_backward(
         self,
@@ -156,8 +159,9 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyMixing, CupyPenalties, 
         dweight: Array,
         dbias: Array,
         scratch: Scratch,
+        scale: float = 1.0,
     ) -> None:
-        self._dense.backward(name, kept, delta, x, dweight, dbias, scratch)
+        self._dense.backward(name, kept, delta, x, dweight, dbias, scratch, scale)
 
     def add(self, a: Array, b: Array, out: Array) -> None:
         self._kernels[table.ADD.name](a, b, out)

@@ -4,6 +4,8 @@ z = x W + b         weighted sum        delta = f'(z) dy     error of each unit
 y = f(z)            output              dW = x^T delta       gradient of the weights
                                         dx = delta W^T       errors, weighted, for the layer below
 
+In the NTK form of the weights z = x W / sqrt(inputs) + b, W begins as numbers of N(0, 1), and dW
+and dx have the same factor (Jacot, Gabriel and Hongler 2018).
 A residual layer passes on y = f(z) + x, and dx = delta W^T + dy (He, Zhang, Ren and Sun 2016).
 A mixing layer has y = z + a (f(z) - z) with a trained factor a of each unit that begins at 1, and
 delta = dy (1 + a (f'(z) - 1)), da = sum over the rows of dy (f(z) - z) (RealMLP's parametric
@@ -84,6 +86,10 @@ class Dense(Layer):
         Whether the inputs, as many as the outputs, are added to the outputs, after dropout.
     mixing : bool
         Whether a trained factor of each unit mixes f(z) with z.
+    ntk : bool
+        Whether the weights have the NTK form.
+    scale : float
+        What products with W are multiplied by: 1 / sqrt(inputs) in that form, else 1.
     mix, dmix : array, (outputs,)
         Those factors and their gradients; only there with mixing.
     gamma, dgamma, running : array
@@ -107,18 +113,21 @@ class Dense(Layer):
         last: bool,
         residual: bool = False,
         mixing: bool = False,
+        weights: str = "standard",
     ) -> None:
         self.inputs, self.outputs = inputs, outputs
         self.activation, self.dropout, self.normalization = activation, dropout, normalization
         self.initializer, self.scratch, self._last = initializer, scratch, last
         self.residual, self.mixing = residual, mixing
+        self.ntk = weights == "ntk"
+        self.scale = inputs**-0.5 if self.ntk else 1.0
         self.running: Array | None = None
         self._norm: Normalization | None = None
 
     def forward(self, ops: Any, x: Array, p: DenseArrays, logits: bool = False) -> Array:
         """Return y = f(z), z = x W + b, and x added if residual; with `logits`, z."""
         p.x = x
-        ops.multiply(x, self._weight_read, p.z)  # z = x W
+        ops.multiply(x, self._weight_read, p.z, self.scale)  # z = x W
         if self._norm is not None:
             self._norm.forward(ops, p.z, self._kept_by_norm(p), p.learning)
         y = self._activate(ops, p, logits)
@@ -151,9 +160,9 @@ class Dense(Layer):
             kept = self._kept_by_norm(p)
             self._norm.backward(ops, delta, kept, dbias, dgamma, p.learning)
         if gradients:
-            ops.multiply(p.x.T, delta, self.dweight)  # dW = x^T delta
+            ops.multiply(p.x.T, delta, self.dweight, self.scale)  # dW = x^T delta
         if dx is not None:
-            ops.multiply(delta, self._weight_read.T, dx)  # dx = delta W^T
+            ops.multiply(delta, self._weight_read.T, dx, self.scale)  # dx = delta W^T
         if dy is not None:
             ops.add(dx, dy, dx)  # dx = delta W^T + dy
 
@@ -173,10 +182,15 @@ class Dense(Layer):
         return {"running": (2, self.outputs)} if self.normalization == "batch" else {}
 
     def initialize(self, values: Mapping[str, NDArray[Any]], draw: np.random.Generator) -> None:
-        """Draw the weights; biases begin at 0, mix, gamma and the running variance at 1."""
+        """Draw the weights; biases begin at 0, mix, gamma and the running variance at 1.
+
+        In the NTK form it is the scaled weights that have the initializer's distribution:
+        ``"auto"``, there ``"lecun_normal"``, is N(0, 1) for the weights themselves.
+        """
         weight = values["weight"]
-        initializer = get_initializer(self.initializer, self.activation.initializer)
-        weight[...] = initializer(draw, *weight.shape)
+        automatic = "lecun_normal" if self.ntk else self.activation.initializer
+        initializer = get_initializer(self.initializer, automatic)
+        weight[...] = initializer(draw, *weight.shape) / self.scale  # scaled, it is what was drawn
         for name in {"mix", "gamma"} & values.keys():
             values[name].fill(1)
         if "running" in values:
@@ -215,7 +229,7 @@ class Dense(Layer):
 
     def weighted_sum(self, backend: Any, p: LayerArrays) -> Array:
         """Return z = x W + b anew: z itself may have been overwritten by y."""
-        return backend.xp.dot(p.x, self.weight) + self.bias
+        return self.scale * backend.xp.dot(p.x, self.weight) + self.bias
 
     def output(self, p: DenseArrays) -> Array:
         """Return y, or f(z) + x of a residual layer, of a forward pass without dropout."""
@@ -237,7 +251,9 @@ class Dense(Layer):
 
     def __repr__(self) -> str:
         norm = f", {self.normalization} norm" if self.normalization else ""
-        forms = "".join(f", {name}" for name in ("residual", "mixing") if getattr(self, name))
+        forms = "".join(
+            f", {name}" for name in ("residual", "mixing", "ntk") if getattr(self, name)
+        )
         return f"Dense({self.inputs} -> {self.outputs}, {self.activation.name}{norm}{forms})"
 
     def _activate(self, ops: Any, p: DenseArrays, logits: bool) -> Array:
