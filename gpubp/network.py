@@ -27,6 +27,7 @@ from gpubp.nn.spec import EMBEDDING, STANDARD, NetworkSpec
 from gpubp.saving import SavedNetwork
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import checkpointer
+from gpubp.training.data_initialization import initialize_from
 from gpubp.training.epoch_steps import Training, do_step
 from gpubp.training.fit import Fit
 from gpubp.training.group import joined
@@ -174,6 +175,39 @@ class Network(SavedNetwork):
         if self.input_scale != 1:
             dx *= self.input_scale
         return give_back(dx, self.backend, dy)
+
+    @on_device
+    def initialize_from(self, x: Any, weights: bool = True, biases: int = 5) -> None:
+        """Let the first weights and biases follow the data.
+
+        See `gpubp.training.data_initialization`. For a network that was just made; what is drawn is
+        decided by its seed, and alike on every backend.
+
+        Parameters
+        ----------
+        x : array, (rows, inputs)
+            Rows to train on; of more than 4,096 so many are drawn.
+        weights : bool
+            Whether the weights into each neuron are scaled so that its sums have variance 1.
+        biases : int
+            Of a neuron's sums in how many rows its bias is minus a random convex combination; 0
+            leaves biases at zero.
+
+        Raises
+        ------
+        ConfigurationError
+            When the network has been trained, or `biases` is no whole number from 0.
+        ShapeError, DataError, NonFiniteError, DeviceError
+            When x cannot be used.
+        """
+        if self._state.step:
+            raise ConfigurationError(
+                f"initialize_from after {self._state.step} steps of training; a network that was"
+                " just made is needed"
+            )
+        twin = self.copy(dtype=self.dtype)  # which leaves a half precision
+        initialize_from(twin.stack, take_inputs(twin.stack, x), weights, biases)
+        self.parameters[...] = twin.parameters
 
     @on_device
     def train_step(
