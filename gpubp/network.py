@@ -23,10 +23,11 @@ from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.regularization import NONE, Regularization
-from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, NetworkSpec
+from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, STANDARD, NetworkSpec
 from gpubp.saving import SavedNetwork
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import checkpointer
+from gpubp.training.data_initialization import initialize_from
 from gpubp.training.epoch_steps import Training, do_step
 from gpubp.training.fit import Fit
 from gpubp.training.group import joined
@@ -82,6 +83,15 @@ class Network(SavedNetwork):
         `gpubp.nn.layers.categories`. Any other number there is an unknown category.
     category_width : int
         Numbers that an input of categories becomes.
+    residual : bool or sequence of bool
+        Whether hidden layers add their inputs to their outputs, y = f(x W + b) + x: all that have
+        as many of both, or one value a hidden layer.
+    mixing : bool or sequence of bool
+        Whether hidden layers have activations z + a (f(z) - z), with a trained factor a of each
+        neuron that begins at 1; one value for all or one a hidden layer.
+    weights : {"standard", "ntk"}
+        Form of the weights of all layers: with ``"ntk"`` z = x W / sqrt(inputs) + b, and W begins
+        as numbers of N(0, 1). An `initializer` other than ``"auto"`` then draws W / sqrt(inputs).
 
     Raises
     ------
@@ -106,6 +116,9 @@ class Network(SavedNetwork):
         embedding: int = EMBEDDING,
         categories: Sequence[int] | None = None,
         category_width: int = CATEGORY_WIDTH,
+        residual: bool | Sequence[bool] = False,
+        mixing: bool | Sequence[bool] = False,
+        weights: str = STANDARD,
     ) -> None:
         spec = NetworkSpec.of(
             sizes,
@@ -122,6 +135,9 @@ class Network(SavedNetwork):
             embedding=embedding,
             categories=categories,
             category_width=category_width,
+            residual=residual,
+            mixing=mixing,
+            weights=weights,
         )
         super().__init__(spec, get_backend(backend))
 
@@ -170,6 +186,39 @@ class Network(SavedNetwork):
         if self.input_scale != 1:
             dx *= self.input_scale
         return give_back(dx, self.backend, dy)
+
+    @on_device
+    def initialize_from(self, x: Any, weights: bool = True, biases: int = 5) -> None:
+        """Let the first weights and biases follow the data.
+
+        See `gpubp.training.data_initialization`. For a network that was just made; what is drawn is
+        decided by its seed, and alike on every backend.
+
+        Parameters
+        ----------
+        x : array, (rows, inputs)
+            Rows to train on; of more than 4,096 so many are drawn.
+        weights : bool
+            Whether the weights into each neuron are scaled so that its sums have variance 1.
+        biases : int
+            Of a neuron's sums in how many rows its bias is minus a random convex combination; 0
+            leaves biases at zero.
+
+        Raises
+        ------
+        ConfigurationError
+            When the network has been trained, or `biases` is no whole number from 0.
+        ShapeError, DataError, NonFiniteError, DeviceError
+            When x cannot be used.
+        """
+        if self._state.step:
+            raise ConfigurationError(
+                f"initialize_from after {self._state.step} steps of training; a network that was"
+                " just made is needed"
+            )
+        twin = self.copy(dtype=self.dtype)  # which leaves a half precision
+        initialize_from(twin.stack, take_inputs(twin.stack, x), weights, biases)
+        self.parameters[...] = twin.parameters
 
     @on_device
     def train_step(

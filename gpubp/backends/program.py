@@ -44,7 +44,7 @@ def all_products(operations: Sequence[Operation]) -> int:
 def _multiplications(operation: Operation) -> int:
     if operation.name != "multiply":
         return 0
-    a, b, _ = operation.arguments
+    a, b, *_ = operation.arguments
     return int(a.shape[0]) * int(a.shape[1]) * int(b.shape[1])
 
 

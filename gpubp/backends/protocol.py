@@ -70,8 +70,11 @@ class Arrays(Protocol):
 class Dense(Protocol):
     """Products, activations and dropout."""
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        """Write the matrix product of a and b, either of them possibly a transposed view."""
+    def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
+        """Write scale times the matrix product of a and b, either possibly a transposed view."""
+
+    def add(self, a: Array, b: Array, out: Array) -> None:
+        """Write the sum of two arrays of one shape; `out` may be a or b, and has the dtype of a."""
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         """Add the bias to z and write y = f(z); z keeps the weighted sum unless it is y itself."""
@@ -188,6 +191,34 @@ class Embeddings(Protocol):
         self, bins: Any, cell: Array, dy: Array, weight: Array, table: Array, dx: Array
     ) -> None:
         """Write the gradient by x."""
+
+
+class Mixing(Protocol):
+    """Activations with a mixing factor of each neuron: y = z + factor (f(z) - z).
+
+    None of `name` may depend on whole rows; factor and its gradient are (columns,).
+    """
+
+    def mix(
+        self, name: str, z: Array, bias: Array, factor: Array, y: Array, scratch: Scratch
+    ) -> None:
+        """Add the bias to z, which keeps the weighted sum, and write y."""
+
+    def mix_backward(
+        self,
+        name: str,
+        z: Array,
+        factor: Array,
+        dy: Array,
+        dz: Array,
+        dbias: Array,
+        dfactor: Array,
+        scratch: Scratch,
+    ) -> None:
+        """Write dz = dy (1 + factor (f'(z) - 1)), which may be dy, and sums over the rows.
+
+        dbias is the sum of dz, dfactor that of dy (f(z) - z).
+        """
 
 
 class Losses(Protocol):
@@ -367,6 +398,7 @@ class Backend(
     Normalization,
     Categories,
     Embeddings,
+    Mixing,
     Losses,
     Regularisation,
     Updates,

@@ -13,6 +13,8 @@ SHUFFLE = 1 << 32
 DROPOUT = 2 << 32
 CHECK = 3 << 32
 SPLIT = 4 << 32
+INITIAL_BIASES = 5 << 32
+INITIAL_ROWS = 6 << 32
 
 
 def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:

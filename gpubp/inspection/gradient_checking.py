@@ -157,14 +157,16 @@ def _central_difference(
 
 def _sides_of_kinks(stack: LayerStack, data: Data, loss: Loss) -> bytes:
     """Tell on which side of its activation's kinks each weighted sum lies."""
-    xp, sides = stack.backend.xp, []
+    sides: list[Any] = []
     buffers = stack.buffers(len(data))
     for layer, arrays in zip(stack.layers, buffers.layers, strict=True):
         if not isinstance(layer, Dense) or not isinstance(arrays, DenseArrays):
             continue  # no other kind has an activation
         kept = arrays.normalized
-        sums = xp.dot(arrays.x, layer.weight) if kept is None else kept.n * layer.gamma
-        z = sums + layer.bias
+        if kept is None:
+            z = layer.weighted_sum(stack.backend, arrays)
+        else:
+            z = kept.n * layer.gamma + layer.bias
         sides += [z > kink for kink in layer.activation.kinks]
     x = buffers.output
     if loss.name == "absolute_error":

@@ -167,7 +167,7 @@ def _update(twin: LayerStack, state: TrainingState, optimizer: Optimizer) -> Non
     twin.backend.update_now(
         optimizer.kernel,
         twin.gradients,
-        twin.parameters,
+        twin.trained,
         fresh.moments,
         optimizer.scalars(updates + 1, state.rate_factor),
         twin.scratch,

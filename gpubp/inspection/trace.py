@@ -44,6 +44,8 @@ class LayerTrace:
         The same of the table of an embedding of numbers.
     kind : str or None
         What a layer is that is not dense. Its bias is empty where it has none.
+    mix_gradient, mix_before, mix_after : array or None
+        The same of the mixing factors of a layer that has them.
     """
 
     activation: str
@@ -62,6 +64,9 @@ class LayerTrace:
     table_before: NDArray[Any] | None = None
     table_after: NDArray[Any] | None = None
     kind: str | None = None
+    mix_gradient: NDArray[Any] | None = None
+    mix_before: NDArray[Any] | None = None
+    mix_after: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     numbers = {
         "inputs": arrays.x,
         "weighted_sum": weighted_sum,
-        "output": arrays.y,
+        "output": layer.output(arrays),
         "slope": layer.slope(stack.backend, weighted_sum, arrays.y),
         "error": -arrays.delta * buffers.rows,  # the loss is a mean over the batch
     }

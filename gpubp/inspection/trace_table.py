@@ -64,16 +64,21 @@ def _layer(
 
 
 def _weights(layer: Numbers, row: int) -> list[list[Any]]:
-    """List the weights neuron by neuron, each neuron's bias last."""
+    """List the weights neuron by neuron, each neuron's bias and mixing factor last."""
     lines: list[list[Any]] = []
     matrices = [layer[name] for name in ("weight_gradient", "weight_before", "weight_after")]
-    vectors = [layer[name] for name in ("bias_gradient", "bias_before", "bias_after")]
+    vectors = {
+        name: [layer[f"{name}_{when}"] for when in ("gradient", "before", "after")]
+        for name in ("bias", "mix")
+        if f"{name}_before" in layer
+    }
     for j in range(len(layer["bias_before"])):
         lines += [
             [f"{i} -> {j}", x, *(matrix[i][j] for matrix in matrices)]
             for i, x in enumerate(layer["inputs"][row])
         ]
-        lines.append([f"bias {j}", "", *(vector[j] for vector in vectors)])
+        for name, of in vectors.items():
+            lines.append([f"{name} {j}", "", *(vector[j] for vector in of)])
     return lines
 
 

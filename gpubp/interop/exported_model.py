@@ -71,6 +71,10 @@ class PlainLayer:
         Name of the function f.
     components : Components or None
         What it reads in place of x, where that is embedded.
+    residual : bool
+        Whether x is added to y.
+    mix : array or None
+        float32, (outputs,): the factors of y = z + mix (f(z) - z), where it is not f(z).
     """
 
     weight: NDArray[np.float32]
@@ -78,6 +82,8 @@ class PlainLayer:
     activation: str
     gamma: NDArray[np.float32] | None = None
     components: Components | None = None
+    residual: bool = False
+    mix: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def _layers(net: Network, host: Host) -> list[PlainLayer]:
             layers.append(_embedding(layer, host))
             continue
         assert isinstance(layer, Dense)
-        weight, bias, gamma = host(layer.weight), host(layer.bias), None
+        weight, bias, gamma = host(layer.weight * layer.scale), host(layer.bias), None
         if layer.normalization == "layer":
             gamma = host(layer.gamma)
         elif layer.normalization == "batch":
@@ -182,7 +188,9 @@ def _layers(net: Network, host: Host) -> list[PlainLayer]:
             factor = host(layer.gamma) / np.sqrt(variance + NORM_EPSILON)
             bias = (bias - mean * factor).astype(np.float32)
             weight = (weight * factor).astype(np.float32)
-        layers.append(PlainLayer(weight, bias, layer.activation.name, gamma))
+        mix = host(layer.mix) if layer.mixing else None
+        name = layer.activation.name
+        layers.append(PlainLayer(weight, bias, name, gamma, residual=layer.residual, mix=mix))
     return layers
 
 

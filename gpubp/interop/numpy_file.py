@@ -59,8 +59,11 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
         if layer.components is not None:
             for name in ("column", "low", "length", "floor", "ceiling"):
                 arrays[f"{name} {index}"] = getattr(layer.components, name)
-        if layer.gamma is not None:
-            arrays[f"gamma {index}"] = layer.gamma
+        if layer.residual:
+            arrays[f"residual {index}"] = np.ones(1)
+        for name in ("gamma", "mix"):
+            if getattr(layer, name) is not None:
+                arrays[f"{name} {index}"] = getattr(layer, name)
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
     code = base64.b64encode(content.getvalue()).decode()

@@ -129,7 +129,11 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
     for operator, inputs, attributes in ACTIVATIONS[layer.activation].onnx:
         names = [_input(graph, each, z, made) for each in inputs]
         made.append(graph.node(operator, names, **attributes))
-    return made[-1] if made else z
+    y = made[-1] if made else z
+    if layer.mix is not None:
+        part = graph.node("Mul", [graph.node("Sub", [y, z]), graph.constant(layer.mix)])
+        y = graph.node("Add", [z, part])
+    return graph.node("Add", [y, x]) if layer.residual else y
 
 
 def _add_categories(graph: Graph, plain: PlainCategories, x: str) -> str:

@@ -150,13 +150,18 @@ def _network(y: Any, layers: list[Any], arrays: dict[str, Any], first: int) -> A
                 for part in ("column", "low", "length", "floor", "ceiling")
             )
             y = np.clip((y[:, column] - low) / length, floor, ceiling)
+        x = y
         y = y @ arrays[f"weight {index}"]
         if f"gamma {index}" in arrays:
             y = y - y.mean(axis=1, keepdims=True)
             y = y / np.sqrt((y * y).mean(axis=1, keepdims=True) + 1e-5)
             y = y * arrays[f"gamma {index}"]
         with np.errstate(over="ignore"):
-            y = activate(y + arrays[f"bias {index}"], nodes).astype(np.float32)
+            z = y + arrays[f"bias {index}"]
+            y = activate(z, nodes).astype(np.float32)
+        if f"mix {index}" in arrays:
+            y = z + arrays[f"mix {index}"] * (y - z)
+        y = y + x if f"residual {index}" in arrays else y
     return y
 
 

@@ -77,6 +77,7 @@ class LayerStack:
         spec, count = self.spec, len(self.sizes) - 1
         names, rates = (*spec.activation, spec.output), (*spec.dropout, 0.0)
         norms, widths = (*spec.normalization, None), list(spec.sizes)
+        residual, mixing = (*spec.residual, False), (*spec.mixing, False)
         first = first_layers(spec, self.backend, self.dtype, self.scratch)
         if first:
             widths[0] = first[-1].outputs
@@ -90,6 +91,9 @@ class LayerStack:
                 spec.initializer,
                 self.scratch,
                 last=index == count - 1,
+                residual=residual[index],
+                mixing=mixing[index],
+                weights=spec.weights,
             )
             for index in range(count)
         ]

@@ -15,6 +15,7 @@ from gpubp.errors import ConfigurationError, ShapeError, checked_whole
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 
+STANDARD = "standard"  # form of the weights; the other is "ntk"
 EMBEDDING = 16  # numbers that an input with bins becomes
 CATEGORY_WIDTH = 8  # numbers that an input of categories becomes
 # what is said of a network only where it has such a first layer
@@ -56,6 +57,12 @@ class NetworkSpec:
         The number of categories of each input, 0 for a number, where some are codes; else empty.
     category_width : int
         Numbers that a code becomes.
+    residual : tuple of bool
+        Whether each hidden layer adds its inputs to its outputs.
+    mixing : tuple of bool
+        Whether each hidden layer mixes f(z) with z by trained factors.
+    weights : str
+        "standard", or "ntk" where products with weights are divided by the root of the inputs.
     """
 
     sizes: tuple[int, ...]
@@ -72,6 +79,9 @@ class NetworkSpec:
     embedding: int = EMBEDDING
     categories: tuple[int, ...] = ()
     category_width: int = CATEGORY_WIDTH
+    residual: tuple[bool, ...] = ()
+    mixing: tuple[bool, ...] = ()
+    weights: str = STANDARD
 
     @classmethod
     def of(
@@ -91,6 +101,9 @@ class NetworkSpec:
         embedding: int = EMBEDDING,
         categories: Sequence[int] | None = None,
         category_width: int = CATEGORY_WIDTH,
+        residual: bool | Sequence[bool] = False,
+        mixing: bool | Sequence[bool] = False,
+        weights: str = STANDARD,
     ) -> NetworkSpec:
         """Check what a person asked for and return the spec; see `gpubp.Network`.
 
@@ -109,6 +122,11 @@ class NetworkSpec:
         chosen = get_precision(precision, dtype)
         scale = _checked_scale(input_scale)
         coded = _checked_categories(categories, checked[0], chosen, scale)
+        edges = _checked_bins(bins, checked[0], np.dtype(chosen.dtype), coded)
+        width = checked_whole("embedding", embedding)
+        of_codes = checked_whole("category_width", category_width)
+        first = _first_width(checked[0], edges, width, coded, of_codes)
+        read = (first, *checked[1:-1])[:hidden]  # numbers that each hidden layer reads
         return cls(
             sizes=checked,
             activation=tuple(names),
@@ -120,10 +138,13 @@ class NetworkSpec:
             initializer=initializer,
             input_scale=scale,
             normalization=tuple(map(_checked_normalization, norms)),
-            bins=_checked_bins(bins, checked[0], np.dtype(chosen.dtype), coded),
-            embedding=checked_whole("embedding", embedding),
+            bins=edges,
+            embedding=width,
             categories=coded,
-            category_width=checked_whole("category_width", category_width),
+            category_width=of_codes,
+            residual=_checked_residual(residual, read, checked[1:-1]),
+            mixing=_checked_mixing(mixing, names),
+            weights=_checked_weights(weights),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,6 +154,11 @@ class NetworkSpec:
             if not plain[name]:  # as networks without them have always been described
                 for setting in settings:
                     del plain[setting]
+        for form in ("residual", "mixing"):
+            if not any(plain[form]):
+                del plain[form]
+        if self.weights == STANDARD:
+            del plain["weights"]
         return {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in plain.items()
@@ -209,6 +235,41 @@ def _checked_bins(
     return checked if any(checked) else ()
 
 
+def _checked_residual(
+    residual: bool | Sequence[bool], inputs: Sequence[int], outputs: Sequence[int]
+) -> tuple[bool, ...]:
+    """Return which hidden layers are residual; one that cannot be is refused if asked by itself."""
+    wanted = _checked_bools("residual", residual, len(outputs))
+    fits = [before == after for before, after in zip(inputs, outputs, strict=True)]
+    for number, (asked, can) in enumerate(zip(wanted, fits, strict=True), 1):
+        if asked and not can and not isinstance(residual, bool):
+            raise ConfigurationError(
+                f"residual of hidden layer {number} is True, with {inputs[number - 1]} inputs and"
+                f" {outputs[number - 1]} outputs; as many of both, or False, is needed"
+            )
+    return tuple(asked and can for asked, can in zip(wanted, fits, strict=True))
+
+
+def _checked_mixing(mixing: bool | Sequence[bool], activations: Sequence[str]) -> tuple[bool, ...]:
+    """Return which hidden layers mix; a function of whole rows cannot be mixed."""
+    wanted = _checked_bools("mixing", mixing, len(activations))
+    for number, (asked, name) in enumerate(zip(wanted, activations, strict=True), 1):
+        if asked and get_activation(name).whole_rows:
+            raise ConfigurationError(
+                f"mixing of hidden layer {number} is True, with activation {name!r}; False, or a"
+                " function of each neuron by itself, is needed"
+            )
+    return tuple(wanted)
+
+
+def _checked_bools(what: str, value: bool | Sequence[bool], hidden: int) -> list[bool]:
+    values = _for_each(what, value, hidden)
+    for each in values:
+        if not isinstance(each, bool | np.bool_):
+            raise ConfigurationError(f"{what} is {each!r}; True or False is needed")
+    return [bool(each) for each in values]
+
+
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     checked = tuple(sizes)
     whole = all(isinstance(size, int | np.integer) and size >= 1 for size in checked)
@@ -233,6 +294,18 @@ def _for_each(what: str, value: Any, hidden: int) -> list[Any]:
     return values
 
 
+def _first_width(
+    inputs: int,
+    bins: Sequence[Sequence[float]],
+    width: int,
+    categories: Sequence[int],
+    of_codes: int,
+) -> int:
+    """Return how many numbers the first dense layer reads."""
+    embedded, coded = sum(map(bool, bins)), sum(map(bool, categories))
+    return inputs + embedded * (width - 1) + coded * (of_codes - 1)
+
+
 def _checked_scale(scale: float) -> float:
     if not 0 < scale < math.inf:
         raise ConfigurationError(
@@ -245,6 +318,12 @@ def _checked_normalization(name: str | None) -> str | None:
     if name not in (None, "layer", "batch"):
         raise ConfigurationError(f"normalization is {name!r}; 'layer', 'batch' or None is needed")
     return name
+
+
+def _checked_weights(form: str) -> str:
+    if form not in (STANDARD, "ntk"):
+        raise ConfigurationError(f"weights is {form!r}; {STANDARD!r} or 'ntk' is needed")
+    return form
 
 
 def _checked_rate(rate: float) -> float:

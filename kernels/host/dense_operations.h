@@ -52,9 +52,11 @@ void add_gather(Program& program, const Call& call, const Blas&) {
   add_gather_to<T, T>(program, call);
 }
 
-// out = a b, a in columns and b in rows: each part multiplies its own, and the shares are added.
+// out = scale a b, a in columns and b in rows: each part multiplies its own, and the shares are
+// added.
 template <typename T>
-void add_product(Program& program, const Blas& blas, Matrix<T> a, Matrix<T> b, Matrix<T> out) {
+void add_product(Program& program, const Blas& blas, T scale, Matrix<T> a, Matrix<T> b,
+                 Matrix<T> out) {
   std::vector<T*> rooms;
   std::vector<Matrix<T>> others;
   bool begun = false;
@@ -71,8 +73,8 @@ void add_product(Program& program, const Blas& blas, Matrix<T> a, Matrix<T> b, M
     return whole(rooms[static_cast<size_t>(s.part)], out.size() * int64(sizeof(T)))(s);
   }};
   phase.work = [=](const Member&, const Share& s) {
-    multiply(blas, false, false, out.rows, out.columns, s.columns.size, a.data + s.columns.first,
-             a.columns, b.data + s.columns.first * b.columns, b.columns,
+    multiply(blas, false, false, out.rows, out.columns, s.columns.size, scale,
+             a.data + s.columns.first, a.columns, b.data + s.columns.first * b.columns, b.columns,
              rooms[static_cast<size_t>(s.part)], out.columns);
   };
   if (others.empty()) return;
@@ -90,33 +92,53 @@ void add_product(Program& program, const Blas& blas, Matrix<T> a, Matrix<T> b, M
   };
 }
 
-// multiply(a, b, out, transposed a, transposed b)
+// multiply(a, b, out, transposed a, transposed b, scale): out = scale a b
 template <typename T>
 void add_multiply(Program& program, const Call& call, const Blas& blas) {
   const Matrix<T> a = call.matrix<T>(0), b = call.matrix<T>(1), out = call.matrix<T>(2);
   const bool of_a = call.whole(3), of_b = call.whole(4);
   const int64 inner = of_a ? a.rows : a.columns;
+  const T scale = T(call.number(5));
   if ((of_a ? a.columns : a.rows) != out.rows || (of_b ? b.rows : b.columns) != out.columns ||
       (of_b ? b.columns : b.rows) != inner || (of_a && of_b))
     throw Refusal("matrices do not fit each other");
-  if (!of_a && !of_b) return add_product(program, blas, a, b, out);
+  if (!of_a && !of_b) return add_product(program, blas, scale, a, b, out);
   Phase& phase = program.add(COLUMNS, of_a ? inner : out.rows, of_a ? out.rows : out.columns);
   if (of_a) {  // out = a^T b: each part has its own rows of out
     phase.reads = {matrix_of(a), whole_of(b)};
     phase.writes = {across(out.data, out.columns)};
     phase.work = [=](const Member&, const Share& s) {
-      multiply(blas, true, false, s.columns.size, out.columns, inner, a.data + s.columns.first,
-               a.columns, b.data, b.columns, out.data + s.columns.first * out.columns, out.columns);
+      multiply(blas, true, false, s.columns.size, out.columns, inner, scale,
+               a.data + s.columns.first, a.columns, b.data, b.columns,
+               out.data + s.columns.first * out.columns, out.columns);
     };
   } else {  // out = a b^T: each part has its own columns of out
     phase.reads = {whole_of(a), across(b.data, b.columns)};
     phase.writes = {matrix_of(out)};
     phase.work = [=](const Member&, const Share& s) {
-      multiply(blas, false, true, out.rows, s.columns.size, inner, a.data, a.columns,
+      multiply(blas, false, true, out.rows, s.columns.size, inner, scale, a.data, a.columns,
                b.data + s.columns.first * b.columns, b.columns, out.data + s.columns.first,
                out.columns);
     };
   }
+}
+
+// add(a, b, out): out = a + b
+template <typename T>
+void add_sum(Program& program, const Call& call, const Blas&) {
+  const Matrix<T> a = call.matrix<T>(0), b = call.like<T>(1, a.rows, a.columns);
+  const Matrix<T> out = call.like<T>(2, a.rows, a.columns);
+  Phase& phase = program.add(FLEXIBLE, out.rows, out.columns);
+  phase.reads = {matrix_of(a), matrix_of(b)};
+  phase.writes = {matrix_of(out)};
+  phase.work = [=](const Member&, const Share& s) {
+    for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
+      const int64 at = row * out.columns;
+      GPUBP_VECTORIZE
+      for (int64 j = at + s.columns.first; j < at + s.columns.end(); ++j)
+        out.data[j] = a.data[j] + b.data[j];
+    }
+  };
 }
 
 // activate(z, bias, y, place, whole rows): z += bias, y = f(z)

@@ -12,6 +12,10 @@ struct Activation {
   void (*activate)(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride);
   void (*backward)(const T* kept, const T* dy, T* dz, T* sums, int64 rows, int64 columns,
                    int64 stride);
+  // with a mixing factor; none for a function of whole rows
+  void (*mix)(T* z, const T* bias, const T* factor, T* y, int64 rows, int64 columns, int64 stride);
+  void (*mix_backward)(const T* z, const T* factor, const T* dy, T* dz, T* sums, T* factors,
+                       int64 rows, int64 columns, int64 stride);
 };
 
 template <typename T>
@@ -42,16 +46,29 @@ void backward_softmax(const T* y, const T* dy, T* dz, T* sums, int64 rows, int64
   add_rows(dz, rows, columns, stride, sums);
 }
 
-#define GPUBP_ACTIVATION(name)                                                                \
-  template <typename T>                                                                       \
-  void activate_##name(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride) {  \
-    bias_activate(z, bias, y, rows, columns, stride, [](T x) { return gpubp::name(x); });     \
-  }                                                                                           \
-  template <typename T>                                                                       \
-  void backward_##name(const T* kept, const T* dy, T* dz, T* sums, int64 rows, int64 columns, \
-                       int64 stride) {                                                        \
-    backward_rows(kept, dy, dz, sums, rows, columns, stride,                                  \
-                  [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });             \
+#define GPUBP_ACTIVATION(name)                                                                   \
+  template <typename T>                                                                          \
+  void activate_##name(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride) {     \
+    bias_activate(z, bias, y, rows, columns, stride, [](T x) { return gpubp::name(x); });        \
+  }                                                                                              \
+  template <typename T>                                                                          \
+  void backward_##name(const T* kept, const T* dy, T* dz, T* sums, int64 rows, int64 columns,    \
+                       int64 stride) {                                                           \
+    backward_rows(kept, dy, dz, sums, rows, columns, stride,                                     \
+                  [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });                \
+  }                                                                                              \
+  template <typename T>                                                                          \
+  void mix_##name(T* z, const T* bias, const T* factor, T* y, int64 rows, int64 columns,         \
+                  int64 stride) {                                                                \
+    bias_mix(z, bias, factor, y, rows, columns, stride, [](T x) { return gpubp::name(x); });     \
+  }                                                                                              \
+  template <typename T>                                                                          \
+  void mix_backward_##name(const T* z, const T* factor, const T* dy, T* dz, T* sums, T* factors, \
+                           int64 rows, int64 columns, int64 stride) {                            \
+    mix_backward_rows(                                                                           \
+        z, factor, dy, dz, sums, factors, rows, columns, stride,                                 \
+        [](T x) { return gpubp::name(x); },                                                      \
+        [](T x, T y, T d) { return gpubp::name##_backward(x, y, d); });                          \
   }
 GPUBP_ACTIVATIONS(GPUBP_ACTIVATION)
 
@@ -93,10 +110,13 @@ struct Functions {
 };
 
 // Each table ends with an entry without a name.
-#define GPUBP_ACTIVATION_ENTRY(name) {#name, activate_##name<T>, backward_##name<T>},
+#define GPUBP_ACTIVATION_ENTRY(name) \
+  {#name, activate_##name<T>, backward_##name<T>, mix_##name<T>, mix_backward_##name<T>},
 template <typename T>
-const Activation<T> Functions<T>::activations[] = {GPUBP_ACTIVATIONS(
-    GPUBP_ACTIVATION_ENTRY) GPUBP_ACTIVATION_ENTRY(softmax){nullptr, nullptr, nullptr}};
+const Activation<T> Functions<T>::activations[] = {
+    GPUBP_ACTIVATIONS(GPUBP_ACTIVATION_ENTRY){"softmax", activate_softmax<T>, backward_softmax<T>,
+                                              nullptr, nullptr},
+    {nullptr, nullptr, nullptr, nullptr, nullptr}};
 #define GPUBP_LOSS_ENTRY(name) {#name, false, row_##name<T>},
 #define GPUBP_CLASS_LOSS_ENTRY(name) {#name, true, row_##name<T>},
 template <typename T>

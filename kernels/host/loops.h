@@ -9,6 +9,7 @@
 #include "../activations.cuh"
 #include "../layers.cuh"
 #include "../losses.cuh"
+#include "../mixing.cuh"
 #include "../updates.cuh"
 #include "flush_subnormals.h"
 #include "team.h"
@@ -77,6 +78,43 @@ void backward_rows(const T* kept, const T* dy, T* dz, T* sums, int64 rows, int64
       const T value = derivative(kept_row[j], kept_row[j], dy_row[j]);
       dz_row[j] = value;
       sums[j] += value;
+    }
+  }
+}
+
+// z += bias; y = z + factor (f(z) - z)
+template <typename T, typename Function>
+void bias_mix(T* z, const T* bias, const T* factor, T* y, int64 rows, int64 columns, int64 stride,
+              Function f) {
+  for (int64 row = 0; row < rows; ++row) {
+    T* z_row = z + row * stride;
+    T* y_row = y + row * stride;
+    GPUBP_VECTORIZE
+    for (int64 j = 0; j < columns; ++j) {
+      const T sum = z_row[j] + bias[j];
+      z_row[j] = sum;
+      y_row[j] = mixed(sum, f(sum), factor[j]);
+    }
+  }
+}
+
+// dz = dy (1 + factor (f'(z) - 1)), where dz may be dy, the sums of dz and of dy (f(z) - z)
+template <typename T, typename Function, typename Derivative>
+void mix_backward_rows(const T* z, const T* factor, const T* dy, T* dz, T* sums, T* factors,
+                       int64 rows, int64 columns, int64 stride, Function f, Derivative derivative) {
+  std::fill(sums, sums + columns, T(0));
+  std::fill(factors, factors + columns, T(0));
+  for (int64 row = 0; row < rows; ++row) {
+    const T* z_row = z + row * stride;
+    const T* dy_row = dy + row * stride;
+    T* dz_row = dz + row * stride;
+    GPUBP_VECTORIZE
+    for (int64 j = 0; j < columns; ++j) {
+      const T x = z_row[j], d = dy_row[j], value = f(x);
+      const T back = mixed_backward(derivative(x, value, d), d, factor[j]);
+      dz_row[j] = back;
+      sums[j] += back;
+      factors[j] += d * (value - x);
     }
   }
 }

@@ -5,6 +5,7 @@
 #include "dense_operations.h"
 #include "embedding_operations.h"
 #include "lookup_operations.h"
+#include "mixing_operations.h"
 #include "normalization_operations.h"
 #include "update_operations.h"
 
@@ -21,8 +22,11 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
   static const Operation<T> table[] = {
       {"gather_batch", add_gather<T>},
       {"multiply", add_multiply<T>},
+      {"add", add_sum<T>},
       {"activate", add_activate<T>},
       {"activate_backward", add_activate_backward<T>},
+      {"mix", add_mix<T>},
+      {"mix_backward", add_mix_backward<T>},
       {"dropout", add_dropout<T>},
       {"loss", add_loss<T>},
       {"normalize_rows", add_normalize_rows<T>},

@@ -10,7 +10,7 @@ import pytest
 import gpubp
 import simulated.cupy
 from gpubp.backends import Backend, Scratch, available_backends, get_backend
-from gpubp.backends.gpu.cupy_backend import CHUNK_ROWS
+from gpubp.backends.gpu.elementwise import CHUNK_ROWS
 from gpubp.backends.interchange import give_back, on_gpu, take_in
 from gpubp.errors import BackendUnavailableError, DataError, DeviceError, UnknownNameError
 from kernel_compilation import host_compiler

@@ -40,7 +40,8 @@ def stored(values, precision):
 @needs_compiler
 @pytest.mark.parametrize("name", PRECISIONS)
 @pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)])
-def test_products(library, name, transposed):
+@pytest.mark.parametrize("scale", [1.0, 0.7])
+def test_products(library, name, transposed, scale):
     precision = PRECISIONS[name]
     backend = get_backend("gpu").for_precision(precision)
     random = np.random.default_rng(0)
@@ -52,8 +53,8 @@ def test_products(library, name, transposed):
         arrays.append(array.T if turned else array)
         exact.append(wide.T if turned else wide)
     out = backend.empty((5, 3), precision.dtype)
-    backend.multiply(*arrays, out)
-    error = np.abs(backend.to_numpy(out) - exact[0] @ exact[1]).max()
+    backend.multiply(*arrays, out, scale)
+    error = np.abs(backend.to_numpy(out) - scale * (exact[0] @ exact[1])).max()
     assert error < {"float64": 1e-14, "tf32": 5e-3}.get(name, 1e-5)
     assert (error > 1e-5) == (name == "tf32")
 
@@ -61,7 +62,8 @@ def test_products(library, name, transposed):
 @needs_compiler
 @pytest.mark.parametrize("name", ["relu", "identity", "tanh"])
 @pytest.mark.parametrize("way", ["first", "last"])
-def test_every_way_to_do_a_layer_gives_the_same(library, monkeypatch, name, way):
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_every_way_to_do_a_layer_gives_the_same(library, monkeypatch, name, way, scale):
     """Forward and backward with separate kernels and by the products' own epilogues."""
     backend = get_backend("gpu")
     chosen = {"first": 0, "last": -1}[way]
@@ -72,17 +74,19 @@ def test_every_way_to_do_a_layer_gives_the_same(library, monkeypatch, name, way)
     )
     y = backend.empty((6, 4), np.dtype(np.float32))
     there = [backend.asarray(array) for array in (x, weight, bias)]
-    backend.dense_forward(there[0], there[1], (there[2], there[2]), name, y, y, scratch)
-    z = x.astype(np.float64) @ weight + bias
+    biases = (there[2], there[2])
+    backend.dense_forward(there[0], there[1], biases, name, y, y, scratch, scale)
+    z = scale * (x.astype(np.float64) @ weight) + bias
     f = {"relu": np.maximum(z, 0), "identity": z, "tanh": np.tanh(z)}[name]
     np.testing.assert_allclose(backend.to_numpy(y), f, rtol=1e-5, atol=1e-6)
     delta = backend.asarray(dy)
     dweight, dbias = backend.xp.empty((5, 4), np.float32), backend.xp.empty(4, np.float32)
-    backend.dense_backward(name, y, delta, there[0], dweight, dbias, scratch)
+    backend.dense_backward(name, y, delta, there[0], dweight, dbias, scratch, scale)
     slope = {"relu": f > 0, "identity": 1, "tanh": 1 - f**2}[name]
     np.testing.assert_allclose(backend.to_numpy(delta), dy * slope, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(backend.to_numpy(dbias), (dy * slope).sum(0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(backend.to_numpy(dweight), x.T @ (dy * slope), rtol=1e-4, atol=1e-5)
+    exact = scale * (x.T @ (dy * slope))
+    np.testing.assert_allclose(backend.to_numpy(dweight), exact, rtol=1e-4, atol=1e-5)
     forward = {"relu": "RELU_BIAS", "identity": "BIAS", "tanh": "DEFAULT"}[name]
     used = {"first": {"DEFAULT"}, "last": {forward, "BGRADA"}}[way]
     assert set(library.calls) == used

@@ -50,6 +50,10 @@ CASES = {
         {"categories": COUNTS, "category_width": 18, "bins": [*[[]] * 19, [-3.0, 0.0, 3.0], []]},
         {},
     ),
+    "residual": ({"widths": (21, 40, 40, 40, 5), "residual": True, "dropout": 0.1}, {}),
+    "mixing": ({"mixing": True, "normalization": ["batch", None]}, {}),
+    "mixing of kept sums": ({"mixing": (False, True), "activation": "gelu"}, {}),
+    "ntk": ({"weights": "ntk", "dropout": 0.1}, {}),
     "in order": ({"input_scale": 0.5}, {"shuffle": False}),
 }
 
@@ -91,6 +95,7 @@ def inputs(case):
 def trained(backend, case, dtype="float64", widths=(21, 40, 33, 5), optimizer=None, epochs=3):
     net_settings, fit_settings = CASES[case]
     given = {"activation": "tanh", "output": "softmax"} | net_settings
+    widths = given.pop("widths", widths)
     y = VALUES if given["output"] == "identity" else CLASSES
     net = gpubp.Network(list(widths), backend=backend, dtype=dtype, **given)
     how = {"batch_size": 16, "optimizer": optimizer or gpubp.AdamW(0.01), "epochs": epochs}
@@ -212,8 +217,8 @@ MATRIX, WIDE = np.zeros((3, 4), np.float32), np.zeros((3, 4))
 REFUSED = [
     "multiply",
     ("unknown", MATRIX),
-    ("multiply", MATRIX, MATRIX, MATRIX, False, False),
-    ("multiply", MATRIX, WIDE.T.copy(), np.zeros((3, 3), np.float32), False, False),
+    ("multiply", MATRIX, MATRIX, MATRIX, False, False, 1.0),
+    ("multiply", MATRIX, WIDE.T.copy(), np.zeros((3, 3), np.float32), False, False, 1.0),
     ("multiply", MATRIX, MATRIX),
     ("activate", MATRIX, np.zeros(3, np.float32), MATRIX, 0, False),
     ("activate", MATRIX, np.zeros(4, np.float32), MATRIX, 999, False),

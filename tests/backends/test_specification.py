@@ -115,6 +115,25 @@ CASES = {
         *(0.5, np.zeros((3, 4))),
     ),
     "multiply": ("multiply", numbers(5, 4), numbers(4, 3), np.zeros((5, 3))),
+    "scaled multiply": ("multiply", numbers(5, 4), numbers(4, 3), np.zeros((5, 3)), 0.3),
+    "add": ("add", numbers(5, 4), numbers(5, 4, seed=1), np.zeros((5, 4))),
+    **{
+        f"mix {name}": (
+            *("mix", name, numbers(ROWS, COLUMNS), numbers(COLUMNS), numbers(COLUMNS, seed=2)),
+            "like 1",
+        )
+        for name, entry in ACTIVATIONS.items()
+        if not entry.whole_rows
+    },
+    **{
+        f"mix_backward {name}": (
+            *("mix_backward", name, numbers(ROWS, COLUMNS), numbers(COLUMNS, seed=2)),
+            *(numbers(ROWS, COLUMNS, seed=1), np.zeros((ROWS, COLUMNS))),
+            *(np.zeros(COLUMNS), np.zeros(COLUMNS)),
+        )
+        for name, entry in ACTIVATIONS.items()
+        if not entry.whole_rows
+    },
     "dropout": ("dropout", numbers(ROWS, 4), np.zeros((ROWS, 4)), 0.3, (1, 2, 3)),
     "penalize": ("penalize", numbers(5, 4), numbers(5, 4, seed=1), 0.1, 0.2),
     "clip": ("clip", numbers(50), 0.5),
@@ -168,7 +187,7 @@ CASES = {
 BARE = {
     *("multiply", "clip", "accumulate", "find_overflow", "finish_step", "gather_batch"),
     *("scale_columns", "normalize_columns_by", "find_bins", "embed_numbers_backward"),
-    *("embed_numbers_slope", "embed_categories", "embed_categories_backward"),
+    *("embed_numbers_slope", "embed_categories", "embed_categories_backward", "add"),
 }
 
 

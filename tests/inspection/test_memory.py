@@ -53,7 +53,7 @@ def test_buffers_are_as_large_as_planned(monkeypatch, precision):
     net = gpubp.Network([30, 40, 20], "gelu", "softmax", "gpu", precision=precision, dropout=0.5)
     plan = net.memory_plan(50)
     buffers = net.stack.buffers(50)
-    named = [getattr(p, name) for p in buffers.layers for name in ("y", "z", "delta", "dropped")]
+    named = [getattr(p, name) for p in buffers.layers for name in ("y", "z", "delta", "passed")]
     arrays = {id(array): array for array in named if array is not None}
     batch = 50 * 30 * net.stack.stored.itemsize
     assert sum(array.nbytes for array in arrays.values()) + batch == plan.activations

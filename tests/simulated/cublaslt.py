@@ -153,7 +153,8 @@ class Library:
     def _cublasLtMatmul(self, handle: Any, operation: Any, *rest: Any) -> int:  # noqa: N802
         alpha, a, layout_a, b, layout_b, beta, c, layout_c, d, layout_d = rest[:10]
         algorithm, workspace, size, stream = rest[10:]
-        assert (alpha._obj.value, beta._obj.value) == (1, 0)
+        assert beta._obj.value == 0
+        scale = alpha._obj.value  # the library reads it as it is called
         assert (c, self._of(layout_c)) == (d, self._of(layout_d))
         assert stream == Stream.stack[-1].ptr, "not the current stream"
         assert workspace
@@ -165,18 +166,23 @@ class Library:
         attributes = dict(described.attributes)
         layouts = [self._of(layout) for layout in (layout_a, layout_b, layout_d)]
         tf32 = described.compute == CONSTANTS["CUBLAS_COMPUTE_32F_FAST_TF32"]
-        do_or_record(lambda: self._multiply(attributes, layouts, (a, b, d), tf32))
+        do_or_record(lambda: self._multiply(attributes, layouts, (a, b, d), tf32, scale))
         return 0
 
     def _multiply(
-        self, attributes: dict[str, int], layouts: list[Layout], places: Any, tf32: bool
+        self,
+        attributes: dict[str, int],
+        layouts: list[Layout],
+        places: Any,
+        tf32: bool,
+        scale: float,
     ) -> None:
         a, b, d = (layout.view(place) for layout, place in zip(layouts, places, strict=True))
         left = widened(a.T if attributes["TRANSA"] else a)
         right = widened(b.T if attributes["TRANSB"] else b)
         if tf32:
             left, right = rounded_to_tf32(left), rounded_to_tf32(right)
-        result = left @ right
+        result = left.dtype.type(scale) * (left @ right)
         code = attributes["EPILOGUE"]
         (name,) = [
             key.removeprefix("CUBLASLT_EPILOGUE_")

@@ -87,9 +87,9 @@ def _row(operation: Operation, places: Places) -> Row:
     return (operation.name, *make(places, *operation.arguments))
 
 
-def _multiply(places: Places, a: Any, b: Any, out: Any) -> Row:
+def _multiply(places: Places, a: Any, b: Any, out: Any, scale: float) -> Row:
     of_a, of_b = not a.flags.c_contiguous, not b.flags.c_contiguous
-    return a.T if of_a else a, b.T if of_b else b, out, of_a, of_b
+    return a.T if of_a else a, b.T if of_b else b, out, of_a, of_b, float(scale)
 
 
 def _activate(places: Places, name: str, z: Any, bias: Any, y: Any, scratch: Any) -> Row:
@@ -152,8 +152,17 @@ _ROWS: dict[str, Callable[..., Row]] = {
         *(int(batch), float(scale)),
     ),
     "multiply": _multiply,
+    "add": lambda _, a, b, out: (a, b, out),
     "activate": _activate,
     "activate_backward": _activate_backward,
+    "mix": lambda places, name, z, bias, factor, y, scratch: (
+        *(z, bias, factor, y),
+        places.activation[name],
+    ),
+    "mix_backward": lambda places, name, z, factor, dy, dz, dbias, dfactor, scratch: (
+        *(z, factor, dy, dz, dbias, dfactor),
+        places.activation[name],
+    ),
     "dropout": _dropout,
     "loss": _loss,
     "normalize_rows": lambda _, n, inverse, scratch: (n, inverse),

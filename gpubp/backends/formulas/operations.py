@@ -18,6 +18,7 @@ from gpubp.backends.formulas.embeddings import ArrayEmbeddings
 from gpubp.backends.formulas.entries import Activation
 from gpubp.backends.formulas.gathering import take
 from gpubp.backends.formulas.losses import KERNELS as LOSS_KERNELS
+from gpubp.backends.formulas.mixing import ArrayMixing
 from gpubp.backends.formulas.normalization import ArrayNormalization
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.random import generator
@@ -30,7 +31,7 @@ OVERFLOWED = 1
 BLOCK = 32768
 
 
-class ArrayOperations(ArrayNormalization, ArrayCategories, ArrayEmbeddings):
+class ArrayOperations(ArrayNormalization, ArrayCategories, ArrayEmbeddings, ArrayMixing):
     """What `gpubp.backends.protocol` says of operations, for arrays of NumPy and of CuPy."""
 
     xp: Any
@@ -56,8 +57,13 @@ class ArrayOperations(ArrayNormalization, ArrayCategories, ArrayEmbeddings):
             # one pass without an array of booleans; the sum of finite values may overflow
             return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
+    def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
         np.dot(a, b, out=out)
+        if scale != 1:
+            out *= scale
+
+    def add(self, a: Array, b: Array, out: Array) -> None:
+        np.add(a, b, out=out)
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         np.add(z, bias, out=z)

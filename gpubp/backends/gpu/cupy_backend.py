@@ -16,9 +16,10 @@ from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.categories import CupyCategories
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
-from gpubp.backends.gpu.elementwise import LANES, Elementwise
+from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise, chunk_of
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import fused, narrower
+from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
 from gpubp.backends.gpu.penalties import GROUP, CupyPenalties
 from gpubp.backends.gpu.products import Products, workspace_bytes
@@ -31,16 +32,17 @@ from gpubp.backends.program import all_products, carry_out, traced
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
-# Rows that one thread of a backward kernel walks down: enough threads for a large device even at
-# moderate batches, and not so many partial sums that adding them up takes long.
-CHUNK_ROWS = 32
-MOST_CHUNKS = 128
 # of a device; one serves all networks, from any thread
 cublaslt = cache(lambda index: CublasLt())
 
 
 class CupyBackend(
-    CupyNormalization, CupyCategories, CupyEmbeddings, CupyPenalties, ArrayOperations
+    CupyNormalization,
+    CupyCategories,
+    CupyEmbeddings,
+    CupyMixing,
+    CupyPenalties,
+    ArrayOperations,
 ):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 
@@ -138,8 +140,10 @@ class CupyBackend(
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        self._dense.multiply(a, b, out)
+    def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
+        self._dense.multiply(a, b, out, scale)
+
+    plain_multiply = ArrayOperations.multiply
 
     def dense_forward(
         self,
@@ -150,8 +154,9 @@ class CupyBackend(
         z: Array,
         y: Array,
         scratch: Scratch,
+        scale: float = 1.0,
     ) -> None:
-        self._dense.forward(x, weight, bias, name, z, y, scratch)
+        self._dense.forward(x, weight, bias, name, z, y, scratch, scale)
 
     def dense_backward(
         self,
@@ -162,8 +167,12 @@ class CupyBackend(
         dweight: Array,
         dbias: Array,
         scratch: Scratch,
+        scale: float = 1.0,
     ) -> None:
-        self._dense.backward(name, kept, delta, x, dweight, dbias, scratch)
+        self._dense.backward(name, kept, delta, x, dweight, dbias, scratch, scale)
+
+    def add(self, a: Array, b: Array, out: Array) -> None:
+        self._kernels[table.ADD.name](a, b, out)
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         if name == "softmax":
@@ -189,16 +198,13 @@ class CupyBackend(
         self, name: str, kept: Array, dy: Array, dz: Array, dbias: Array, scratch: Scratch
     ) -> None:
         rows, columns = dy.shape
-        chunk = max(CHUNK_ROWS, -(-rows // MOST_CHUNKS))
-        chunks = -(-rows // chunk)
+        chunk, chunks = chunk_of(rows)
         partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
         self._kernels[table.BACKWARD[name].name](
             kept, kept, dy, rows, columns, chunk, dz, partial, size=max(chunks, 1) * columns
         )
         if chunks != 1:
-            self._kernels[table.SUM_COLUMNS.name](
-                partial, chunks, columns, dbias, size=columns * LANES
-            )
+            self._kernels[SUM_COLUMNS.name](partial, chunks, columns, dbias, size=columns * LANES)
 
     def loss(
         self,

@@ -22,7 +22,8 @@ EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}  # activations that a prod
 class Kernels(Protocol):
     """What comes before and after a product: methods of the CuPy backend."""
 
-    xp: Any
+    def plain_multiply(self, a: Array, b: Array, out: Array, scale: float) -> None:
+        """Write scale a @ b without cuBLASLt."""
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         """Add the bias and write f(z)."""
@@ -46,9 +47,10 @@ class DenseLayers:
         self._kernels, self._products, self._tuner = kernels, products, tuner
         self._chosen: dict[str, Way] = {}
 
-    def multiply(self, a: Array, b: Array, out: Array) -> None:
-        """Write a @ b."""
-        self._way(f"product {kinds(a, b, out)}", self._product_ways, (a, b, out))(a, b, out)
+    def multiply(self, a: Array, b: Array, out: Array, scale: float) -> None:
+        """Write scale a @ b."""
+        arguments = (a, b, out, scale)
+        self._way(f"product {kinds(a, b, out)}", self._product_ways, arguments)(*arguments)
 
     def forward(
         self,
@@ -59,9 +61,10 @@ class DenseLayers:
         z: Array,
         y: Array,
         scratch: Scratch,
+        scale: float,
     ) -> None:
         """Do a layer: see `Backend.dense_forward`."""
-        arguments = (x, weight, bias, z, y, scratch)
+        arguments = (x, weight, bias, z, y, scratch, scale)
         key = f"forward {name} {z is y} {kinds(x, weight, *bias, z)}"
         self._way(key, partial(self._forward_ways, name), arguments)(*arguments)
 
@@ -74,9 +77,10 @@ class DenseLayers:
         dweight: Array,
         dbias: Array,
         scratch: Scratch,
+        scale: float,
     ) -> None:
         """Do a layer backward: see `Backend.dense_backward`."""
-        arguments = (kept, delta, x, dweight, dbias, scratch)
+        arguments = (kept, delta, x, dweight, dbias, scratch, scale)
         key = f"backward {name} {kept.dtype.name} {kinds(x, delta, dweight, dbias)}"
         # timing multiplies delta by the derivative again and again: a copy of it
         self._way(
@@ -105,9 +109,8 @@ class DenseLayers:
             found = self._chosen[key] = named[name]
         return found
 
-    def _product_ways(self, a: Array, b: Array, out: Array) -> Ways:
-        ways = self._planned(a, b, out, "DEFAULT")
-        return ways or {"CuPy": lambda a, b, out: self._kernels.xp.dot(a, b, out=out)}
+    def _product_ways(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> Ways:
+        return self._planned(a, b, out, "DEFAULT") or {"CuPy": self._kernels.plain_multiply}
 
     def _planned(self, a: Array, b: Array, out: Array, epilogue: str) -> Ways:
         """Return cuBLASLt's ways; none where it is missing or does not offer the epilogue."""
@@ -120,7 +123,7 @@ class DenseLayers:
         }
 
     def _forward_ways(self, name: str, *arguments: Any) -> Ways:
-        x, weight, bias, z, y, _ = arguments
+        x, weight, bias, z, y, *_ = arguments
         ways: Ways = {
             way: partial(self._forward_apart, name, product)
             for way, product in self._product_ways(x, weight, z).items()
@@ -131,12 +134,12 @@ class DenseLayers:
         return ways
 
     def _forward_apart(self, name: str, product: Way, *arguments: Any) -> None:
-        x, weight, bias, z, y, scratch = arguments
-        product(x, weight, z)
+        x, weight, bias, z, y, scratch, scale = arguments
+        product(x, weight, z, scale)
         self._kernels.activate(name, z, bias[0], y, scratch)
 
     def _backward_ways(self, name: str, *arguments: Any) -> Ways:
-        _, delta, x, dweight, dbias, _ = arguments
+        _, delta, x, dweight, dbias, *_ = arguments
         ways: Ways = {
             way: partial(self._backward_apart, name, product)
             for way, product in self._product_ways(x.T, delta, dweight).items()
@@ -147,19 +150,19 @@ class DenseLayers:
         return ways
 
     def _backward_apart(self, name: str, product: Way, *arguments: Any) -> None:
-        kept, delta, x, dweight, dbias, scratch = arguments
+        kept, delta, x, dweight, dbias, scratch, scale = arguments
         self._kernels.activate_backward(name, kept, delta, delta, dbias, scratch)
-        product(x.T, delta, dweight)
+        product(x.T, delta, dweight, scale)
 
     def _backward_fused(self, name: str, product: Way, *arguments: Any) -> None:
-        kept, delta, x, dweight, dbias, _ = arguments
+        kept, delta, x, dweight, dbias, _, scale = arguments
         self._kernels.derivative(name, kept, delta)
-        product(x.T, delta, dweight, dbias)
+        product(x.T, delta, dweight, scale, dbias)
 
 
 def _forward_fused(product: Way, *arguments: Any) -> None:
-    x, weight, bias, z, _, _ = arguments
-    product(x, weight, z, _of_dtype(bias, z))
+    x, weight, bias, z, _, _, scale = arguments
+    product(x, weight, z, scale, _of_dtype(bias, z))
 
 
 def _of_dtype(bias: tuple[Array, Array], z: Array) -> Array:

@@ -7,7 +7,6 @@ each handed over as one operation, for which `gpubp.backends.gpu.dense` finds th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from gpubp.backends.program import Operation
 from gpubp.backends.scratch import Array
@@ -37,16 +36,16 @@ def _together(
 ) -> Operation | None:
     """Return two operations as one; None where they do not belong together."""
     if (first.name, second.name) == ("multiply", "activate"):
-        x, weight, out = first.arguments
+        x, weight, out, scale = first.arguments
         name, z, bias, y, scratch = second.arguments
         if out is z:
-            arguments: tuple[Any, ...] = (x, weight, (bias, narrow(bias)), name, z, y, scratch)
-            return Operation("dense_forward", arguments)
+            both = (bias, narrow(bias))
+            return Operation("dense_forward", (x, weight, both, name, z, y, scratch, scale))
     if (first.name, second.name) == ("activate_backward", "multiply"):
         name, kept, dy, delta, dbias, scratch = first.arguments
-        x_transposed, factor, dweight = second.arguments
+        x_transposed, factor, dweight, scale = second.arguments
         if factor is delta and dy is delta:
-            arguments = (name, kept, delta, x_transposed.T, dweight, dbias, scratch)
+            arguments = (name, kept, delta, x_transposed.T, dweight, dbias, scratch, scale)
             return Operation("dense_backward", arguments)
     return None
 

@@ -15,8 +15,9 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.gpu.categories import KERNELS as CATEGORIES
-from gpubp.backends.gpu.elementwise import LANES, Elementwise
+from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
+from gpubp.backends.gpu.mixing import KERNELS as MIXING
 
 _ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
 _IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
@@ -156,6 +157,13 @@ GATHER = Elementwise(
     " gpubp::gathered(x[row * columns + i % columns], scale, out[i])",
 )
 CONVERT = Elementwise("gpubp_convert", "X x", "S y", "gpubp::gathered(x, 1.0, y)")
+ADD = Elementwise(
+    "gpubp_add",
+    "K a, S b",
+    "K sum",
+    "typedef typename gpubp::Computed<S>::type T;"
+    " gpubp::narrow(gpubp::widen<T>(a) + gpubp::widen<T>(b), sum)",
+)
 SHUFFLE_KEYS = Elementwise(
     "gpubp_shuffle_keys",
     "uint64 seed, uint64 stream, uint64 epoch, uint64 mask",
@@ -276,15 +284,6 @@ LIMIT_NORMS = Elementwise(
     " for (gpubp::int64 j = lanes.first(); j < rows; j += lanes.step())"
     " w[j * columns + column] *= limit / norm",
 )
-# CuPy's own reductions may take memory from its pool, which a recorded step must not.
-SUM_COLUMNS = Elementwise(
-    "gpubp_sum_columns",
-    "raw T x, int64 rows, int64 columns",
-    "raw T sums",
-    f"const gpubp::Warp lanes(i); const gpubp::int64 column = i / {LANES};"
-    " const T sum = gpubp::strided_sum(&x[column], rows, columns, lanes);"
-    " if (lanes.leads()) sums[column] = sum",
-)
 SUM_GROUPS = Elementwise(
     "gpubp_sum_groups",
     "raw T x, int64 count, int64 group",
@@ -309,6 +308,7 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     DROPOUT,
     GATHER,
     CONVERT,
+    ADD,
     SHUFFLE_KEYS,
     FIND_OVERFLOW,
     FINISH_STEP,
@@ -332,4 +332,5 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     LIMIT_NORMS,
     *CATEGORIES,
     *EMBEDDINGS,
+    *MIXING,
 )

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
 
     operation: ctypes.c_void_p
     layouts: tuple[ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
-    one: Any
+    number: Any
     zero: Any
     algorithms: list[Algorithm]
 
@@ -67,16 +67,26 @@ class Products:
         return plan
 
     def run(
-        self, plan: Plan, algorithm: Algorithm, a: Array, b: Array, out: Array, bias: Array = None
+        self,
+        plan: Plan,
+        algorithm: Algorithm,
+        a: Array,
+        b: Array,
+        out: Array,
+        scale: float,
+        bias: Array = None,
     ) -> None:
-        """Write out = a @ b by this algorithm; `bias` is what the epilogue reads or writes."""
+        """Write out = scale a @ b by this algorithm; `bias` is what the epilogue reads or writes.
+
+        The bias is added to scaled sums, and that of BGRADA is the sum of what is not scaled.
+        """
         library = self._library
         if bias is not None:
             library.describe(plan.operation, "BIAS_POINTER", ctypes.c_void_p(bias.data.ptr))
         layout_a, layout_b, layout_out = plan.layouts
         target, memory = out.data.ptr, self._workspace
         status = library.matmul(
-            *(library.handle, plan.operation, ctypes.byref(plan.one)),
+            *(library.handle, plan.operation, ctypes.byref(plan.number(scale))),
             *(b.data.ptr, layout_a, a.data.ptr, layout_b, ctypes.byref(plan.zero)),
             *(target, layout_out, target, layout_out, ctypes.byref(algorithm)),
             *(memory.data.ptr, memory.nbytes, self._cupy.cuda.get_current_stream().ptr),
@@ -102,7 +112,7 @@ class Products:
         alignments = [alignment(array) for array in (b, a, out)]
         preference = library.preference(self._workspace.nbytes, alignments)
         algorithms = library.heuristics(operation, layouts, preference, ALGORITHMS)
-        return Plan(operation, layouts, number(1), number(0), algorithms)
+        return Plan(operation, layouts, number, number(0), algorithms)
 
     def _layout(self, array: Array) -> ctypes.c_void_p:
         rows, columns = array.shape[::-1] if _transposed(array) else array.shape

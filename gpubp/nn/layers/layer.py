@@ -140,6 +140,10 @@ class Layer(ABC):
         """Return the weighted sums of the last forward pass, which are the outputs without f."""
         return p.z
 
+    def output(self, p: Any) -> Array:
+        """Return what the layer passed on in the last forward pass, which was without dropout."""
+        return p.y
+
     def slope(self, backend: Any, z: Array, y: Array) -> Array:
         """Return the derivative of the outputs y by the weighted sums z, each by its own."""
         return backend.xp.ones_like(y)
