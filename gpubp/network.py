@@ -20,6 +20,7 @@ from gpubp.distributed.communicator import Communicator
 from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_whole
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import first_non_finite
+from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.regularization import NONE, Regularization
@@ -82,6 +83,12 @@ class Network(SavedNetwork):
         `gpubp.nn.layers.categories`. Any other number there is an unknown category.
     category_width : int
         Numbers that an input of categories becomes.
+    periodic : Periodic or None
+        How every input that is no category is embedded by waves of trained frequencies, see
+        `gpubp.nn.layers.periodic`; not together with bins.
+    input_factors : bool
+        Whether all that the first dense layer reads is multiplied by trained factors, which begin
+        at 1, see `gpubp.nn.layers.scale`.
 
     Raises
     ------
@@ -106,6 +113,8 @@ class Network(SavedNetwork):
         embedding: int = EMBEDDING,
         categories: Sequence[int] | None = None,
         category_width: int = CATEGORY_WIDTH,
+        periodic: Periodic | None = None,
+        input_factors: bool = False,
     ) -> None:
         spec = NetworkSpec.of(
             sizes,
@@ -122,6 +131,8 @@ class Network(SavedNetwork):
             embedding=embedding,
             categories=categories,
             category_width=category_width,
+            periodic=periodic,
+            input_factors=input_factors,
         )
         super().__init__(spec, get_backend(backend))
 

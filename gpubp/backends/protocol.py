@@ -111,6 +111,9 @@ class Normalization(Protocol):
     def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
         """Write z = gamma * n; z may be n."""
 
+    def sum_products(self, a: Array, b: Array, sums: Array, scratch: Scratch) -> None:
+        """Write the sum over the rows of a * b, for each column."""
+
     def normalize_rows_backward(
         self,
         n: Array,
@@ -186,6 +189,50 @@ class Embeddings(Protocol):
 
     def embed_numbers_slope(
         self, bins: Any, cell: Array, dy: Array, weight: Array, table: Array, dx: Array
+    ) -> None:
+        """Write the gradient by x."""
+
+
+class PeriodicEmbeddings(Protocol):
+    """Numbers embedded by waves: see `gpubp.nn.layers.periodic`."""
+
+    def embed_periodic(
+        self,
+        x: Array,
+        waves: Any,
+        frequency: Array,
+        phase: Array,
+        weight: Array,
+        bias: Array,
+        wave: Array,
+        y: Array,
+    ) -> None:
+        """Write the waves of each number, and y, what linear maps make of them."""
+
+    def embed_periodic_backward(
+        self,
+        x: Array,
+        waves: Any,
+        weight: Array,
+        wave: Array,
+        y: Array,
+        dy: Array,
+        dfrequency: Array,
+        dphase: Array,
+        dweight: Array,
+        dbias: Array,
+    ) -> None:
+        """Write the gradients by frequency, phase, weight and bias."""
+
+    def embed_periodic_slope(
+        self,
+        waves: Any,
+        frequency: Array,
+        weight: Array,
+        wave: Array,
+        y: Array,
+        dy: Array,
+        dx: Array,
     ) -> None:
         """Write the gradient by x."""
 
@@ -367,6 +414,7 @@ class Backend(
     Normalization,
     Categories,
     Embeddings,
+    PeriodicEmbeddings,
     Losses,
     Regularisation,
     Updates,

@@ -47,6 +47,8 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}
     if plain.categories is not None:
         arrays |= {f"codes {name}": array for name, array in vars(plain.categories).items()}
+    if plain.periodic is not None:
+        arrays |= {f"waves {name}": array for name, array in vars(plain.periodic).items()}
     for index, layer in enumerate(plain.layers):
         arrays[f"weight {index}"], arrays[f"bias {index}"] = layer.weight, layer.bias
         if layer.components is not None:

@@ -16,6 +16,7 @@ from gpubp.interop.exported_model import (
     PlainCategories,
     PlainLayer,
     PlainModel,
+    PlainPeriodic,
     plain_model,
 )
 
@@ -97,6 +98,8 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
         x = graph.node("Mul", [x, graph.constant(np.float32(plain.input_scale))])
     if plain.categories is not None:
         x = _add_categories(graph, plain.categories, x)
+    if plain.periodic is not None:
+        x = _add_periodic(graph, plain.periodic, x)
     for layer in plain.layers:
         x = _add_layer(graph, layer, x)
     outputs = _add_answers(graph, plain, x)
@@ -142,6 +145,28 @@ def _add_categories(graph: Graph, plain: PlainCategories, x: str) -> str:
     embedded = graph.node("Reshape", [rows, shape])
     numbers = graph.node("Gather", [x, graph.constant(plain.others)], axis=1)
     return graph.node("Concat", [embedded, numbers], axis=1)
+
+
+def _add_periodic(graph: Graph, plain: PlainPeriodic, x: str) -> str:
+    """Add the columns that pass, and what is made of the waves of the others."""
+    count, waves, _ = plain.maps.shape
+    numbers = graph.node("Gather", [x, graph.constant(plain.columns[:, None])], axis=1)
+    turned = graph.node("Mul", [numbers, graph.constant(plain.turns)])
+    angle = graph.node("Add", [turned, graph.constant(plain.phase)])
+    wave = graph.node("Cos", [angle])
+    if waves > plain.turns.shape[1]:
+        wave = graph.node("Concat", [wave, graph.node("Sin", [angle])], axis=2)
+    mapped = graph.node("Einsum", [wave, graph.constant(plain.maps)], equation="rfh,fhj->rfj")
+    made = graph.node("Add", [mapped, graph.constant(plain.bias)])
+    if plain.beside:
+        made = graph.node("Concat", [numbers, made], axis=2)
+    else:
+        made = graph.node("Relu", [made])
+    width = plain.maps.shape[2] + int(plain.beside)
+    shape = graph.constant(np.array([-1, count * width], np.int64))
+    embedded = graph.node("Reshape", [made, shape])
+    passing = graph.node("Gather", [x, graph.constant(plain.others)], axis=1)
+    return graph.node("Concat", [passing, embedded], axis=1)
 
 
 def _add_components(graph: Graph, components: Components, x: str) -> str:

@@ -127,12 +127,28 @@ def embed_categories(x: Any, arrays: dict[str, Any]) -> Any:
     return np.concatenate([table[row].reshape(len(x), -1), x[:, others]], axis=1)
 
 
+def embed_periodic(x: Any, arrays: dict[str, Any]) -> Any:
+    """Return the columns that pass, and what is made of the waves of the others."""
+    turns, phase, maps, bias, columns, others, beside = (
+        arrays[f"waves {part}"]
+        for part in ("turns", "phase", "maps", "bias", "columns", "others", "beside")
+    )
+    numbers = x[:, columns, None]
+    angle = numbers * turns + phase
+    waves = np.concatenate([np.cos(angle), np.sin(angle)], axis=2)[:, :, : maps.shape[1]]
+    made = np.einsum("rfh,fhj->rfj", waves, maps) + bias
+    made = np.concatenate([numbers, made], axis=2) if beside else np.maximum(made, 0)
+    return np.concatenate([x[:, others], made.reshape(len(x), -1)], axis=1)
+
+
 def outputs(x: Any) -> Any:
     """Return the network's outputs, (rows, outputs), for its inputs (rows, inputs)."""
     described, arrays = load()
     y = np.asarray(x, np.float32) * np.float32(described["input_scale"])
     if "codes table" in arrays:
         y = embed_categories(y, arrays)
+    if "waves maps" in arrays:
+        y = embed_periodic(y, arrays)
     for index, nodes in enumerate(described["activations"]):
         if f"column {index}" in arrays:
             column, low, length, floor, ceiling = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from gpubp.backends.random import checked_seed
 from gpubp.errors import ConfigurationError, ShapeError, checked_whole
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
+from gpubp.nn.layers.periodic import Periodic
 
 EMBEDDING = 16  # numbers that an input with bins becomes
 CATEGORY_WIDTH = 8  # numbers that an input of categories becomes
@@ -21,6 +22,8 @@ CATEGORY_WIDTH = 8  # numbers that an input of categories becomes
 _FIRST_LAYERS = {
     "bins": ("bins", "embedding"),
     "categories": ("categories", "category_width"),
+    "periodic": ("periodic",),
+    "input_factors": ("input_factors",),
 }
 
 
@@ -56,6 +59,10 @@ class NetworkSpec:
         The number of categories of each input, 0 for a number, where some are codes; else empty.
     category_width : int
         Numbers that a code becomes.
+    periodic : Periodic or None
+        How all inputs that are numbers are embedded by waves.
+    input_factors : bool
+        Whether all that the first dense layer reads has trained factors.
     """
 
     sizes: tuple[int, ...]
@@ -72,6 +79,8 @@ class NetworkSpec:
     embedding: int = EMBEDDING
     categories: tuple[int, ...] = ()
     category_width: int = CATEGORY_WIDTH
+    periodic: Periodic | None = None
+    input_factors: bool = False
 
     @classmethod
     def of(
@@ -91,6 +100,8 @@ class NetworkSpec:
         embedding: int = EMBEDDING,
         categories: Sequence[int] | None = None,
         category_width: int = CATEGORY_WIDTH,
+        periodic: Periodic | Mapping[str, Any] | None = None,
+        input_factors: bool = False,
     ) -> NetworkSpec:
         """Check what a person asked for and return the spec; see `gpubp.Network`.
 
@@ -109,6 +120,7 @@ class NetworkSpec:
         chosen = get_precision(precision, dtype)
         scale = _checked_scale(input_scale)
         coded = _checked_categories(categories, checked[0], chosen, scale)
+        edges = _checked_bins(bins, checked[0], np.dtype(chosen.dtype), coded)
         return cls(
             sizes=checked,
             activation=tuple(names),
@@ -120,10 +132,12 @@ class NetworkSpec:
             initializer=initializer,
             input_scale=scale,
             normalization=tuple(map(_checked_normalization, norms)),
-            bins=_checked_bins(bins, checked[0], np.dtype(chosen.dtype), coded),
+            bins=edges,
             embedding=checked_whole("embedding", embedding),
             categories=coded,
             category_width=checked_whole("category_width", category_width),
+            periodic=_checked_periodic(periodic, edges, coded),
+            input_factors=bool(input_factors),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,6 +194,23 @@ def _checked_categories(
             " be read as they are"
         )
     return tuple(map(int, checked))
+
+
+def _checked_periodic(
+    periodic: Periodic | Mapping[str, Any] | None,
+    bins: tuple[tuple[float, ...], ...],
+    categories: tuple[int, ...],
+) -> Periodic | None:
+    """Return the settings, also where a file holds them as a dict."""
+    if periodic is None:
+        return None
+    if bins:
+        raise ConfigurationError("bins and periodic are both given; one of them is needed")
+    if categories and all(categories):
+        raise ConfigurationError(
+            "periodic is given and all inputs are categories; a number, or no periodic, is needed"
+        )
+    return periodic if isinstance(periodic, Periodic) else Periodic(**periodic)
 
 
 def _checked_bins(

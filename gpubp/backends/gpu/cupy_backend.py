@@ -21,6 +21,7 @@ from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import fused, narrower
 from gpubp.backends.gpu.normalization import CupyNormalization
 from gpubp.backends.gpu.penalties import GROUP, CupyPenalties
+from gpubp.backends.gpu.periodic import CupyPeriodic
 from gpubp.backends.gpu.products import Products, workspace_bytes
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
@@ -40,7 +41,12 @@ cublaslt = cache(lambda index: CublasLt())
 
 
 class CupyBackend(
-    CupyNormalization, CupyCategories, CupyEmbeddings, CupyPenalties, ArrayOperations
+    CupyNormalization,
+    CupyCategories,
+    CupyEmbeddings,
+    CupyPeriodic,
+    CupyPenalties,
+    ArrayOperations,
 ):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
 

@@ -13,6 +13,7 @@ HEADERS = (
     "random.cuh",
     "steps.cuh",
     "embeddings.cuh",
+    "periodic.cuh",
 )
 LANES = 32  # threads a row, where a kernel has a warp for each row
 
