@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpubp.network import Network
     from gpubp.nn import losses as losses
     from gpubp.nn.bins import quantile_bins, tree_bins
+    from gpubp.nn.layers.periodic import Periodic
     from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
     from gpubp.nn.regularization import Regularization
     from gpubp.nn.schedules import (
@@ -66,6 +67,7 @@ __all__ = [
     "Nadam",
     "Network",
     "OneCycle",
+    "Periodic",
     "RMSProp",
     "ReduceOnPlateau",
     "Regularization",
@@ -98,6 +100,7 @@ _MODULES = {
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
     "nn.bins": ("quantile_bins", "tree_bins"),
+    "nn.layers.periodic": ("Periodic",),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
     "nn.regularization": ("Regularization",),
     "nn.schedules": (

@@ -20,6 +20,7 @@ from gpubp.distributed.communicator import Communicator
 from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_whole
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import first_non_finite
+from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.regularization import NONE, Regularization
@@ -92,6 +93,12 @@ class Network(SavedNetwork):
     weights : {"standard", "ntk"}
         Form of the weights of all layers: with ``"ntk"`` z = x W / sqrt(inputs) + b, and W begins
         as numbers of N(0, 1). An `initializer` other than ``"auto"`` then draws W / sqrt(inputs).
+    periodic : Periodic or None
+        How every input that is no category is embedded by waves of trained frequencies, see
+        `gpubp.nn.layers.periodic`; not together with bins.
+    input_factors : bool
+        Whether all that the first dense layer reads is multiplied by trained factors, which begin
+        at 1, see `gpubp.nn.layers.scale`.
 
     Raises
     ------
@@ -119,6 +126,8 @@ class Network(SavedNetwork):
         residual: bool | Sequence[bool] = False,
         mixing: bool | Sequence[bool] = False,
         weights: str = STANDARD,
+        periodic: Periodic | None = None,
+        input_factors: bool = False,
     ) -> None:
         spec = NetworkSpec.of(
             sizes,
@@ -138,6 +147,8 @@ class Network(SavedNetwork):
             residual=residual,
             mixing=mixing,
             weights=weights,
+            periodic=periodic,
+            input_factors=input_factors,
         )
         super().__init__(spec, get_backend(backend))
 

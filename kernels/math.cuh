@@ -25,6 +25,7 @@ typedef unsigned int uint32;
 #ifndef GPUBP_VECTOR_MATH
 namespace math {
 #ifdef __CUDACC_RTC__
+using ::cos;
 using ::erf;
 using ::erfc;
 using ::exp;
@@ -32,9 +33,11 @@ using ::expm1;
 using ::fabs;
 using ::log;
 using ::log1p;
+using ::sin;
 using ::sqrt;
 using ::tanh;
 #else
+using std::cos;
 using std::erf;
 using std::erfc;
 using std::exp;
@@ -42,6 +45,7 @@ using std::expm1;
 using std::fabs;
 using std::log;
 using std::log1p;
+using std::sin;
 using std::sqrt;
 using std::tanh;
 #endif

@@ -114,6 +114,9 @@ class Normalization(Protocol):
     def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
         """Write z = gamma * n; z may be n."""
 
+    def sum_products(self, a: Array, b: Array, sums: Array, scratch: Scratch) -> None:
+        """Write the sum over the rows of a * b, for each column."""
+
     def normalize_rows_backward(
         self,
         n: Array,
@@ -219,6 +222,50 @@ class Mixing(Protocol):
 
         dbias is the sum of dz, dfactor that of dy (f(z) - z).
         """
+
+
+class PeriodicEmbeddings(Protocol):
+    """Numbers embedded by waves: see `gpubp.nn.layers.periodic`."""
+
+    def embed_periodic(
+        self,
+        x: Array,
+        waves: Any,
+        frequency: Array,
+        phase: Array,
+        weight: Array,
+        bias: Array,
+        wave: Array,
+        y: Array,
+    ) -> None:
+        """Write the waves of each number, and y, what linear maps make of them."""
+
+    def embed_periodic_backward(
+        self,
+        x: Array,
+        waves: Any,
+        weight: Array,
+        wave: Array,
+        y: Array,
+        dy: Array,
+        dfrequency: Array,
+        dphase: Array,
+        dweight: Array,
+        dbias: Array,
+    ) -> None:
+        """Write the gradients by frequency, phase, weight and bias."""
+
+    def embed_periodic_slope(
+        self,
+        waves: Any,
+        frequency: Array,
+        weight: Array,
+        wave: Array,
+        y: Array,
+        dy: Array,
+        dx: Array,
+    ) -> None:
+        """Write the gradient by x."""
 
 
 class Losses(Protocol):
@@ -399,6 +446,7 @@ class Backend(
     Categories,
     Embeddings,
     Mixing,
+    PeriodicEmbeddings,
     Losses,
     Regularisation,
     Updates,

@@ -20,6 +20,7 @@ from gpubp.inspection.methods import InspectedNetwork
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.layers.dense import Dense, DenseArrays
+from gpubp.nn.layers.periodic import PeriodicEmbedding
 from gpubp.nn.losses import Loss, get_loss
 
 STEP = 1e-5
@@ -160,8 +161,10 @@ def _sides_of_kinks(stack: LayerStack, data: Data, loss: Loss) -> bytes:
     sides: list[Any] = []
     buffers = stack.buffers(len(data))
     for layer, arrays in zip(stack.layers, buffers.layers, strict=True):
+        if isinstance(layer, PeriodicEmbedding) and not layer.waves.beside:
+            sides.append(arrays.y[:, layer.waves.passing :] > 0)  # which are rectified
         if not isinstance(layer, Dense) or not isinstance(arrays, DenseArrays):
-            continue  # no other kind has an activation
+            continue  # no other kind has a kink
         kept = arrays.normalized
         if kept is None:
             z = layer.weighted_sum(stack.backend, arrays)

@@ -42,6 +42,9 @@ class LayerTrace:
         The parameters around the update.
     table_gradient, table_before, table_after : array or None
         The same of the table of an embedding of numbers.
+    frequency_gradient, frequency_before, frequency_after : array or None
+    phase_gradient, phase_before, phase_after : array or None
+        The same of a periodic embedding.
     kind : str or None
         What a layer is that is not dense. Its bias is empty where it has none.
     mix_gradient, mix_before, mix_after : array or None
@@ -63,6 +66,12 @@ class LayerTrace:
     table_gradient: NDArray[Any] | None = None
     table_before: NDArray[Any] | None = None
     table_after: NDArray[Any] | None = None
+    frequency_gradient: NDArray[Any] | None = None
+    frequency_before: NDArray[Any] | None = None
+    frequency_after: NDArray[Any] | None = None
+    phase_gradient: NDArray[Any] | None = None
+    phase_before: NDArray[Any] | None = None
+    phase_after: NDArray[Any] | None = None
     kind: str | None = None
     mix_gradient: NDArray[Any] | None = None
     mix_before: NDArray[Any] | None = None

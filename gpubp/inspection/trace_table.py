@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 Numbers = dict[str, Any]
 
 
@@ -83,14 +85,14 @@ def _weights(layer: Numbers, row: int) -> list[list[Any]]:
 
 
 def _table_rows(layer: Numbers) -> list[list[Any]]:
-    """List the parameters of a layer that is not dense: matrices, row by row."""
+    """List the parameters of a layer that is not dense: matrices row by row, a vector as one."""
     lines: list[list[Any]] = []
     names = [name.removesuffix("_before") for name in layer if name.endswith("_before")]
     for name in names:
         arrays = [layer[f"{name}_{when}"] for when in ("gradient", "before", "after")]
-        for i, rows in enumerate(zip(*arrays, strict=True)):
-            columns = zip(*rows, strict=True)
-            lines += [[f"{name} {i} -> {j}", "", *values] for j, values in enumerate(columns)]
+        for i, rows in enumerate(np.stack([np.atleast_2d(array) for array in arrays], axis=1)):
+            columns = enumerate(rows.T.tolist())
+            lines += [[f"{name} {i} -> {j}", "", *values] for j, values in columns]
     return lines
 
 

@@ -14,7 +14,9 @@ from gpubp.errors import ConfigurationError
 from gpubp.network import Network
 from gpubp.nn.layers import Dense
 from gpubp.nn.layers.categories import Categories
+from gpubp.nn.layers.periodic import PeriodicEmbedding
 from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
+from gpubp.nn.layers.scale import Scale
 
 Host = Callable[[Any], NDArray[np.float32]]
 
@@ -60,6 +62,31 @@ class PlainCategories:
 
 
 @dataclass(frozen=True)
+class PlainPeriodic:
+    """An embedding of numbers by waves: cosines, then sines if there are as many maps for them.
+
+    Attributes
+    ----------
+    turns, phase : array, (numbers, frequencies)
+        float32; a wave's angle is turns * x + phase.
+    maps, bias : array, (numbers, waves, outputs of one) and (numbers, outputs of one)
+        float32; what is made of the waves.
+    columns, others : array of int
+        The columns that are embedded, and those that pass in front of them.
+    beside : array of bool, ()
+        Whether the number itself stands before what is made of it, which is else rectified.
+    """
+
+    turns: NDArray[np.float32]
+    phase: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    columns: NDArray[np.int64]
+    others: NDArray[np.int64]
+    beside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class PlainLayer:
     """One layer y = f(x @ weight + bias), or y = f(gamma * normalised(x @ weight) + bias).
 
@@ -92,13 +119,14 @@ class PlainNetwork:
 
     Attributes
     ----------
-    categories : PlainCategories or None
-        What comes before the layers, where some inputs are categories.
+    categories, periodic : PlainCategories, PlainPeriodic or None
+        What comes before the layers, in this order.
     layers : list of PlainLayer
-        First to last; batch normalisation is part of their weights.
+        First to last; batch normalisation and factors of inputs are part of their weights.
     """
 
     categories: PlainCategories | None
+    periodic: PlainPeriodic | None
     layers: list[PlainLayer]
 
 
@@ -166,21 +194,30 @@ def _network(net: Network) -> PlainNetwork:
     def host(array: Any) -> NDArray[np.float32]:
         return np.array(net.backend.to_numpy(array), np.float32)
 
-    first = net.layers[0]
-    categories = _categories(first, host) if isinstance(first, Categories) else None
-    return PlainNetwork(categories, _layers(net, host))
+    categories, periodic = None, None
+    for layer in net.layers:
+        if isinstance(layer, Categories):
+            categories = _categories(layer, host)
+        if isinstance(layer, PeriodicEmbedding):
+            periodic = _periodic(layer, host)
+    return PlainNetwork(categories, periodic, _layers(net, host))
 
 
 def _layers(net: Network, host: Host) -> list[PlainLayer]:
-    layers = []
+    layers, factors = [], np.ones(1, np.float32)
     for layer in net.layers:
-        if isinstance(layer, Categories):
+        if isinstance(layer, Categories | PeriodicEmbedding):
+            continue
+        if isinstance(layer, Scale):
+            factors = host(layer.weight)
             continue
         if isinstance(layer, PiecewiseLinear):
             layers.append(_embedding(layer, host))
             continue
         assert isinstance(layer, Dense)
-        weight, bias, gamma = host(layer.weight * layer.scale), host(layer.bias), None
+        weight = factors[:, None] * host(layer.weight * layer.scale)
+        bias, gamma = host(layer.bias), None
+        factors = np.ones(1, np.float32)
         if layer.normalization == "layer":
             gamma = host(layer.gamma)
         elif layer.normalization == "batch":
@@ -201,6 +238,18 @@ def _categories(layer: Categories, host: Host) -> PlainCategories:
         host(each).astype(np.int64) for each in (codes.starts, codes.columns, codes.others)
     )
     return PlainCategories(table, starts[:-1], np.diff(starts), columns, others)
+
+
+def _periodic(layer: PeriodicEmbedding, host: Host) -> PlainPeriodic:
+    waves, weight = layer.waves, host(layer.weight)
+    turns = (2 * np.pi * host(layer.frequency).astype(float)).astype(np.float32)
+    maps = weight.reshape(waves.numbers, -1, weight.shape[1])
+    columns = np.arange(layer.inputs)
+    return PlainPeriodic(
+        *(turns, host(layer.phase), maps, host(layer.bias)),
+        *(columns[waves.passing :], columns[: waves.passing]),
+        np.array(waves.beside, bool),
+    )
 
 
 def _embedding(layer: PiecewiseLinear, host: Host) -> PlainLayer:

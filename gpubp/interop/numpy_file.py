@@ -50,9 +50,9 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     text = json.dumps(described).encode()
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}
     for number, member in enumerate(plain.members):
-        if member.categories is not None:
-            parts = vars(member.categories).items()
-            arrays |= {f"codes {name} {number}": array for name, array in parts}
+        for what, part in (("codes", member.categories), ("waves", member.periodic)):
+            if part is not None:
+                arrays |= {f"{what} {name} {number}": each for name, each in vars(part).items()}
     layers = chain.from_iterable(member.layers for member in plain.members)
     for index, layer in enumerate(layers):
         arrays[f"weight {index}"], arrays[f"bias {index}"] = layer.weight, layer.bias

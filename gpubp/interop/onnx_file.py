@@ -17,6 +17,7 @@ from gpubp.interop.exported_model import (
     PlainLayer,
     PlainModel,
     PlainNetwork,
+    PlainPeriodic,
     plain_model,
 )
 
@@ -110,6 +111,8 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
 def _add_network(graph: Graph, network: PlainNetwork, x: str) -> str:
     if network.categories is not None:
         x = _add_categories(graph, network.categories, x)
+    if network.periodic is not None:
+        x = _add_periodic(graph, network.periodic, x)
     for layer in network.layers:
         x = _add_layer(graph, layer, x)
     return x
@@ -152,6 +155,28 @@ def _add_categories(graph: Graph, plain: PlainCategories, x: str) -> str:
     embedded = graph.node("Reshape", [rows, shape])
     numbers = graph.node("Gather", [x, graph.constant(plain.others)], axis=1)
     return graph.node("Concat", [embedded, numbers], axis=1)
+
+
+def _add_periodic(graph: Graph, plain: PlainPeriodic, x: str) -> str:
+    """Add the columns that pass, and what is made of the waves of the others."""
+    count, waves, _ = plain.maps.shape
+    numbers = graph.node("Gather", [x, graph.constant(plain.columns[:, None])], axis=1)
+    turned = graph.node("Mul", [numbers, graph.constant(plain.turns)])
+    angle = graph.node("Add", [turned, graph.constant(plain.phase)])
+    wave = graph.node("Cos", [angle])
+    if waves > plain.turns.shape[1]:
+        wave = graph.node("Concat", [wave, graph.node("Sin", [angle])], axis=2)
+    mapped = graph.node("Einsum", [wave, graph.constant(plain.maps)], equation="rfh,fhj->rfj")
+    made = graph.node("Add", [mapped, graph.constant(plain.bias)])
+    if plain.beside:
+        made = graph.node("Concat", [numbers, made], axis=2)
+    else:
+        made = graph.node("Relu", [made])
+    width = plain.maps.shape[2] + int(plain.beside)
+    shape = graph.constant(np.array([-1, count * width], np.int64))
+    embedded = graph.node("Reshape", [made, shape])
+    passing = graph.node("Gather", [x, graph.constant(plain.others)], axis=1)
+    return graph.node("Concat", [passing, embedded], axis=1)
 
 
 def _add_components(graph: Graph, components: Components, x: str) -> str:

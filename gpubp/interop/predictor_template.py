@@ -130,6 +130,20 @@ def embed_categories(x: Any, arrays: dict[str, Any], member: int) -> Any:
     return np.concatenate([table[row].reshape(len(x), -1), x[:, others]], axis=1)
 
 
+def embed_periodic(x: Any, arrays: dict[str, Any], member: int) -> Any:
+    """Return the columns that pass, and what is made of the waves of the others."""
+    turns, phase, maps, bias, columns, others, beside = (
+        arrays[f"waves {part} {member}"]
+        for part in ("turns", "phase", "maps", "bias", "columns", "others", "beside")
+    )
+    numbers = x[:, columns, None]
+    angle = numbers * turns + phase
+    waves = np.concatenate([np.cos(angle), np.sin(angle)], axis=2)[:, :, : maps.shape[1]]
+    made = np.einsum("rfh,fhj->rfj", waves, maps) + bias
+    made = np.concatenate([numbers, made], axis=2) if beside else np.maximum(made, 0)
+    return np.concatenate([x[:, others], made.reshape(len(x), -1)], axis=1)
+
+
 def outputs(x: Any) -> Any:
     """Return the mean of the networks' outputs, (rows, outputs), for inputs (rows, inputs)."""
     described, arrays = load()
@@ -137,6 +151,7 @@ def outputs(x: Any) -> Any:
     answers, first = [], 0
     for number, layers in enumerate(described["activations"]):
         y = embed_categories(x, arrays, number) if f"codes table {number}" in arrays else x
+        y = embed_periodic(y, arrays, number) if f"waves maps {number}" in arrays else y
         answers.append(_network(y, layers, arrays, first))
         first += len(layers)
     return np.mean(answers, axis=0) if len(answers) > 1 else answers[0]

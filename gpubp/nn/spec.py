@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from gpubp.backends.random import checked_seed
 from gpubp.errors import ConfigurationError, ShapeError, checked_whole
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
+from gpubp.nn.layers.periodic import Periodic
 
 STANDARD = "standard"  # form of the weights; the other is "ntk"
 EMBEDDING = 16  # numbers that an input with bins becomes
@@ -22,6 +23,8 @@ CATEGORY_WIDTH = 8  # numbers that an input of categories becomes
 _FIRST_LAYERS = {
     "bins": ("bins", "embedding"),
     "categories": ("categories", "category_width"),
+    "periodic": ("periodic",),
+    "input_factors": ("input_factors",),
 }
 
 
@@ -63,6 +66,10 @@ class NetworkSpec:
         Whether each hidden layer mixes f(z) with z by trained factors.
     weights : str
         "standard", or "ntk" where products with weights are divided by the root of the inputs.
+    periodic : Periodic or None
+        How all inputs that are numbers are embedded by waves.
+    input_factors : bool
+        Whether all that the first dense layer reads has trained factors.
     """
 
     sizes: tuple[int, ...]
@@ -82,6 +89,8 @@ class NetworkSpec:
     residual: tuple[bool, ...] = ()
     mixing: tuple[bool, ...] = ()
     weights: str = STANDARD
+    periodic: Periodic | None = None
+    input_factors: bool = False
 
     @classmethod
     def of(
@@ -104,6 +113,8 @@ class NetworkSpec:
         residual: bool | Sequence[bool] = False,
         mixing: bool | Sequence[bool] = False,
         weights: str = STANDARD,
+        periodic: Periodic | Mapping[str, Any] | None = None,
+        input_factors: bool = False,
     ) -> NetworkSpec:
         """Check what a person asked for and return the spec; see `gpubp.Network`.
 
@@ -123,10 +134,13 @@ class NetworkSpec:
         scale = _checked_scale(input_scale)
         coded = _checked_categories(categories, checked[0], chosen, scale)
         edges = _checked_bins(bins, checked[0], np.dtype(chosen.dtype), coded)
+        waves = _checked_periodic(periodic, edges, coded)
         width = checked_whole("embedding", embedding)
         of_codes = checked_whole("category_width", category_width)
-        first = _first_width(checked[0], edges, width, coded, of_codes)
-        read = (first, *checked[1:-1])[:hidden]  # numbers that each hidden layer reads
+        widths = [
+            _width(place, edges, width, coded, of_codes, waves) for place in range(checked[0])
+        ]
+        read = (sum(widths), *checked[1:-1])[:hidden]  # numbers that each hidden layer reads
         return cls(
             sizes=checked,
             activation=tuple(names),
@@ -145,6 +159,8 @@ class NetworkSpec:
             residual=_checked_residual(residual, read, checked[1:-1]),
             mixing=_checked_mixing(mixing, names),
             weights=_checked_weights(weights),
+            periodic=waves,
+            input_factors=bool(input_factors),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -206,6 +222,23 @@ def _checked_categories(
             " be read as they are"
         )
     return tuple(map(int, checked))
+
+
+def _checked_periodic(
+    periodic: Periodic | Mapping[str, Any] | None,
+    bins: tuple[tuple[float, ...], ...],
+    categories: tuple[int, ...],
+) -> Periodic | None:
+    """Return the settings, also where a file holds them as a dict."""
+    if periodic is None:
+        return None
+    if bins:
+        raise ConfigurationError("bins and periodic are both given; one of them is needed")
+    if categories and all(categories):
+        raise ConfigurationError(
+            "periodic is given and all inputs are categories; a number, or no periodic, is needed"
+        )
+    return periodic if isinstance(periodic, Periodic) else Periodic(**periodic)
 
 
 def _checked_bins(
@@ -294,16 +327,20 @@ def _for_each(what: str, value: Any, hidden: int) -> list[Any]:
     return values
 
 
-def _first_width(
-    inputs: int,
+def _width(
+    place: int,
     bins: Sequence[Sequence[float]],
     width: int,
     categories: Sequence[int],
     of_codes: int,
+    periodic: Periodic | None,
 ) -> int:
-    """Return how many numbers the first dense layer reads."""
-    embedded, coded = sum(map(bool, bins)), sum(map(bool, categories))
-    return inputs + embedded * (width - 1) + coded * (of_codes - 1)
+    """Return how many numbers an input becomes before the first dense layer."""
+    if categories and categories[place]:
+        return of_codes
+    if periodic is not None:
+        return periodic.width
+    return width if bins and bins[place] else 1
 
 
 def _checked_scale(scale: float) -> float:

@@ -80,12 +80,20 @@ void add_scale_columns(Program& program, const Call& call, const Blas&) {
   };
 }
 
+// sums = sum over the rows of a b
 template <typename T>
-void add_gamma_gradient(Program& program, Matrix<T> n, Matrix<T> delta, T* dgamma) {
-  Phase& phase = program.add(COLUMNS, n.rows, n.columns);
-  phase.reads = {matrix_of(n), matrix_of(delta)};
-  phase.writes = {across(dgamma)};
-  phase.work = [=](const Member&, const Share& s) { sum_products(delta, n, s.columns, dgamma); };
+void add_sums(Program& program, Matrix<T> a, Matrix<T> b, T* sums) {
+  Phase& phase = program.add(COLUMNS, a.rows, a.columns);
+  phase.reads = {matrix_of(a), matrix_of(b)};
+  phase.writes = {across(sums)};
+  phase.work = [=](const Member&, const Share& s) { sum_products(a, b, s.columns, sums); };
+}
+
+// sum_products(a, b, sums)
+template <typename T>
+void add_sum_products(Program& program, const Call& call, const Blas&) {
+  const Matrix<T> a = call.matrix<T>(0), b = call.like<T>(1, a.rows, a.columns);
+  add_sums(program, a, b, call.array<T>(2, a.columns));
 }
 
 // normalize_rows_backward(n, inverse, gamma, delta, dgamma)
@@ -93,7 +101,7 @@ template <typename T>
 void add_normalize_rows_backward(Program& program, const Call& call, const Blas&) {
   const Matrix<T> n = call.matrix<T>(0), delta = call.like<T>(3, n.rows, n.columns);
   const T *inverse = call.array<T>(1, n.rows), *gamma = call.array<T>(2, n.columns);
-  add_gamma_gradient(program, n, delta, call.array<T>(4, n.columns));
+  add_sums(program, delta, n, call.array<T>(4, n.columns));
   Phase& phase = program.add(ROWS, n.rows, n.columns);
   phase.reads = {matrix_of(n), down(inverse), across(gamma)};
   phase.writes = {matrix_of(delta)};
@@ -112,7 +120,7 @@ void add_normalize_columns_backward(Program& program, const Call& call, const Bl
   const T* dbias = call.array<T>(4, n.columns);
   T* dgamma = call.array<T>(5, n.columns);
   if (call.whole(6)) throw Refusal("fixed moments are not for training");
-  add_gamma_gradient(program, n, delta, dgamma);
+  add_sums(program, delta, n, dgamma);
   Phase& phase = program.add(COLUMNS, n.rows, n.columns);
   phase.reads = {matrix_of(n), across(inverse), across(gamma), across(dbias), across(dgamma)};
   phase.writes = {matrix_of(delta)};

@@ -7,6 +7,7 @@
 #include "lookup_operations.h"
 #include "mixing_operations.h"
 #include "normalization_operations.h"
+#include "periodic_operations.h"
 #include "update_operations.h"
 
 namespace gpubp {
@@ -32,6 +33,7 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
       {"normalize_rows", add_normalize_rows<T>},
       {"normalize_columns", add_normalize_columns<T>},
       {"scale_columns", add_scale_columns<T>},
+      {"sum_products", add_sum_products<T>},
       {"normalize_rows_backward", add_normalize_rows_backward<T>},
       {"normalize_columns_backward", add_normalize_columns_backward<T>},
       {"find_bins", add_find_bins<T>},
@@ -40,6 +42,9 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
       {"embed_numbers_slope", add_embed_numbers_slope<T>},
       {"embed_categories", add_embed_categories<T>},
       {"embed_categories_backward", add_embed_categories_backward<T>},
+      {"embed_periodic", add_embed_periodic<T>},
+      {"embed_periodic_backward", add_embed_periodic_backward<T>},
+      {"embed_periodic_slope", add_embed_periodic_slope<T>},
       {"accumulate", add_accumulate<T>},
       {"convert", add_convert<T>},
       {"average", add_average<T>},

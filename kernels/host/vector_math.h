@@ -12,6 +12,9 @@
 namespace gpubp {
 namespace math {
 
+using std::cos;
+using std::sin;
+
 template <typename T>
 struct Format;
 

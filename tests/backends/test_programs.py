@@ -54,6 +54,8 @@ CASES = {
     "mixing": ({"mixing": True, "normalization": ["batch", None]}, {}),
     "mixing of kept sums": ({"mixing": (False, True), "activation": "gelu"}, {}),
     "ntk": ({"weights": "ntk", "dropout": 0.1}, {}),
+    "pbld": ({"periodic": gpubp.Periodic(), "input_factors": True}, {}),
+    "plr": ({"periodic": gpubp.Periodic("plr", 7, 5, 0.3), "categories": COUNTS}, {}),
     "in order": ({"input_scale": 0.5}, {"shuffle": False}),
 }
 
@@ -160,7 +162,7 @@ def test_any_shape(widths, rows, count, kind, dropout):
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("case", ["plain", "dropout", "layer norm", "bins", "categories"])
+@pytest.mark.parametrize("case", ["plain", "dropout", "layer norm", "bins", "categories", "pbld"])
 def test_the_number_of_threads_changes_no_bit(parts, case):
     """Of steps in several Python threads at a time only one has the team; the others are alone."""
     parts(3)

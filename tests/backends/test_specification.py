@@ -17,6 +17,7 @@ from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.nn.bins import quantile_bins
 from gpubp.nn.layers.categories import Codes
+from gpubp.nn.layers.periodic import Waves
 from gpubp.nn.layers.piecewise_linear import Bins
 from kernel_compilation import host_compiler
 
@@ -72,6 +73,8 @@ def places():
     return np.stack([first - 1, second + 3], axis=1)
 
 
+# two numbers behind one that passes: the embedding, and the waves that a linear map reads
+PERIODIC = {"pbld": (Waves(1, 2, 4, 4, 1), 4), "plr": (Waves(1, 2, 4, 3, 0), 8)}
 CASES = {
     **{
         f"activate {name}": ("activate", name, numbers(ROWS, COLUMNS), numbers(COLUMNS), "like 1")
@@ -178,6 +181,35 @@ CASES = {
     "embed_categories_backward": (
         *("embed_categories_backward", "codes", places(), numbers(ROWS, 5), np.zeros((7, 2))),
     ),
+    "sum_products": (
+        *("sum_products", numbers(ROWS, COLUMNS), numbers(ROWS, COLUMNS, seed=1)),
+        np.zeros(COLUMNS),
+    ),
+    **{
+        f"embed_periodic {kind}": (
+            *("embed_periodic", numbers(ROWS, 3), waves, numbers(2, 4), numbers(2, 4, seed=1)),
+            *(numbers(2 * read, 3), numbers(2, 3), np.zeros((ROWS, 16))),
+            np.zeros((ROWS, 1 + 2 * waves.width)),
+        )
+        for kind, (waves, read) in PERIODIC.items()
+    },
+    **{
+        f"embed_periodic_backward {kind}": (
+            *("embed_periodic_backward", numbers(ROWS, 3), waves, numbers(2 * read, 3)),
+            *(numbers(ROWS, 16), numbers(ROWS, 1 + 2 * waves.width)),
+            *(numbers(ROWS, 1 + 2 * waves.width, seed=1), np.zeros((2, 4)), np.zeros((2, 4))),
+            *(np.zeros((2 * read, 3)), np.zeros((2, 3))),
+        )
+        for kind, (waves, read) in PERIODIC.items()
+    },
+    **{
+        f"embed_periodic_slope {kind}": (
+            *("embed_periodic_slope", waves, numbers(2, 4), numbers(2 * read, 3)),
+            *(numbers(ROWS, 16), numbers(ROWS, 1 + 2 * waves.width)),
+            *(numbers(ROWS, 1 + 2 * waves.width, seed=1), np.zeros((ROWS, 3))),
+        )
+        for kind, (waves, read) in PERIODIC.items()
+    },
     "embed_numbers_slope": (
         *("embed_numbers_slope", "bins", cells(), numbers(ROWS, 6), numbers(3, 2), "table"),
         np.zeros((ROWS, 3)),
@@ -188,6 +220,7 @@ BARE = {
     *("multiply", "clip", "accumulate", "find_overflow", "finish_step", "gather_batch"),
     *("scale_columns", "normalize_columns_by", "find_bins", "embed_numbers_backward"),
     *("embed_numbers_slope", "embed_categories", "embed_categories_backward", "add"),
+    *("embed_periodic", "embed_periodic_backward", "embed_periodic_slope"),
 }
 
 

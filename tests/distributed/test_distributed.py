@@ -35,6 +35,13 @@ def arrays(rows=205, seed=0):
     return x, generator.integers(0, SIZES[-1], rows)
 
 
+def coded():
+    """Rows whose first column is a code, most of them known."""
+    x, y = arrays()
+    x[:, 0] = np.arange(len(x)) % 5
+    return x, y
+
+
 def network(**given):
     return gpubp.Network(SIZES, output="softmax", backend="cpu", **given)
 
@@ -66,6 +73,23 @@ CASES = {
     "layer norm": {"net": {"normalization": "layer"}},
     "float64": {"net": {"dtype": "float64"}},
     "regularized": {"regularization": gpubp.Regularization(l2=0.1, alpha=0.1, clip_norm=0.5)},
+    "waves, float64": {
+        "data": coded(),
+        "net": {
+            "dtype": "float64",
+            "categories": [4, *[0] * 5],
+            "periodic": gpubp.Periodic(),
+            "input_factors": True,
+        },
+    },
+    "bins, float64": {
+        "data": coded(),
+        "net": {
+            "dtype": "float64",
+            "categories": [4, *[0] * 5],
+            "bins": [[], [-1.0, 0.0, 1.0], *[[]] * 4],
+        },
+    },
     "weights": {"sample_weight": np.random.default_rng(2).random(205)},
     "classes": {"class_weight": "balanced"},
     "gathered": {"accumulate": 3},

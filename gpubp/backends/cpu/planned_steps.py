@@ -168,6 +168,7 @@ _ROWS: dict[str, Callable[..., Row]] = {
     "normalize_rows": lambda _, n, inverse, scratch: (n, inverse),
     "normalize_columns": lambda _, n, inverse, moments, scratch: (n, inverse, moments),
     "scale_columns": lambda _, n, gamma, z: (n, gamma, z),
+    "sum_products": lambda _, a, b, sums, scratch: (a, b, sums),
     "normalize_rows_backward": lambda _, n, inverse, gamma, delta, dgamma, scratch: (
         *(n, inverse, gamma),
         *(delta, dgamma),
@@ -196,6 +197,15 @@ _ROWS: dict[str, Callable[..., Row]] = {
         *(weight, y),
     ),
     "embed_categories_backward": lambda _, codes, place, dy, dweight: (place, dy, dweight),
+    "embed_periodic": lambda _, x, waves, frequency, phase, weight, bias, wave, y: (
+        *(x, *waves, frequency, phase),
+        *(weight, bias, wave, y),
+    ),
+    "embed_periodic_backward": lambda _, x, waves, *others: (x, *waves, *others),
+    "embed_periodic_slope": lambda _, waves, frequency, weight, wave, y, dy, dx: (
+        *(dx, *waves, frequency),
+        *(weight, wave, y, dy),
+    ),
     "accumulate": lambda _, gradients, share, first, total: (
         *(gradients, float(share)),
         *(bool(first), total),

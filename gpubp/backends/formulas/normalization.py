@@ -42,6 +42,9 @@ class ArrayNormalization:
     def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
         np.multiply(n, gamma, out=z)
 
+    def sum_products(self, a: Array, b: Array, sums: Array, scratch: Scratch) -> None:
+        _sum_of_products(a, b, sums, scratch)
+
     def normalize_rows_backward(
         self,
         n: Array,

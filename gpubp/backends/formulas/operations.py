@@ -20,6 +20,7 @@ from gpubp.backends.formulas.gathering import take
 from gpubp.backends.formulas.losses import KERNELS as LOSS_KERNELS
 from gpubp.backends.formulas.mixing import ArrayMixing
 from gpubp.backends.formulas.normalization import ArrayNormalization
+from gpubp.backends.formulas.periodic import ArrayPeriodic
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.random import generator
 from gpubp.backends.scratch import Array, Scratch
@@ -31,7 +32,9 @@ OVERFLOWED = 1
 BLOCK = 32768
 
 
-class ArrayOperations(ArrayNormalization, ArrayCategories, ArrayEmbeddings, ArrayMixing):
+class ArrayOperations(
+    ArrayNormalization, ArrayCategories, ArrayEmbeddings, ArrayPeriodic, ArrayMixing
+):
     """What `gpubp.backends.protocol` says of operations, for arrays of NumPy and of CuPy."""
 
     xp: Any

@@ -22,6 +22,7 @@ from gpubp.backends.gpu.fusion import fused, narrower
 from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
 from gpubp.backends.gpu.penalties import GROUP, CupyPenalties
+from gpubp.backends.gpu.periodic import CupyPeriodic
 from gpubp.backends.gpu.products import Products, workspace_bytes
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
@@ -41,6 +42,7 @@ class CupyBackend(
     CupyCategories,
     CupyEmbeddings,
     CupyMixing,
+    CupyPeriodic,
     CupyPenalties,
     ArrayOperations,
 ):

@@ -14,6 +14,7 @@ HEADERS = (
     "steps.cuh",
     "embeddings.cuh",
     "mixing.cuh",
+    "periodic.cuh",
 )
 LANES = 32  # threads a row, where a kernel has a warp for each row
 # Rows that one thread of a backward kernel walks down: enough threads for a large device even at

@@ -18,6 +18,7 @@ from gpubp.backends.gpu.categories import KERNELS as CATEGORIES
 from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 from gpubp.backends.gpu.mixing import KERNELS as MIXING
+from gpubp.backends.gpu.periodic import KERNELS as PERIODIC
 
 _ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
 _IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
@@ -235,7 +236,7 @@ CENTER = Elementwise(
 SCALE_COLUMNS = Elementwise(
     "gpubp_scale_columns",
     "S x, raw T scale, int64 columns",
-    "S y",
+    "K y",
     "gpubp::narrow(gpubp::widen<T>(x) * scale[i % columns], y)",
 )
 ACCUMULATE = Elementwise(
@@ -333,4 +334,5 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     *CATEGORIES,
     *EMBEDDINGS,
     *MIXING,
+    *PERIODIC,
 )

@@ -29,7 +29,7 @@ class CupyNormalization:
         self._sum_columns(n, sums, scratch)
         self._kernels[table.SHARE.name](sums, rows, mean)
         self._kernels[table.CENTER.name](n, mean, columns, n)
-        self._sum_products(n, n, sums, scratch)
+        self.sum_products(n, n, sums, scratch)
         self._kernels[table.BATCH_INVERSE.name](sums, rows, NORM_EPSILON, inverse)
         self._kernels[table.SHARE.name](sums, max(rows - 1, 1), variance)
         self._kernels[table.SCALE_COLUMNS.name](n, inverse, columns, n)
@@ -53,7 +53,7 @@ class CupyNormalization:
         scratch: Scratch,
     ) -> None:
         rows, columns = n.shape
-        self._sum_products(delta, n, dgamma, scratch)
+        self.sum_products(delta, n, dgamma, scratch)
         self._kernels[table.LAYER_NORM_BACKWARD.name](
             n, gamma, inverse, columns, delta, size=rows * LANES
         )
@@ -70,7 +70,7 @@ class CupyNormalization:
         scratch: Scratch,
     ) -> None:
         rows, columns = n.shape
-        self._sum_products(delta, n, dgamma, scratch)
+        self.sum_products(delta, n, dgamma, scratch)
         if fixed:
             self._kernels[table.SCALE_COLUMNS.name](delta, gamma, columns, delta)
             self._kernels[table.SCALE_COLUMNS.name](delta, inverse, columns, delta)
@@ -79,8 +79,7 @@ class CupyNormalization:
                 n, gamma, inverse, dbias, dgamma, rows, columns, delta
             )
 
-    def _sum_products(self, a: Array, b: Array, sums: Array, scratch: Scratch) -> None:
-        """Write the column sums of a * b."""
+    def sum_products(self, a: Array, b: Array, sums: Array, scratch: Scratch) -> None:
         product = scratch("norm product", a.shape, sums.dtype)
         self._kernels[table.PRODUCT.name](a, b, product)
         self._sum_columns(product, sums, scratch)

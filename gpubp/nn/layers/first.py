@@ -9,7 +9,9 @@ import numpy as np
 from gpubp.backends import Scratch
 from gpubp.nn.layers.categories import Categories, numbers_among
 from gpubp.nn.layers.layer import Layer
+from gpubp.nn.layers.periodic import PeriodicEmbedding
 from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
+from gpubp.nn.layers.scale import Scale
 
 
 def first_layers(spec: Any, backend: Any, dtype: np.dtype[Any], scratch: Scratch) -> list[Layer]:
@@ -19,12 +21,18 @@ def first_layers(spec: Any, backend: Any, dtype: np.dtype[Any], scratch: Scratch
     layer embeds, in the order of the inputs.
     """
     made: list[Layer] = []
-    bins = spec.bins
+    bins, coded = spec.bins, 0
     if spec.categories:
         categories = Categories(spec.categories, spec.category_width, backend, scratch)
         made.append(categories)
         numbers = [bins[column] for column in numbers_among(spec.categories)] if bins else []
-        bins = (*[()] * categories.embedded, *numbers)
+        coded = categories.embedded
+        bins = (*[()] * coded, *numbers)
     if any(bins):
         made.append(PiecewiseLinear(bins, spec.embedding, backend, dtype, scratch))
+    if spec.periodic:
+        inputs = made[-1].outputs if made else spec.sizes[0]
+        made.append(PeriodicEmbedding(coded, inputs, spec.periodic, backend, scratch))
+    if spec.input_factors:
+        made.append(Scale(made[-1].outputs if made else spec.sizes[0], scratch))
     return made
