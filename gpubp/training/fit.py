@@ -95,7 +95,7 @@ class Fit:
     def _run_epochs(
         self, epochs: int, validation: HeldOut | None, callbacks: Sequence[Callback]
     ) -> None:
-        loss, group = self.training.settings.loss, self.training.group
+        loss, group = self.training.settings.loss.plain, self.training.group
         while self.history.epochs < epochs and not self.history.stopped:
             start = time.perf_counter()
             self.history.loss.append(self._run_epoch(callbacks))
