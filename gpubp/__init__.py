@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gpubp.nn import losses as losses
     from gpubp.nn.layers.piecewise_linear import quantile_bins
     from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+    from gpubp.nn.parameter_groups import ParameterGroup
     from gpubp.nn.regularization import Regularization
     from gpubp.nn.schedules import (
         Chain,
@@ -63,6 +64,7 @@ __all__ = [
     "Nadam",
     "Network",
     "OneCycle",
+    "ParameterGroup",
     "RMSProp",
     "ReduceOnPlateau",
     "Regularization",
@@ -92,6 +94,7 @@ _MODULES = {
     "network": ("Network",),
     "nn.layers.piecewise_linear": ("quantile_bins",),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
+    "nn.parameter_groups": ("ParameterGroup",),
     "nn.regularization": ("Regularization",),
     "nn.schedules": (
         "Chain",

@@ -22,6 +22,7 @@ from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.spec import EMBEDDING, NetworkSpec
 from gpubp.saving import SavedNetwork
@@ -169,6 +170,7 @@ class Network(SavedNetwork):
         loss: str | Loss = "auto",
         regularization: Regularization | None = None,
         sample_weight: Any = None,
+        groups: Sequence[ParameterGroup] = (),
     ) -> float:
         """Do one step of gradient descent on a batch and return its mean loss before the step.
 
@@ -185,7 +187,9 @@ class Network(SavedNetwork):
         chosen = get_loss(loss, self.output)
         stack, self._last = self.stack, None
         data = take_data(stack, x, y, chosen, sample_weight=sample_weight)
-        settings = TrainingSettings(get_optimizer(optimizer), chosen, regularization or NONE)
+        settings = TrainingSettings(
+            get_optimizer(optimizer), chosen, regularization or NONE, groups=tuple(groups)
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
             batch = Data(read_rows(stack, data.x), data.expected, weights=data.weights)
             value = do_step(stack, self._state, batch, settings)
@@ -222,6 +226,7 @@ class Network(SavedNetwork):
         class_weight: ClassWeight = None,
         accumulate: int = 1,
         average: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
         distributed: bool | Communicator = False,
         deterministic: bool = False,
         shards: int | None = None,
@@ -259,6 +264,9 @@ class Network(SavedNetwork):
             Batches whose gradients are gathered for one update, as if they were one batch.
         average : float or None
             Decay of a running mean of the parameters, such as 0.999; see `averaged`.
+        groups : sequence of ParameterGroup
+            Parameters with a learning rate and a weight decay of their own, such as
+            ``[gpubp.ParameterGroup("bias", weight_decay=0)]``.
         distributed, deterministic, shards : bool or Communicator, bool, int or None
             Whether the processes of an MPI job train together, to the same bits however many they
             are, each batch cut into so many shards: see docs/distributed.md.
@@ -299,7 +307,9 @@ class Network(SavedNetwork):
         feed = feed_of(stack, data, batch_size, shuffle, chosen, share)
         validated = None if validation is None else validation_rows(stack, validation, chosen)
         used = Adam() if optimizer is None else get_optimizer(optimizer)
-        settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
+        settings = TrainingSettings(
+            used, chosen, regularization or NONE, accumulate, average, tuple(groups)
+        )
         keeper = None
         if checkpoint is not None:
             same = self.spec.to_dict() | settings.described()

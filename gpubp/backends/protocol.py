@@ -296,10 +296,12 @@ class Updates(Protocol):
         scaling: Array,
         half: Array | None,
         scratch: Scratch,
+        span: tuple[int, int] | None = None,
     ) -> None:
         """Do one optimizer step on flat buffers, with the clock's row of the settings.
 
         Where the scaling notes an overflow nothing changes. The parameters are copied into `half`.
+        With a `span` it is done from its first number to before its second alone.
         """
 
     def update_now(

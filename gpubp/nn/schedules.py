@@ -32,7 +32,8 @@ class Schedule(Protocol):
         """Return the learning rate after so many updates, 0 or more."""
 
 
-LearningRate = float | Schedule
+Setting = float | Schedule  # that may change with the step
+LearningRate = Setting
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,11 @@ def as_schedule(rate: LearningRate) -> Schedule:
             f"learning_rate is {rate!r}; a finite number above 0 or a schedule is needed"
         )
     return Constant(rate)
+
+
+def peak_of(setting: Setting) -> float:
+    """Return the largest value of a number or a schedule."""
+    return setting.peak if isinstance(setting, Schedule) else setting
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:

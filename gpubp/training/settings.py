@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from gpubp.errors import ConfigurationError, checked_whole
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
 
 
@@ -22,6 +23,8 @@ class TrainingSettings:
         Decay of the running mean of the parameters, ``mean = decay * mean + (1 - decay) *
         parameters`` after each update (Polyak and Juditsky 1992, with the weights of Adam's
         moments); None keeps none.
+    groups : tuple of ParameterGroup
+        Parameters with a learning rate and a weight decay of their own.
 
     Raises
     ------
@@ -34,6 +37,7 @@ class TrainingSettings:
     regularization: Regularization = NONE
     accumulate: int = 1
     average: float | None = None
+    groups: tuple[ParameterGroup, ...] = ()
 
     def __post_init__(self) -> None:
         checked_whole("accumulate", self.accumulate)
@@ -50,7 +54,7 @@ class TrainingSettings:
             "regularization": repr(self.regularization),
             "accumulate": str(self.accumulate),
             "average": str(self.average),
-        }
+        } | ({"groups": repr(self.groups)} if self.groups else {})
 
 
 @dataclass(frozen=True)

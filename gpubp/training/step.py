@@ -21,6 +21,7 @@ from gpubp.nn.buffers import Buffers
 from gpubp.nn.losses import Loss
 from gpubp.training.settings import TrainingSettings, Turn
 from gpubp.training.state import TrainingState
+from gpubp.training.step_settings import StepSettings
 from gpubp.training.sums import ALONE, Sums
 
 GROWTH = 2000  # steps without overflow after which the scale of a float16 loss doubles
@@ -35,14 +36,14 @@ class StepArrays:
     clock : array of int64, (3,)
         The step since the network was made, which selects dropout masks; the batch of the epoch;
         the row of the settings.
-    settings : array of float64, (rows, scalars)
+    settings : StepSettings
         The optimizer's scalars of the steps to come.
     losses : array
         Where the loss of each batch of an epoch goes.
     """
 
     clock: Array
-    settings: Array
+    settings: StepSettings
     losses: Array
 
 
@@ -120,17 +121,19 @@ class Step:
         stack, state, settings = self.stack, self.state, self.settings
         scaling, regularization = state.scaling, settings.regularization
         regularization.before_update(ops, stack, mean, total, scaling, turn.share)
-        ops.update(
-            settings.optimizer.kernel,
-            stack.gradients,
-            stack.trained,
-            state.moments,
-            self.arrays.settings,
-            self.arrays.clock,
-            scaling,
-            stack.half,
-            stack.scratch,
-        )
+        for segment, scalars in self.arrays.settings.updates:
+            ops.update(
+                settings.optimizer.kernel,
+                stack.gradients,
+                stack.trained,
+                state.moments,
+                scalars,
+                self.arrays.clock,
+                scaling,
+                stack.half,
+                stack.scratch,
+                segment.span,
+            )
         regularization.after_update(ops, stack)
         if settings.average is not None:
             ops.average(stack.parameters, settings.average, state.average, stack.scratch, scaling)

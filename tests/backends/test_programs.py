@@ -211,6 +211,8 @@ REFUSED = [
     ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, SCALING, 999),
     ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, CLOCK, 0),
     ("update", GRADIENTS, PARAMETERS, np.zeros((1, 7)), CLOCK, SCALING, 0),
+    ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, SCALING, 0, 0, 13),
+    ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, SCALING, 0, 5, 3),
     ("find_overflow", MATRIX, SCALING),
 ]
 

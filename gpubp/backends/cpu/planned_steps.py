@@ -137,8 +137,11 @@ def _update(
     scaling: Any,
     half: Any,
     scratch: Any,
+    span: Any,
 ) -> Row:
-    return gradients, parameters, settings, clock, scaling, places.update[name], *state
+    start, stop = span or (0, parameters.size)
+    place = places.update[name]
+    return gradients, parameters, settings, clock, scaling, place, start, stop, *state
 
 
 def _bins(bins: Any) -> Row:

@@ -206,10 +206,12 @@ class ArrayOperations(ArrayNormalization, ArrayEmbeddings):
         scaling: Array,
         half: Array | None,
         scratch: Scratch,
+        span: tuple[int, int] | None = None,
     ) -> None:
         if scaling[OVERFLOWED] == 0:
             scalars = tuple(map(float, settings[int(clock[SETTINGS])]))
-            self.update_now(name, gradients, parameters, state, scalars, scratch)
+            gradients, parameters, *own = spanned((gradients, parameters, *state), span)
+            self.update_now(name, gradients, parameters, tuple(own), scalars, scratch)
 
     def update_now(
         self,
@@ -248,6 +250,11 @@ class ArrayOperations(ArrayNormalization, ArrayEmbeddings):
             np.copyto(out, taken)
         if scale != 1:
             out *= scale
+
+
+def spanned(arrays: Sequence[Array], span: tuple[int, int] | None) -> Sequence[Array]:
+    """Return the part of flat arrays from the first number of a span to before its second."""
+    return arrays if span is None else [array[slice(*span)] for array in arrays]
 
 
 def _share(factor: float, per: Array) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpubp.backends.formulas.operations import ArrayOperations
+from gpubp.backends.formulas.operations import ArrayOperations, spanned
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
@@ -267,9 +267,11 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties, ArrayOperati
         scaling: Array,
         half: Array | None,
         scratch: Scratch,
+        span: tuple[int, int] | None = None,
     ) -> None:
         kernels = table.UPDATE if half is None else table.UPDATE_HALF
-        outputs = (parameters, *state) if half is None else (parameters, *state, half)
+        copy = () if half is None else (half,)
+        gradients, *outputs = spanned((gradients, parameters, *state, *copy), span)
         self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
 
     def update_now(
