@@ -24,6 +24,7 @@ from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
+from gpubp.nn.schedules import Setting
 from gpubp.nn.spec import EMBEDDING, NetworkSpec
 from gpubp.saving import SavedNetwork
 from gpubp.training.callbacks import Callback, History
@@ -171,6 +172,7 @@ class Network(SavedNetwork):
         regularization: Regularization | None = None,
         sample_weight: Any = None,
         groups: Sequence[ParameterGroup] = (),
+        dropout_factor: Setting | None = None,
     ) -> float:
         """Do one step of gradient descent on a batch and return its mean loss before the step.
 
@@ -188,7 +190,9 @@ class Network(SavedNetwork):
         stack, self._last = self.stack, None
         data = take_data(stack, x, y, chosen, sample_weight=sample_weight)
         settings = TrainingSettings(
-            get_optimizer(optimizer), chosen, regularization or NONE, groups=tuple(groups)
+            *(get_optimizer(optimizer), chosen, regularization or NONE),
+            groups=tuple(groups),
+            dropout_factor=dropout_factor,
         )
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
             batch = Data(read_rows(stack, data.x), data.expected, weights=data.weights)
@@ -227,6 +231,7 @@ class Network(SavedNetwork):
         accumulate: int = 1,
         average: float | None = None,
         groups: Sequence[ParameterGroup] = (),
+        dropout_factor: Setting | None = None,
         distributed: bool | Communicator = False,
         deterministic: bool = False,
         shards: int | None = None,
@@ -267,6 +272,9 @@ class Network(SavedNetwork):
         groups : sequence of ParameterGroup
             Parameters with a learning rate and a weight decay of their own, such as
             ``[gpubp.ParameterGroup("bias", weight_decay=0)]``.
+        dropout_factor : float, Schedule or None
+            What the network's rates of dropout are multiplied by, such as
+            ``gpubp.FlatCosine(1.0, steps)``.
         distributed, deterministic, shards : bool or Communicator, bool, int or None
             Whether the processes of an MPI job train together, to the same bits however many they
             are, each batch cut into so many shards: see docs/distributed.md.
@@ -308,7 +316,8 @@ class Network(SavedNetwork):
         validated = None if validation is None else validation_rows(stack, validation, chosen)
         used = Adam() if optimizer is None else get_optimizer(optimizer)
         settings = TrainingSettings(
-            used, chosen, regularization or NONE, accumulate, average, tuple(groups)
+            *(used, chosen, regularization or NONE, accumulate, average),
+            *(tuple(groups), dropout_factor),
         )
         keeper = None
         if checkpoint is not None:

@@ -15,6 +15,7 @@ from gpubp.backends import Array, Backend
 from gpubp.backends.formulas.losses import LOSSES as FUNCTIONS
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
 from gpubp.nn.activations import Activation
+from gpubp.nn.schedules import Schedule, Setting, peak_of, value_at
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,29 @@ class Loss:
         the network's outputs.
     classes : bool
         Whether expected values may be class indices, used as such and not as one-hot rows.
-    parameter : float
+    parameter : float or Schedule
         Its own setting: delta of Huber's loss, q of the quantile loss, gamma of the focal losses,
-        the share that a smoothed cross-entropy spreads over all classes.
+        the share that a smoothed cross-entropy spreads over all classes. A schedule is followed in
+        training; its first value counts elsewhere.
     """
 
     name: str
     logits_of: str = ""
     classes: bool = False
-    parameter: float = 0.0
+    parameter: Setting = 0.0
 
     @property
     def settings(self) -> str:
         """Name and settings, to tell runs apart."""
+        if isinstance(self.parameter, Schedule):
+            return f"{self.name}({self.parameter!r})"
         own = f"({self.parameter:g})" if self.parameter else ""
         return f"{self.name}{own}"
+
+    @property
+    def first_parameter(self) -> float:
+        """Its own setting where no training is under way."""
+        return value_at(self.parameter, 1)
 
     @property
     def plain(self) -> Loss:
@@ -107,12 +116,12 @@ def focal(gamma: float = 2.0, binary: bool = False) -> Loss:
     return replace(LOSSES["binary_focal" if binary else "focal"], parameter=float(gamma))
 
 
-def cross_entropy(label_smoothing: float = 0.0, binary: bool = False) -> Loss:
+def cross_entropy(label_smoothing: Setting = 0.0, binary: bool = False) -> Loss:
     """Return the cross-entropy of a softmax output, or of a sigmoid one with `binary`.
 
     Parameters
     ----------
-    label_smoothing : float
+    label_smoothing : float or Schedule
         The share s of every expected probability t that is spread evenly over all k classes: t
         becomes ``(1 - s) t + s / k`` (Szegedy et al. 2016). What `fit` measures on its validation
         data, early stopping goes by it, is the cross-entropy without it.
@@ -124,14 +133,14 @@ def cross_entropy(label_smoothing: float = 0.0, binary: bool = False) -> Loss:
     ConfigurationError
         When label_smoothing is no number from 0 to below 1.
     """
-    if not 0 <= label_smoothing < 1:
+    if not 0 <= peak_of(label_smoothing) < 1:
         raise ConfigurationError(
             f"label_smoothing is {label_smoothing!r}; a number from 0 to below 1 is needed"
         )
     name = "binary_cross_entropy" if binary else "cross_entropy"
     if not label_smoothing:
         return LOSSES[name]
-    return replace(LOSSES[f"smoothed_{name}"], parameter=float(label_smoothing))
+    return replace(LOSSES[f"smoothed_{name}"], parameter=label_smoothing)
 
 
 def get_loss(name: str | Loss, output: Activation) -> Loss:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.errors import ConfigurationError, UnknownNameError
-from gpubp.nn.schedules import LearningRate, Setting, as_schedule, peak_of
+from gpubp.nn.schedules import LearningRate, Setting, as_schedule, peak_of, value_at
 
 
 class Optimizer(Protocol):
@@ -286,12 +286,6 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 def rate_at(optimizer: Optimizer, step: int, factor: float = 1.0) -> float:
     """Return the learning rate at a step, counted from 1, times a factor."""
     return factor * value_at(optimizer.learning_rate, step)
-
-
-def value_at(setting: Setting, step: int) -> float:
-    """Return a number, or what a schedule gives at a step, counted from 1."""
-    # asked for at every step, so a number takes the short way; it was checked when it was given
-    return setting if isinstance(setting, int | float) else setting(step - 1)
 
 
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:

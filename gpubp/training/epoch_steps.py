@@ -17,6 +17,7 @@ from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import kernel_name
+from gpubp.nn.schedules import Schedule
 from gpubp.training.group import Group, check_possible
 from gpubp.training.settings import TrainingSettings, Turn, turn_of
 from gpubp.training.state import TrainingState
@@ -61,11 +62,9 @@ class EpochSteps:
         self._training = training
         stack, state, settings = training.stack, training.state, training.settings
         backend = stack.backend
-        self._arrays = StepArrays(
-            backend.empty((3,), np.dtype(np.int64)),
-            StepSettings(stack, settings, SETTINGS_ROWS),
-            training.losses,
-        )
+        clock = backend.empty((3,), np.dtype(np.int64))
+        ahead = StepSettings(stack, settings, SETTINGS_ROWS, clock)
+        self._arrays = StepArrays(clock, ahead, training.losses)
         self._step = Step(stack, state, settings, self._arrays, self._sums())
         self._prepared: dict[tuple[Any, ...], Callable[[int], None]] = {}
         self._next, self._epoch = (-1, -1), -1
@@ -166,10 +165,9 @@ class SingleStep:
             backend.empty(batch.expected.shape, batch.expected.dtype),
             weights=None if weights is None else backend.empty(weights.shape, weights.dtype),
         )
+        clock = backend.empty((3,), np.dtype(np.int64))
         self._arrays = StepArrays(
-            backend.empty((3,), np.dtype(np.int64)),
-            StepSettings(stack, settings, 1),
-            backend.empty((1,), stack.dtype),
+            clock, StepSettings(stack, settings, 1, clock), backend.empty((1,), stack.dtype)
         )
         self._step = Step(stack, state, settings, self._arrays, guarded=True)
         self._run = backend.record(partial(self._do, self._batch), stack.trained, stack.half)
@@ -203,8 +201,10 @@ def do_step(
     prepared = stack.buffers(len(batch)).prepared
     loss = settings.loss
     key = (
-        *(kernel_name(loss, batch.expected), loss.parameter, settings.optimizer.kernel),
-        *(settings.regularization, settings.average, settings.groups, batch.weights is None),
+        *(kernel_name(loss, batch.expected), settings.optimizer.kernel, batch.weights is None),
+        *(settings.regularization, settings.average, settings.groups),
+        None if isinstance(loss.parameter, Schedule) else loss.parameter,
+        settings.dropout_factor is None,
     )
     moments, step = prepared.get(key, (None, None))
     if moments is not state.moments:

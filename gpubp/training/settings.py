@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gpubp.errors import ConfigurationError, checked_whole
@@ -9,6 +10,7 @@ from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
+from gpubp.nn.schedules import Schedule, Setting
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class TrainingSettings:
         moments); None keeps none.
     groups : tuple of ParameterGroup
         Parameters with a learning rate and a weight decay of their own.
+    dropout_factor : float, Schedule or None
+        What the network's rates of dropout are multiplied by; None leaves them.
 
     Raises
     ------
@@ -38,23 +42,34 @@ class TrainingSettings:
     accumulate: int = 1
     average: float | None = None
     groups: tuple[ParameterGroup, ...] = ()
+    dropout_factor: Setting | None = None
 
     def __post_init__(self) -> None:
         checked_whole("accumulate", self.accumulate)
+        factor = self.dropout_factor
+        if isinstance(factor, int | float):
+            right = 0 <= factor < math.inf
+        else:
+            right = factor is None or isinstance(factor, Schedule)
+        if not right:
+            raise ConfigurationError(
+                f"dropout_factor is {factor!r}; a finite number from 0 or a schedule is needed"
+            )
         if self.average is not None and not 0 < self.average < 1:
             raise ConfigurationError(
                 f"average is {self.average!r}; a number between 0 and 1, such as 0.999, is needed"
             )
 
     def described(self) -> dict[str, str]:
-        """Return the settings as text, to tell runs apart."""
+        """Return the settings as text, to tell runs apart; without those that are not used."""
+        used = {"groups": self.groups, "dropout_factor": self.dropout_factor}
         return {
             "optimizer": repr(self.optimizer),
             "loss": self.loss.settings,
             "regularization": repr(self.regularization),
             "accumulate": str(self.accumulate),
             "average": str(self.average),
-        } | ({"groups": repr(self.groups)} if self.groups else {})
+        } | {name: repr(value) for name, value in used.items() if value not in ((), None)}
 
 
 @dataclass(frozen=True)

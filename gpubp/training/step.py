@@ -37,7 +37,7 @@ class StepArrays:
         The step since the network was made, which selects dropout masks; the batch of the epoch;
         the row of the settings.
     settings : StepSettings
-        The optimizer's scalars of the steps to come.
+        The optimizer's scalars of the steps to come, and other numbers that change.
     losses : array
         Where the loss of each batch of an epoch goes.
     """
@@ -98,6 +98,7 @@ class Step:
                     clock,
                     scaling,
                     sums.written(ops),
+                    self.arrays.settings,
                 )
                 sums.end_piece(ops, number, buffers)
         mean, total = sums.finish(ops, buffers, batch)
@@ -148,9 +149,11 @@ def compute_gradients(
     step: Array | None = None,
     scaling: Array | None = None,
     written: Callable[[int], None] | None = None,
+    settings: StepSettings | None = None,
 ) -> None:
     """Write the gradients of a batch's mean loss, which is left in ``buffers.loss``."""
     logits = bool(loss.logits_of)
-    stack.forward(ops, batch.x, buffers, step, logits)
-    stack.loss(ops, buffers, batch.expected, loss, batch.weights, scaling)
+    rates, parameter = (settings.dropout, settings.parameter) if settings else (None, None)
+    stack.forward(ops, batch.x, buffers, step, logits, rates=rates)
+    stack.loss(ops, buffers, batch.expected, loss, batch.weights, scaling, parameter)
     stack.backward(ops, buffers, logits, written=written)

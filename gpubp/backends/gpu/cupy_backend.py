@@ -27,6 +27,7 @@ from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
 from gpubp.backends.program import all_products, carry_out, traced
+from gpubp.backends.scheduled import Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
@@ -200,7 +201,7 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties, ArrayOperati
     def loss(
         self,
         name: str,
-        parameter: float,
+        parameter: Number,
         y: Array,
         expected: Array,
         dy: Array,
@@ -216,8 +217,11 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties, ArrayOperati
         if weighting is not None:
             kernels = table.WEIGHTED_LOSS
             self.add_up(*weighting, scratch)
+        own: tuple[Any, ...] = (parameter,)
+        if isinstance(parameter, Scheduled):
+            kernels, own = table.SCHEDULED_LOSS[weighting is not None], parameter
         self._kernels[kernels[name].name](
-            *(y, expected, parameter, *shares, scaling, columns, dy, row_loss),
+            *(y, expected, *own, *shares, scaling, columns, dy, row_loss),
             size=rows * LANES,
         )
         self.add_up(row_loss, mean, scratch)
@@ -231,16 +235,18 @@ class CupyBackend(CupyNormalization, CupyEmbeddings, CupyPenalties, ArrayOperati
         add(sums, len(sums), len(sums), total, size=LANES)
 
     def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+        self, x: Array, y: Array, rate: Number, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
         seed, stream, step = key
         clock = step
         if isinstance(step, int):
             clock = scratch("dropout clock", (1,), np.dtype(np.int64))
             clock.fill(np.uint64(step).astype(np.int64))  # the kernel takes the same bits
-        self._kernels[table.DROPOUT.name](
-            x, np.uint64(seed), np.uint64(stream), clock, np.float32(rate), y
-        )
+        key_of_step = (np.uint64(seed), np.uint64(stream), clock)
+        if isinstance(rate, Scheduled):
+            self._kernels[table.SCHEDULED_DROPOUT.name](x, *key_of_step, *rate, y)
+        else:
+            self._kernels[table.DROPOUT.name](x, *key_of_step, np.float32(rate), y)
 
     def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
         self._kernels[table.ACCUMULATE.name](gradients, share, int(first), total)

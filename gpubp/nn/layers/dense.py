@@ -105,7 +105,7 @@ class Dense(Layer):
         if self._norm is not None:
             self._norm.forward(ops, p.z, self._kept_by_norm(p), p.learning)
         ops.activate(f, p.z, self.bias, y, self.scratch)  # z = z + b, y = f(z)
-        return self.dropout.apply(ops, y, p.dropped, p.step, self.scratch)
+        return self.dropout.apply(ops, y, p.dropped, p, self.scratch)
 
     def backward(
         self,
@@ -118,7 +118,7 @@ class Dense(Layer):
         """Turn dy, in ``p.delta``, into delta, dW, db and dx."""
         delta, dbias = p.delta, self.dbias if gradients else self._unused("dbias", self.dbias)
         f = "identity" if logits else self.activation.name
-        self.dropout.apply(ops, delta, delta, p.step, self.scratch)
+        self.dropout.apply(ops, delta, delta, p, self.scratch)
         ops.activate_backward(f, p.kept, delta, delta, dbias, self.scratch)  # delta = f'(z) dy
         if self._norm is not None:
             dgamma = self.dgamma if gradients else self._unused("dgamma", self.dgamma)
