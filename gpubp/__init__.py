@@ -34,14 +34,9 @@ if TYPE_CHECKING:
         StepDecay,
         WarmUp,
     )
-    from gpubp.training.callbacks import (
-        Callback,
-        EarlyStopping,
-        HealthWatch,
-        History,
-        ReduceOnPlateau,
-    )
+    from gpubp.training.callbacks import Callback, HealthWatch, History, ReduceOnPlateau
     from gpubp.training.logs import CSVLog, ModelCheckpoint, TensorBoard
+    from gpubp.training.stopping import EarlyStopping, TimeLimit
 
     estimators = exchange = interop
     __version__: str
@@ -74,6 +69,7 @@ __all__ = [
     "Regularization",
     "StepDecay",
     "TensorBoard",
+    "TimeLimit",
     "WarmUp",
     "__version__",
     "available_backends",
@@ -85,13 +81,8 @@ __all__ = [
 
 _MODULES = {
     "backends": ("available_backends", "get_backend"),
-    "training.callbacks": (
-        "Callback",
-        "EarlyStopping",
-        "HealthWatch",
-        "History",
-        "ReduceOnPlateau",
-    ),
+    "training.callbacks": ("Callback", "HealthWatch", "History", "ReduceOnPlateau"),
+    "training.stopping": ("EarlyStopping", "TimeLimit"),
     "interop": ("MLPClassifier", "MLPRegressor"),
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),

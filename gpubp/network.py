@@ -27,7 +27,7 @@ from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting
 from gpubp.nn.spec import EMBEDDING, NetworkSpec
 from gpubp.saving import SavedNetwork
-from gpubp.training.callbacks import Callback, History
+from gpubp.training.callbacks import Callback, History, callback_name
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training, do_step
 from gpubp.training.fit import Fit
@@ -322,7 +322,7 @@ class Network(SavedNetwork):
         keeper = None
         if checkpoint is not None:
             same = self.spec.to_dict() | settings.described()
-            same["callbacks"] = [type(one).__name__ for one in callbacks]
+            same["callbacks"] = [callback_name(one) for one in callbacks]
             same |= {} if group is None else group.described()
             keeper = checkpointer(checkpoint, every, same, feed, processes)
         losses = self.backend.empty((feed.steps,), self.dtype)

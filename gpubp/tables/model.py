@@ -22,7 +22,8 @@ from gpubp.tables.splits import Split, train_validation_test_split
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
 from gpubp.tables.targets import decide_task
-from gpubp.training.callbacks import EarlyStopping, History
+from gpubp.training.callbacks import History
+from gpubp.training.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
