@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from gpubp.nn.bins import quantile_bins, tree_bins
     from gpubp.nn.layers.periodic import Periodic
     from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
+    from gpubp.nn.parameter_groups import ParameterGroup
     from gpubp.nn.regularization import Regularization
     from gpubp.nn.schedules import (
         Chain,
         Constant,
         CosineDecay,
+        CosineWaves,
         ExponentialDecay,
+        FlatCosine,
         OneCycle,
         StepDecay,
         WarmUp,
@@ -35,14 +38,9 @@ if TYPE_CHECKING:
     from gpubp.tables.classifier import TabularClassifier as TabularClassifier
     from gpubp.tables.model import TabularModel as TabularModel
     from gpubp.tables.regressor import TabularRegressor as TabularRegressor
-    from gpubp.training.callbacks import (
-        Callback,
-        EarlyStopping,
-        HealthWatch,
-        History,
-        ReduceOnPlateau,
-    )
+    from gpubp.training.callbacks import Callback, HealthWatch, History, ReduceOnPlateau
     from gpubp.training.logs import CSVLog, ModelCheckpoint, TensorBoard
+    from gpubp.training.stopping import EarlyStopping, TimeLimit
 
     estimators = exchange = interop
     __version__: str
@@ -58,8 +56,10 @@ __all__ = [
     "Chain",
     "Constant",
     "CosineDecay",
+    "CosineWaves",
     "EarlyStopping",
     "ExponentialDecay",
+    "FlatCosine",
     "HealthWatch",
     "History",
     "Lion",
@@ -67,12 +67,14 @@ __all__ = [
     "Nadam",
     "Network",
     "OneCycle",
+    "ParameterGroup",
     "Periodic",
     "RMSProp",
     "ReduceOnPlateau",
     "Regularization",
     "StepDecay",
     "TensorBoard",
+    "TimeLimit",
     "WarmUp",
     "__version__",
     "available_backends",
@@ -85,13 +87,8 @@ __all__ = [
 
 _MODULES = {
     "backends": ("available_backends", "get_backend"),
-    "training.callbacks": (
-        "Callback",
-        "EarlyStopping",
-        "HealthWatch",
-        "History",
-        "ReduceOnPlateau",
-    ),
+    "training.callbacks": ("Callback", "HealthWatch", "History", "ReduceOnPlateau"),
+    "training.stopping": ("EarlyStopping", "TimeLimit"),
     "interop": ("MLPClassifier", "MLPRegressor"),
     "tables.classifier": ("TabularClassifier",),
     "tables.regressor": ("TabularRegressor",),
@@ -102,12 +99,15 @@ _MODULES = {
     "nn.bins": ("quantile_bins", "tree_bins"),
     "nn.layers.periodic": ("Periodic",),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
+    "nn.parameter_groups": ("ParameterGroup",),
     "nn.regularization": ("Regularization",),
     "nn.schedules": (
         "Chain",
         "Constant",
         "CosineDecay",
+        "CosineWaves",
         "ExponentialDecay",
+        "FlatCosine",
         "OneCycle",
         "StepDecay",
         "WarmUp",

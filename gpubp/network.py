@@ -23,10 +23,12 @@ from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
+from gpubp.nn.schedules import Setting
 from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, STANDARD, NetworkSpec
 from gpubp.saving import SavedNetwork
-from gpubp.training.callbacks import Callback, History
+from gpubp.training.callbacks import Callback, History, callback_name
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.data_initialization import initialize_from
 from gpubp.training.epoch_steps import Training, do_step
@@ -240,6 +242,8 @@ class Network(SavedNetwork):
         loss: str | Loss = "auto",
         regularization: Regularization | None = None,
         sample_weight: Any = None,
+        groups: Sequence[ParameterGroup] = (),
+        dropout_factor: Setting | None = None,
     ) -> float:
         """Do one step of gradient descent on a batch and return its mean loss before the step.
 
@@ -256,7 +260,11 @@ class Network(SavedNetwork):
         chosen = get_loss(loss, self.output)
         stack, self._last = self.stack, None
         data = take_data(stack, x, y, chosen, sample_weight=sample_weight)
-        settings = TrainingSettings(get_optimizer(optimizer), chosen, regularization or NONE)
+        settings = TrainingSettings(
+            *(get_optimizer(optimizer), chosen, regularization or NONE),
+            groups=tuple(groups),
+            dropout_factor=dropout_factor,
+        )
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here
             batch = Data(read_rows(stack, data.x), data.expected, weights=data.weights)
             value = do_step(stack, self._state, batch, settings)
@@ -293,6 +301,8 @@ class Network(SavedNetwork):
         class_weight: ClassWeight = None,
         accumulate: int = 1,
         average: float | None = None,
+        groups: Sequence[ParameterGroup] = (),
+        dropout_factor: Setting | None = None,
         distributed: bool | Communicator = False,
         deterministic: bool = False,
         shards: int | None = None,
@@ -330,6 +340,12 @@ class Network(SavedNetwork):
             Batches whose gradients are gathered for one update, as if they were one batch.
         average : float or None
             Decay of a running mean of the parameters, such as 0.999; see `averaged`.
+        groups : sequence of ParameterGroup
+            Parameters with a learning rate and a weight decay of their own, such as
+            ``[gpubp.ParameterGroup("bias", weight_decay=0)]``.
+        dropout_factor : float, Schedule or None
+            What the network's rates of dropout are multiplied by, such as
+            ``gpubp.FlatCosine(1.0, steps)``.
         distributed, deterministic, shards : bool or Communicator, bool, int or None
             Whether the processes of an MPI job train together, to the same bits however many they
             are, each batch cut into so many shards: see docs/distributed.md.
@@ -370,11 +386,14 @@ class Network(SavedNetwork):
         feed = feed_of(stack, data, batch_size, shuffle, chosen, share)
         validated = None if validation is None else validation_rows(stack, validation, chosen)
         used = Adam() if optimizer is None else get_optimizer(optimizer)
-        settings = TrainingSettings(used, chosen, regularization or NONE, accumulate, average)
+        settings = TrainingSettings(
+            *(used, chosen, regularization or NONE, accumulate, average),
+            *(tuple(groups), dropout_factor),
+        )
         keeper = None
         if checkpoint is not None:
             same = self.spec.to_dict() | settings.described()
-            same["callbacks"] = [type(one).__name__ for one in callbacks]
+            same["callbacks"] = [callback_name(one) for one in callbacks]
             same |= {} if group is None else group.described()
             keeper = checkpointer(checkpoint, every, same, feed, processes)
         losses = self.backend.empty((feed.steps,), self.dtype)

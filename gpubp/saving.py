@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -240,7 +239,7 @@ class SavedNetwork(InspectedNetwork):
             "counters": {name: getattr(state, name) for name in _COUNTERS},
             "moments": [host(moment) for moment in state.moments],
             "average": None if state.average is None else host(state.average),
-            "history": asdict(self.history),
+            "history": self.history.to_dict(),
             "preprocessing": self.preprocessing,
         }
         return restored, (type(self), self.spec.to_dict(), kept)

@@ -115,6 +115,20 @@ GPUBP_HD T binary_cross_entropy_row(const T* z, const T* expected, S* dz, int64 
   return lanes.sum(loss) * scale;
 }
 
+// The same with the share `smoothing` of every expected value spread over yes and no.
+template <typename T, typename S, typename Lanes = OneLane>
+GPUBP_HD T smoothed_binary_cross_entropy_row(const T* z, const T* expected, S* dz, int64 columns,
+                                             T scale, T smoothing, Lanes lanes = Lanes()) {
+  const T kept = T(1) - smoothing, spread = smoothing / T(2);
+  T loss = T(0);
+  for (int64 j = lanes.first(); j < columns; j += lanes.step()) {
+    const T t = kept * expected[j] + spread;
+    loss += softplus(z[j]) - z[j] * t;
+    narrow((sigmoid(z[j]) - t) * scale, dz[j]);
+  }
+  return lanes.sum(loss) * scale;
+}
+
 template <typename T, typename Lanes>
 GPUBP_HD T sum_exp(const T* z, T largest, int64 columns, Lanes lanes) {
   T sum = T(0);
@@ -155,21 +169,37 @@ GPUBP_HD T largest_of(const T* z, int64 columns, Lanes lanes) {
   return lanes.largest(largest);
 }
 
-// Softmax and cross-entropy on logits against probabilities that sum to one. The logarithm of a
-// probability is z - largest - log(sum), in this order: largest + log(sum) would lose the digits
-// by which large logits differ.
-template <typename T, typename S, typename Lanes = OneLane>
-GPUBP_HD T cross_entropy_row(const T* z, const T* expected, S* dz, int64 columns, T scale, T,
-                             Lanes lanes = Lanes()) {
+// Softmax and cross-entropy on logits against probabilities target(j) that sum to one. The
+// logarithm of a probability is z - largest - log(sum), in this order: largest + log(sum) would
+// lose the digits by which large logits differ.
+template <typename T, typename S, typename Lanes, typename Target>
+GPUBP_HD T cross_entropy_of(const T* z, Target target, S* dz, int64 columns, T scale, Lanes lanes) {
   const T largest = largest_of(z, columns, lanes);
   const T sum = sum_exp(z, dz, largest, columns, lanes);
   const T log_sum = math::log(sum);
   T loss = T(0);
   for (int64 j = lanes.first(); j < columns; j += lanes.step()) {
-    loss -= expected[j] * (z[j] - largest - log_sum);
-    narrow((exp_again(z[j], dz[j], largest) / sum - expected[j]) * scale, dz[j]);
+    loss -= target(j) * (z[j] - largest - log_sum);
+    narrow((exp_again(z[j], dz[j], largest) / sum - target(j)) * scale, dz[j]);
   }
   return lanes.sum(loss) * scale;
+}
+
+template <typename T, typename S, typename Lanes = OneLane>
+GPUBP_HD T cross_entropy_row(const T* z, const T* expected, S* dz, int64 columns, T scale, T,
+                             Lanes lanes = Lanes()) {
+  const auto target = [=](int64 j) { return expected[j]; };
+  return cross_entropy_of(z, target, dz, columns, scale, lanes);
+}
+
+// The same with the share `smoothing` of every row spread evenly over all classes (Szegedy et al.
+// 2016).
+template <typename T, typename S, typename Lanes = OneLane>
+GPUBP_HD T smoothed_cross_entropy_row(const T* z, const T* expected, S* dz, int64 columns, T scale,
+                                      T smoothing, Lanes lanes = Lanes()) {
+  const T kept = T(1) - smoothing, spread = smoothing / T(columns);
+  const auto target = [=](int64 j) { return kept * expected[j] + spread; };
+  return cross_entropy_of(z, target, dz, columns, scale, lanes);
 }
 
 // The logit of the expected class; NaN for a label that is no class, which leads out of the row.
@@ -191,6 +221,16 @@ GPUBP_HD T class_cross_entropy_row(const T* z, int64 expected, S* dz, int64 colu
     narrow(j == expected ? share - scale : share, dz[j]);
   }
   return loss * scale;
+}
+
+// The same with the share `smoothing` of every row spread evenly over all classes.
+template <typename T, typename S, typename Lanes = OneLane>
+GPUBP_HD T class_smoothed_cross_entropy_row(const T* z, int64 expected, S* dz, int64 columns,
+                                            T scale, T smoothing, Lanes lanes = Lanes()) {
+  const T kept = T(1) - smoothing, spread = smoothing / T(columns);
+  const T no_class = logit_of(z, expected, columns) * T(0);  // NaN for a label that is none
+  const auto target = [=](int64 j) { return j == expected ? kept + spread : spread; };
+  return cross_entropy_of(z, target, dz, columns, scale, lanes) + no_class;
 }
 
 // The focal loss (Lin et al. 2017) of one class with the logarithm of its probability p,

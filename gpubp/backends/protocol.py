@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends.precision import Precision
+from gpubp.backends.scheduled import Number
 from gpubp.backends.scratch import Array, Scratch, Slots
 
 NORM_EPSILON = 1e-5  # added to a variance; PyTorch's
@@ -88,11 +89,11 @@ class Dense(Protocol):
         """
 
     def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+        self, x: Array, y: Array, rate: Number, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
         """Write y = x with elements dropped by the random numbers of key (seed, stream, step).
 
-        The step is a number or a clock.
+        The rate is a number or a scheduled one, the step a number or a clock.
         """
 
 
@@ -274,7 +275,7 @@ class Losses(Protocol):
     def loss(
         self,
         name: str,
-        parameter: float,
+        parameter: Number,
         y: Array,
         expected: Array,
         dy: Array,
@@ -287,7 +288,7 @@ class Losses(Protocol):
 
         Parameters
         ----------
-        name, parameter : str, float
+        name, parameter : str, float or Scheduled
             The loss, and its own setting where it has one.
         weighting : tuple of array or None
             The weights of the rows, (rows,), and where their sum is to go, (); the mean is weighted
@@ -389,10 +390,12 @@ class Updates(Protocol):
         scaling: Array,
         half: Array | None,
         scratch: Scratch,
+        span: tuple[int, int] | None = None,
     ) -> None:
         """Do one optimizer step on flat buffers, with the clock's row of the settings.
 
         Where the scaling notes an overflow nothing changes. The parameters are copied into `half`.
+        With a `span` it is done from its first number to before its second alone.
         """
 
     def update_now(

@@ -207,7 +207,7 @@ def _kinds(net: Reader, dataset: Dataset, loss: Loss) -> list[Kind]:
     kinds: list[Kind] = [
         ((net.sizes[0],), stored if stored.name in net.backend.storage else net.dtype)
     ]
-    indices = loss.classes and not loss.label_smoothing and outputs > 1
+    indices = loss.classes and outputs > 1
     if indices and len(schema.expected) == 1:
         kinds.append(((), np.dtype(np.int64)))
     else:

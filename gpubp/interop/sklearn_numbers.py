@@ -24,9 +24,9 @@ class AdamOfScikitLearn(Adam):
     That is the last form of Kingma and Ba 2015, section 2.
     """
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
-        rate, beta1, beta2, epsilon, correction, shrink = super().scalars(step, factor)
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step; see `gpubp.nn.optimizers.Optimizer`."""
+        rate, beta1, beta2, epsilon, correction, shrink = super().scalars(step, factor, decay)
         return rate, beta1, beta2, epsilon * correction, correction, shrink
 
 

@@ -19,10 +19,11 @@ import numpy as np
 from gpubp.backends import Array, Backend, Scratch
 from gpubp.backends.precision import Precision, get_precision
 from gpubp.backends.random import DROPOUT, INITIAL_WEIGHTS, generator
+from gpubp.backends.scheduled import Scheduled
 from gpubp.nn.activations import Activation, get_activation
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.layers import Dense, Layer
-from gpubp.nn.layers.dropout import Dropout
+from gpubp.nn.layers.dropout import Dropout, Rates
 from gpubp.nn.layers.first import first_layers
 from gpubp.nn.layers.layer import cut
 from gpubp.nn.losses import Loss, kernel_name
@@ -208,6 +209,7 @@ class LayerStack:
         step: Any = None,
         logits: bool = False,
         learning: bool | None = None,
+        rates: Rates | None = None,
     ) -> None:
         """Run a batch x (rows, inputs) through all layers.
 
@@ -221,10 +223,12 @@ class LayerStack:
             Whether the last activation is left out.
         learning : bool or None
             Whether batches are normalised by their own moments; None where dropout is on.
+        rates : mapping or None
+            For each rate of dropout what it is in each step; None where they stay the same.
         """
         last = self.layers[-1]
         for layer, arrays in zip(self.layers, buffers.layers, strict=True):
-            arrays.step = step
+            arrays.step, arrays.rates = step, rates
             arrays.learning = step is not None if learning is None else learning
             x = layer.forward(ops, x, arrays, logits and layer is last)
 
@@ -236,15 +240,17 @@ class LayerStack:
         loss: Loss,
         weights: Array | None = None,
         scaling: Array | None = None,
+        parameter: Scheduled | None = None,
     ) -> None:
         """Write the batch's loss and, into ``buffers.delta``, its gradient.
 
-        A loss with `logits_of` acts on the logits, and its gradient is by them.
+        A loss with `logits_of` acts on the logits, and its gradient is by them. `parameter` is its
+        own setting in each step; None where that stays the same.
         """
         last = buffers.layers[-1]
         ops.loss(
             kernel_name(loss, expected),
-            loss.parameter,
+            loss.first_parameter if parameter is None else parameter,
             last.z if loss.logits_of else last.y,
             expected,
             last.delta,

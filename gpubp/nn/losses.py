@@ -15,6 +15,7 @@ from gpubp.backends import Array, Backend
 from gpubp.backends.formulas.losses import LOSSES as FUNCTIONS
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
 from gpubp.nn.activations import Activation
+from gpubp.nn.schedules import Schedule, Setting, peak_of, value_at
 
 
 @dataclass(frozen=True)
@@ -30,25 +31,35 @@ class Loss:
         the network's outputs.
     classes : bool
         Whether expected values may be class indices, used as such and not as one-hot rows.
-    parameter : float
-        Its own setting: delta of Huber's loss, q of the quantile loss, gamma of the focal losses.
-    label_smoothing : float
-        Share of every expected probability that is spread evenly over all classes (Szegedy et al.
-        2016).
+    parameter : float or Schedule
+        Its own setting: delta of Huber's loss, q of the quantile loss, gamma of the focal losses,
+        the share that a smoothed cross-entropy spreads over all classes. A schedule is followed in
+        training; its first value counts elsewhere.
     """
 
     name: str
     logits_of: str = ""
     classes: bool = False
-    parameter: float = 0.0
-    label_smoothing: float = 0.0
+    parameter: Setting = 0.0
 
     @property
     def settings(self) -> str:
         """Name and settings, to tell runs apart."""
+        if isinstance(self.parameter, Schedule):
+            return f"{self.name}({self.parameter!r})"
         own = f"({self.parameter:g})" if self.parameter else ""
-        smoothing = f" smoothed {self.label_smoothing:g}" if self.label_smoothing else ""
-        return f"{self.name}{own}{smoothing}"
+        return f"{self.name}{own}"
+
+    @property
+    def first_parameter(self) -> float:
+        """Its own setting where no training is under way."""
+        return value_at(self.parameter, 1)
+
+    @property
+    def plain(self) -> Loss:
+        """What `fit` measures on its validation data: the same loss without label smoothing."""
+        name = FUNCTIONS[self.name].plain
+        return LOSSES[name] if name else self
 
 
 LOSSES: dict[str, Loss] = {
@@ -105,20 +116,31 @@ def focal(gamma: float = 2.0, binary: bool = False) -> Loss:
     return replace(LOSSES["binary_focal" if binary else "focal"], parameter=float(gamma))
 
 
-def cross_entropy(label_smoothing: float = 0.0, binary: bool = False) -> Loss:
+def cross_entropy(label_smoothing: Setting = 0.0, binary: bool = False) -> Loss:
     """Return the cross-entropy of a softmax output, or of a sigmoid one with `binary`.
+
+    Parameters
+    ----------
+    label_smoothing : float or Schedule
+        The share s of every expected probability t that is spread evenly over all k classes: t
+        becomes ``(1 - s) t + s / k`` (Szegedy et al. 2016). What `fit` measures on its validation
+        data, early stopping goes by it, is the cross-entropy without it.
+    binary : bool
+        Whether the output is sigmoid: yes or no, two classes for every output.
 
     Raises
     ------
     ConfigurationError
         When label_smoothing is no number from 0 to below 1.
     """
-    if not 0 <= label_smoothing < 1:
+    if not 0 <= peak_of(label_smoothing) < 1:
         raise ConfigurationError(
             f"label_smoothing is {label_smoothing!r}; a number from 0 to below 1 is needed"
         )
     name = "binary_cross_entropy" if binary else "cross_entropy"
-    return replace(LOSSES[name], label_smoothing=float(label_smoothing))
+    if not label_smoothing:
+        return LOSSES[name]
+    return replace(LOSSES[f"smoothed_{name}"], parameter=label_smoothing)
 
 
 def get_loss(name: str | Loss, output: Activation) -> Loss:
@@ -188,7 +210,6 @@ def prepare(expected: Array, outputs: int, loss: Loss, backend: Backend, dtype: 
     _check_finite(values, backend)
     if loss.logits_of in ("softmax", "sigmoid"):
         _check_probabilities(values, loss, backend)
-        return _smooth(values, loss)
     if loss.logits_of == "exp" and bool((values < 0).any()):
         row = int(backend.xp.argmax((values < 0).any(axis=1)))
         raise DataError(
@@ -196,14 +217,6 @@ def prepare(expected: Array, outputs: int, loss: Loss, backend: Backend, dtype: 
             " from 0"
         )
     return values
-
-
-def _smooth(probabilities: Array, loss: Loss) -> Array:
-    if not loss.label_smoothing:
-        return probabilities
-    classes = probabilities.shape[1] if loss.classes else 2
-    kept = probabilities * (1 - loss.label_smoothing)
-    return kept + loss.label_smoothing / classes
 
 
 def _classes(expected: Array, outputs: int, loss: Loss, backend: Backend, dtype: Any) -> Array:
@@ -223,11 +236,10 @@ def _classes(expected: Array, outputs: int, loss: Loss, backend: Backend, dtype:
             f" {outputs - 1} is needed, as the network has {outputs} outputs"
         )
     classes = backend.asarray(expected, np.int64)
-    if loss.classes and not loss.label_smoothing:
+    if loss.classes:
         return classes
     columns = xp.arange(outputs, dtype=np.int64)
-    one_hot = backend.asarray(classes.reshape(-1, 1) == columns, dtype)
-    return _smooth(one_hot, loss)
+    return backend.asarray(classes.reshape(-1, 1) == columns, dtype)
 
 
 def _check_finite(values: Array, backend: Backend) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.errors import ConfigurationError, UnknownNameError
-from gpubp.nn.schedules import LearningRate, as_schedule
+from gpubp.nn.schedules import LearningRate, Setting, as_schedule, peak_of, value_at
 
 
 class Optimizer(Protocol):
@@ -37,8 +37,16 @@ class Optimizer(Protocol):
     def state(self) -> tuple[str, ...]:
         """Names of the state buffers."""
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step.
+
+        Parameters
+        ----------
+        step : int
+            The step, counted from 1.
+        factor, decay : float
+            What the learning rate and the weight decay are multiplied by.
+        """
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,8 @@ class SGD:
         """Names of the state buffers: none, or the velocity."""
         return UPDATES[self.kernel].state
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
         rate = rate_at(self, step, factor)
         return (rate,) if self.momentum == 0 else (rate, self.momentum)
 
@@ -107,8 +115,8 @@ class RMSProp:
         _check_positive(epsilon=self.epsilon)
         _check_fraction(decay=self.decay)
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
         return (rate_at(self, step, factor), self.decay, self.epsilon)
 
 
@@ -135,8 +143,8 @@ class Adam:
         _check_positive(epsilon=self.epsilon)
         _check_fraction(beta1=self.beta1, beta2=self.beta2)
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
         rate = rate_at(self, step, factor)
         return (
             rate / (1.0 - self.beta1**step),
@@ -144,10 +152,10 @@ class Adam:
             self.beta2,
             self.epsilon,
             (1.0 - self.beta2**step) ** -0.5,
-            self._shrink(rate),
+            self._shrink(rate, step, decay),
         )
 
-    def _shrink(self, rate: float) -> float:
+    def _shrink(self, rate: float, step: int, decay: float) -> float:
         return 1.0
 
 
@@ -155,7 +163,8 @@ class Adam:
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as in PyTorch.
 
-    Every parameter, biases too, is first multiplied by ``1 - learning_rate * weight_decay``.
+    Every parameter, biases too, is first multiplied by ``1 - learning_rate * weight_decay``, which
+    may be a schedule each; see `ParameterGroup` for parameters without.
 
     Raises
     ------
@@ -163,14 +172,14 @@ class AdamW(Adam):
         When a setting is out of its range.
     """
 
-    weight_decay: float = 0.01
+    weight_decay: Setting = 0.01
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_decay(self, self.weight_decay)
 
-    def _shrink(self, rate: float) -> float:
-        return 1.0 - rate * self.weight_decay
+    def _shrink(self, rate: float, step: int, decay: float) -> float:
+        return 1.0 - rate * (decay * value_at(self.weight_decay, step))
 
 
 @dataclass(frozen=True)
@@ -195,8 +204,8 @@ class Adagrad:
         as_schedule(self.learning_rate)
         _check_positive(epsilon=self.epsilon)
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
         return (rate_at(self, step, factor), self.epsilon)
 
 
@@ -216,8 +225,8 @@ class Nadam(Adam):
 
     kernel = "nadam"
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
         rate, product = rate_at(self, step, factor), _momentum_product(self.beta1, step)
         now, ahead = _momentum(self.beta1, step), _momentum(self.beta1, step + 1)
         return (
@@ -246,7 +255,7 @@ class Lion:
     learning_rate: LearningRate = 1e-4
     beta1: float = 0.9
     beta2: float = 0.99
-    weight_decay: float = 0.0
+    weight_decay: Setting = 0.0
 
     kernel = "lion"
     state = UPDATES[kernel].state
@@ -256,10 +265,11 @@ class Lion:
         _check_fraction(beta1=self.beta1, beta2=self.beta2)
         _check_decay(self, self.weight_decay)
 
-    def scalars(self, step: int, factor: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step, counted from 1, with `factor` times the rate."""
+    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
+        """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
         rate = rate_at(self, step, factor)
-        return (rate, self.beta1, self.beta2, 1.0 - rate * self.weight_decay)
+        shrink = 1.0 - rate * (decay * value_at(self.weight_decay, step))
+        return (rate, self.beta1, self.beta2, shrink)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -275,9 +285,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 def rate_at(optimizer: Optimizer, step: int, factor: float = 1.0) -> float:
     """Return the learning rate at a step, counted from 1, times a factor."""
-    rate = optimizer.learning_rate
-    # asked for at every step, so a number takes the short way; it was checked when it was given
-    return factor * (rate if isinstance(rate, int | float) else rate(step - 1))
+    return factor * value_at(optimizer.learning_rate, step)
 
 
 def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
@@ -312,8 +320,8 @@ def _momentum_product(beta1: float, step: int) -> float:
     return products[step]
 
 
-def _check_decay(optimizer: Optimizer, weight_decay: float) -> None:
-    if not 0 <= as_schedule(optimizer.learning_rate).peak * weight_decay < 1:
+def _check_decay(optimizer: Optimizer, weight_decay: Setting) -> None:
+    if not 0 <= as_schedule(optimizer.learning_rate).peak * peak_of(weight_decay) < 1:
         raise ConfigurationError(
             f"weight_decay is {weight_decay!r}; a number from 0 to below 1 / learning_rate is"
             " needed"

@@ -1,7 +1,8 @@
-"""Learning rates that change with the step: plain functions of how many updates were done.
+"""Settings that change with the step: plain functions of how many updates were done.
 
 A schedule stands where a learning rate stands: ``Adam(learning_rate=WarmUp(500, CosineDecay(1e-3,
-20_000)))``. It is called with the number of updates done so far, 0 for the first.
+20_000)))``; or a weight decay, a label smoothing, a factor of the dropout. It is called with the
+number of updates done so far, 0 for the first.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, checked_whole
 
 
 @runtime_checkable
@@ -32,7 +33,8 @@ class Schedule(Protocol):
         """Return the learning rate after so many updates, 0 or more."""
 
 
-LearningRate = float | Schedule
+Setting = float | Schedule  # that may change with the step
+LearningRate = Setting
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,59 @@ class CosineDecay:
         """Return the learning rate after so many updates."""
         done = min(step / self.steps, 1.0)
         return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * done)) / 2
+
+
+@dataclass(frozen=True)
+class CosineWaves:
+    """Waves from 0 up to `rate` and down again, each twice as long as the one before.
+
+    ``rate (1 - cos(2 pi log2(1 + (2**waves - 1) t))) / 2`` with t the share of the steps done, and
+    0 after them: the coslog4 of RealMLP (Holzmueller et al. 2024) for four waves.
+    """
+
+    rate: float
+    steps: int
+    waves: int = 4
+
+    def __post_init__(self) -> None:
+        _check_positive(rate=self.rate, steps=self.steps)
+        checked_whole("waves", self.waves)
+
+    @property
+    def peak(self) -> float:
+        """The rate at the top of a wave."""
+        return self.rate
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        if step >= self.steps:
+            return 0.0
+        place = math.log2(1 + (2**self.waves - 1) * step / self.steps)
+        return self.rate * (1 - math.cos(2 * math.pi * place)) / 2
+
+
+@dataclass(frozen=True)
+class FlatCosine:
+    """`rate` for the share `flat` of the steps, and then half a cosine to 0: RealMLP's flat_cos."""
+
+    rate: float
+    steps: int
+    flat: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_positive(rate=self.rate, steps=self.steps)
+        _check_share(flat=self.flat)
+
+    @property
+    def peak(self) -> float:
+        """The first learning rate."""
+        return self.rate
+
+    def __call__(self, step: int) -> float:
+        """Return the learning rate after so many updates."""
+        done = min(step / self.steps, 1.0)
+        falling = max(done - self.flat, 0.0) / (1 - self.flat)
+        return _half_cosine(self.rate, 0.0, falling)
 
 
 @dataclass(frozen=True)
@@ -228,6 +283,17 @@ def as_schedule(rate: LearningRate) -> Schedule:
             f"learning_rate is {rate!r}; a finite number above 0 or a schedule is needed"
         )
     return Constant(rate)
+
+
+def value_at(setting: Setting, step: int) -> float:
+    """Return a number, or what a schedule gives at a step, counted from 1."""
+    # asked for at every step, so a number takes the short way; it was checked when it was given
+    return setting if isinstance(setting, int | float) else setting(step - 1)
+
+
+def peak_of(setting: Setting) -> float:
+    """Return the largest value of a number or a schedule."""
+    return setting.peak if isinstance(setting, Schedule) else setting
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:

@@ -14,16 +14,13 @@ from gpubp.errors import DivergenceError
 from gpubp.network import Network
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import History
+from gpubp.training.stopping import TIME_LIMIT
 
 Training = Callable[[Network, int, Sequence[Any]], None]
 
 
-class OutOfTimeError(Exception):
-    """The time is over, or somebody wants the training to end; the weights stay as they are."""
-
-
 class Watch:
-    """A callback that ends a training when its time is over or it is asked to.
+    """A callback that ends a training when its time is over or somebody asks for it.
 
     Parameters
     ----------
@@ -33,25 +30,20 @@ class Watch:
         Set by whoever wants all trainings to end.
     """
 
+    reason = TIME_LIMIT
+
     def __init__(self, until: float | None, asked: threading.Event) -> None:
         self._until, self._asked = until, asked
 
     def begin(self, net: NetworkView, epochs: int) -> None:
         """Do nothing."""
 
-    def advance(self, history: History, share: float) -> None:
-        """End the training within an epoch.
-
-        Raises
-        ------
-        OutOfTimeError
-            When it is to end and an epoch is done, or it has been asked for.
-        """
-        if self._asked.is_set() or (self._is_over() and history.epochs):
-            raise OutOfTimeError
+    def advance(self, history: History, share: float) -> bool:
+        """Say whether to end within an epoch."""
+        return self._asked.is_set() or self._is_over()
 
     def epoch_end(self, net: NetworkView, history: History) -> bool:
-        """Tell whether the next epoch would end too late."""
+        """Say whether to end, also because half of the next epoch would be too late."""
         mean = sum(history.seconds) / max(history.epochs, 1)
         return self._asked.is_set() or self._is_over(mean / 2)
 
@@ -103,10 +95,7 @@ def train_members(
         until = None if time_limit is None else start + time_limit * turn / turns
         if until is not None and number and time.perf_counter() > until:
             return
-        try:
-            train(nets[number], number, [Watch(until, asked)])
-        except OutOfTimeError:
-            nets[number].history.stopped = "out of time"
+        train(nets[number], number, [Watch(until, asked)])
         if finished is not None:
             finished(number)
 
@@ -123,11 +112,13 @@ def train_members(
     diverged = [failure for failure in failures if failure is not None]
     if len(diverged) == len(nets):
         raise diverged[0]
-    return [
-        net
-        for net, failure in zip(nets, failures, strict=True)
-        if failure is None and net.history.epochs
-    ]
+    pairs = zip(nets, failures, strict=True)
+    return [net for net, failure in pairs if failure is None and has_learnt(net)]
+
+
+def has_learnt(net: Network) -> bool:
+    """Tell whether a network was trained, if only for a part of an epoch."""
+    return bool(net.history.epochs or net.history.stopped)
 
 
 def _failure(run: Callable[[], None]) -> DivergenceError | None:

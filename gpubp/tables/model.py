@@ -18,14 +18,15 @@ from gpubp.inspection.trace import Trace
 from gpubp.network import Network
 from gpubp.saving import save_networks
 from gpubp.tables.intervals import Residuals
-from gpubp.tables.members import train_members
+from gpubp.tables.members import has_learnt, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
 from gpubp.tables.prepared import Prepared, embedded_bins, member_data, places_behind
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
-from gpubp.training.callbacks import EarlyStopping, History
+from gpubp.training.callbacks import History
+from gpubp.training.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class TabularModel:
         try:
             self.nets = train_members(self.nets, fit, time_limit, together)
         except KeyboardInterrupt:
-            self.nets = [net for net in self.nets if net.history.epochs] or self.nets[:1]
+            self.nets = [net for net in self.nets if has_learnt(net)] or self.nets[:1]
             raise
         return self.net.history
 

@@ -1,4 +1,4 @@
-"""What happens between epochs: history, early stopping, the protocol of callbacks."""
+"""What happens between epochs: history, the protocol of callbacks, rates on a plateau."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from gpubp.backends import Array
 from gpubp.errors import ConfigurationError, import_extra
 from gpubp.nn.view import NetworkView
+from gpubp.training.metrics import metric_name
 
 
 @dataclass
@@ -24,14 +24,17 @@ class History:
     seconds : list of float
         Wall time of each epoch, validation included.
     stopped : str
-        Why training ended before its last epoch: "", "early stopping", "interrupted" or
-        "diverged".
+        Why training ended before its last epoch: "", "early stopping", "time limit", "interrupted"
+        or "diverged".
+    metrics : dict of str to list of float
+        What callbacks went by besides, after each epoch, by name; see `EarlyStopping`.
     """
 
     loss: list[float] = field(default_factory=list)
     validation_loss: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     stopped: str = ""
+    metrics: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -39,15 +42,19 @@ class History:
         return len(self.loss)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the history as a dictionary of lists and one string."""
-        return asdict(self)
+        """Return the history as a dictionary of lists and one string; metrics if there are any."""
+        found = asdict(self)
+        if not self.metrics:
+            del found["metrics"]
+        return found
 
     def columns(self) -> dict[str, list[Any]]:
-        """Return what there is of every epoch, by name: epoch, loss, validation_loss, seconds."""
+        """Return what there is of every epoch: epoch, loss, validation_loss, metrics, seconds."""
         columns: dict[str, list[Any]] = {"epoch": list(range(1, self.epochs + 1))}
         columns["loss"] = self.loss
         if self.validation_loss:
             columns["validation_loss"] = self.validation_loss
+        columns |= self.metrics
         columns["seconds"] = self.seconds
         return columns
 
@@ -97,19 +104,33 @@ class History:
 
 
 class Callback(Protocol):
-    """Called by `fit`; the network may be read and its parameters changed in place."""
+    """Called by `fit`; the network may be read and its parameters changed in place.
+
+    One with an attribute `metric` finds its values in ``history.metrics``; one with an attribute
+    `reason` says what ``history.stopped`` is to be when it ends the training.
+    """
 
     def begin(self, net: NetworkView, epochs: int) -> None:
         """Be told that training begins and how many epochs were asked for."""
 
-    def advance(self, history: History, share: float) -> None:
-        """Be told now and then what share (0 to 1) of the current epoch is done."""
+    def advance(self, history: History, share: float) -> bool | None:
+        """Be told now and then what share (0 to 1) of the current epoch is done.
+
+        Return True to end the training here, within the epoch; processes that train together go on
+        to its end.
+        """
 
     def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Be told that an epoch ended; return True to end the training."""
 
     def end(self, net: NetworkView, history: History) -> None:
         """Be told that training ended, be it by an error or Ctrl-C."""
+
+
+def callback_name(callback: Callback) -> str:
+    """Return the kind of a callback, with the metric it goes by."""
+    kind, metric = type(callback).__name__, getattr(callback, "metric", None)
+    return kind if metric is None else f"{kind}({metric_name(metric)})"
 
 
 @runtime_checkable
@@ -235,60 +256,3 @@ class HealthWatch:
             if kind not in self._said:  # once is enough
                 self._said.add(kind)
                 print(f"after {self.reports[-1].step} steps, {finding}", file=sys.stderr)
-
-
-class EarlyStopping:
-    """End training when the validation loss no longer falls, and put the best weights back.
-
-    Without validation data the training loss is watched. The best weights are put back however
-    training ends, after Ctrl-C or a diverged loss too.
-
-    Parameters
-    ----------
-    patience : int
-        Epochs without a better loss after which training ends; at least 1.
-    min_delta : float
-        What counts as better: lower by more than this.
-    """
-
-    def __init__(self, patience: int = 10, min_delta: float = 0.0) -> None:
-        if patience < 1:
-            raise ConfigurationError(f"patience is {patience!r}; at least 1 is needed")
-        self.patience = patience
-        self.min_delta = min_delta
-        self.best_loss = float("inf")
-        self.best_epoch = 0
-        self._best: Array = None
-
-    def begin(self, net: NetworkView, epochs: int) -> None:
-        """Forget an earlier training."""
-        self.best_loss, self.best_epoch, self._best = float("inf"), 0, None
-
-    def advance(self, history: History, share: float) -> None:
-        """Do nothing within an epoch."""
-
-    def epoch_end(self, net: NetworkView, history: History) -> bool:
-        """Keep the weights if they are the best so far; say whether patience is over."""
-        loss = (history.validation_loss or history.loss)[-1]
-        if loss < self.best_loss - self.min_delta:
-            self.best_loss, self.best_epoch = loss, history.epochs
-            self._best = net.parameters.copy()
-        return history.epochs - self.best_epoch >= self.patience
-
-    def get_state(self, net: NetworkView) -> dict[str, Any]:
-        """Return the best loss, its epoch and its weights."""
-        state: dict[str, Any] = {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
-        if self._best is not None:
-            state["best"] = net.backend.to_numpy(self._best)
-        return state
-
-    def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
-        """Go on with what was best."""
-        self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
-        if "best" in state:
-            self._best = net.backend.asarray(state["best"])
-
-    def end(self, net: NetworkView, history: History) -> None:
-        """Put the best weights back."""
-        if self._best is not None:
-            net.parameters[...] = self._best

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ class Checkpointer:
                         arrays[f"callback {index} {name}"] = memory.pop(name)
                 memories.append(memory)
             counters = {name: getattr(state, name) for name in _COUNTERS}
-            described = counters | run_state | {"history": asdict(history), "callbacks": memories}
+            described = counters | run_state | {"history": history.to_dict(), "callbacks": memories}
             self.folder.save(state.step, Checkpoint(self.run, described, arrays))
 
         on_root(self._communicator, write, "a checkpoint")

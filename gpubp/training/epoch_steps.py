@@ -17,10 +17,12 @@ from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import kernel_name
+from gpubp.nn.schedules import Schedule
 from gpubp.training.group import Group, check_possible
 from gpubp.training.settings import TrainingSettings, Turn, turn_of
 from gpubp.training.state import TrainingState
 from gpubp.training.step import Step, StepArrays
+from gpubp.training.step_settings import StepSettings
 from gpubp.training.sums import ALONE, SHARD_BIT, Sums, SumsOnDevices
 from gpubp.training.sums_on_hosts import SumsOnHosts
 
@@ -60,12 +62,9 @@ class EpochSteps:
         self._training = training
         stack, state, settings = training.stack, training.state, training.settings
         backend = stack.backend
-        scalars = len(settings.optimizer.scalars(1))
-        self._arrays = StepArrays(
-            backend.empty((3,), np.dtype(np.int64)),
-            backend.empty((SETTINGS_ROWS, scalars), np.dtype(np.float64)),
-            training.losses,
-        )
+        clock = backend.empty((3,), np.dtype(np.int64))
+        ahead = StepSettings(stack, settings, SETTINGS_ROWS, clock)
+        self._arrays = StepArrays(clock, ahead, training.losses)
         self._step = Step(stack, state, settings, self._arrays, self._sums())
         self._prepared: dict[tuple[Any, ...], Callable[[int], None]] = {}
         self._next, self._epoch = (-1, -1), -1
@@ -142,9 +141,7 @@ class EpochSteps:
         state, backend = training.state, training.stack.backend
         if not self._settings_left():
             done, factor = state.updates, state.rate_factor
-            scalars = training.settings.optimizer.scalars
-            rows = [scalars(done + 1 + row, factor) for row in range(SETTINGS_ROWS)]
-            backend.put(self._arrays.settings, np.array(rows, np.float64))
+            self._arrays.settings.put(training.settings, done, factor)
             self._settings_from, self._settings_factor = done, factor
         first = 0 if training.group is None else training.group.shards.first
         step = state.step + (first << SHARD_BIT)  # other rows, other dropout masks
@@ -168,10 +165,9 @@ class SingleStep:
             backend.empty(batch.expected.shape, batch.expected.dtype),
             weights=None if weights is None else backend.empty(weights.shape, weights.dtype),
         )
+        clock = backend.empty((3,), np.dtype(np.int64))
         self._arrays = StepArrays(
-            backend.empty((3,), np.dtype(np.int64)),
-            backend.empty((1, len(settings.optimizer.scalars(1))), np.dtype(np.float64)),
-            backend.empty((1,), stack.dtype),
+            clock, StepSettings(stack, settings, 1, clock), backend.empty((1,), stack.dtype)
         )
         self._step = Step(stack, state, settings, self._arrays, guarded=True)
         self._run = backend.record(partial(self._do, self._batch), stack.trained, stack.half)
@@ -179,10 +175,10 @@ class SingleStep:
     def _do(self, batch: Data, ops: Any) -> None:
         self._step(ops, batch, Turn(), len(batch))
 
-    def __call__(self, batch: Data, step: int, scalars: tuple[float, ...]) -> Array:
-        """Do the step of this number on a batch and return its loss, shape ()."""
-        self._backend.put(self._arrays.settings, scalars)
-        self._backend.put(self._arrays.clock, (step, 0, 0))
+    def __call__(self, batch: Data, state: TrainingState, settings: TrainingSettings) -> Array:
+        """Do the next step on a batch, settings alike, and return its loss, shape ()."""
+        self._arrays.settings.put(settings, state.updates, state.rate_factor)
+        self._backend.put(self._arrays.clock, (state.step, 0, 0))
         if isinstance(self._run, WalkedSteps):
             self._run.do(partial(self._do, batch))
         else:
@@ -205,16 +201,17 @@ def do_step(
     prepared = stack.buffers(len(batch)).prepared
     loss = settings.loss
     key = (
-        *(kernel_name(loss, batch.expected), loss.parameter, settings.optimizer.kernel),
-        *(settings.regularization, settings.average, batch.weights is None),
+        *(kernel_name(loss, batch.expected), settings.optimizer.kernel, batch.weights is None),
+        *(settings.regularization, settings.average, settings.groups),
+        None if isinstance(loss.parameter, Schedule) else loss.parameter,
+        settings.dropout_factor is None,
     )
     moments, step = prepared.get(key, (None, None))
     if moments is not state.moments:
         step = SingleStep(stack, state, settings, batch)
         prepared[key] = state.moments, step
     stack.refresh()
-    scalars = settings.optimizer.scalars(state.updates + 1, state.rate_factor)
-    value = float(step(batch, state.step, scalars))
+    value = float(step(batch, state, settings))
     if math.isfinite(value):
         state.step += 1
         state.updates += 1

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array, Backend
 from gpubp.data.feeds import HeldOut, read_rows
@@ -76,6 +80,17 @@ def evaluate(
         answers = len(data) * (stack.sizes[-1] if count_right is _same_side else 1)
         measures["accuracy"] = right / answers
     return measures
+
+
+def expected_and_outputs(stack: LayerStack, data: HeldOut) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return all expected values, in the form the loss takes, and the outputs, on the host."""
+    stack.refresh()
+    host, parts = stack.backend.to_numpy, []
+    for chunk in data.chunks(stack.backend.chunk_rows):
+        outputs = _forward(stack, read_rows(stack, chunk.x)).output
+        parts.append((host(chunk.expected).copy(), host(outputs).copy()))
+    expected, outputs = map(np.concatenate, zip(*parts, strict=True))
+    return expected, outputs
 
 
 def _measured(

@@ -18,7 +18,9 @@ from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import Checkpointer
 from gpubp.training.epoch_steps import EpochSteps, Training
 from gpubp.training.evaluation import evaluate
+from gpubp.training.metrics import Metric, measure, wanted_metrics
 from gpubp.training.state import Snapshot
+from gpubp.training.stopping import TIME_LIMIT
 
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
 STEPS_BETWEEN_LOOKS = 200
@@ -64,6 +66,7 @@ class Fit:
         CheckpointError, OutputPathError
             When a checkpoint cannot be used or written.
         """
+        metrics = wanted_metrics(callbacks, validation)
         for callback in callbacks:
             callback.begin(self.net, epochs)
         if resume:
@@ -74,7 +77,7 @@ class Fit:
         try:
             # looked for, and named, here
             with np.errstate(over="ignore", invalid="ignore"), self._interrupts:
-                self._run_epochs(epochs, validation, callbacks)
+                self._run_epochs(epochs, validation, callbacks, metrics)
         except KeyboardInterrupt:
             self.history.stopped = "interrupted"
             raise
@@ -93,26 +96,42 @@ class Fit:
                 self._agreement.agree("the weights at the end")
 
     def _run_epochs(
-        self, epochs: int, validation: HeldOut | None, callbacks: Sequence[Callback]
+        self,
+        epochs: int,
+        validation: HeldOut | None,
+        callbacks: Sequence[Callback],
+        metrics: dict[str, str | Metric],
     ) -> None:
-        loss, group = self.training.settings.loss, self.training.group
+        loss, group = self.training.settings.loss.plain, self.training.group
         while self.history.epochs < epochs and not self.history.stopped:
             start = time.perf_counter()
-            self.history.loss.append(self._run_epoch(callbacks))
+            mean = self._run_epoch(callbacks)
+            if mean is None:
+                self._save_if_due(callbacks, last=True)
+                return
+            self.history.loss.append(mean)
             if validation is not None:
                 measures = evaluate(self.stack, validation, loss, group)
                 self.history.validation_loss.append(measures["loss"])
+                found = measure(self.stack, validation, metrics, measures)
+                for name, value in found.items():
+                    self.history.metrics.setdefault(name, []).append(value)
             self.history.seconds.append(time.perf_counter() - start)
             self._agreement.compare()
             wishes = [callback.epoch_end(self.net, self.history) for callback in callbacks]
-            if any(wishes):
-                self.history.stopped = "early stopping"
+            self._stop_if(wishes, callbacks)
             self._agreement.agree("the weights after the callbacks")
             last = self.history.epochs == epochs or bool(self.history.stopped)
             self._save_if_due(callbacks, last)
 
-    def _run_epoch(self, callbacks: Sequence[Callback]) -> float:
-        """Run what is left of one epoch and return its mean loss."""
+    def _stop_if(self, wishes: Sequence[bool | None], callbacks: Sequence[Callback]) -> None:
+        """Note why training ends, where a callback wishes it to."""
+        for wish, callback in zip(wishes, callbacks, strict=True):
+            if wish and not self.history.stopped:
+                self.history.stopped = getattr(callback, "reason", "early stopping")
+
+    def _run_epoch(self, callbacks: Sequence[Callback]) -> float | None:
+        """Run what is left of one epoch and return its mean loss; None where it was cut short."""
         steps, looked = self.feed.steps, self._index
         while looked < steps:
             stop = min(looked + STEPS_BETWEEN_LOOKS, looked + self._steps_until_save(), steps)
@@ -121,9 +140,12 @@ class Fit:
             self._steps.run(self.state.epoch, stop - 1, stop)
             self._look(looked, stop)
             looked = self._index = stop
-            for callback in callbacks:
-                callback.advance(self.history, looked / steps)
+            wishes = [callback.advance(self.history, looked / steps) for callback in callbacks]
             if looked < steps:
+                if self.training.group is None:
+                    self._stop_if(wishes, callbacks)
+                if self.history.stopped:
+                    return None
                 self._save_if_due(callbacks)
         if not bool(self.stack.backend.xp.isfinite(self.stack.parameters).all()):
             self._diverged(self._done)
@@ -211,3 +233,5 @@ class Fit:
         if found:
             self._first_epoch, self._first_step = found["first_epoch"], found["first_step"]
             self._index = found["index"]
+            if self.history.stopped == TIME_LIMIT:
+                self.history.stopped = ""

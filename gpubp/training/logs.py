@@ -16,7 +16,7 @@ from gpubp.training.callbacks import Callback, History
 
 
 class CSVLog:
-    """Write the history to a CSV file after every epoch: epoch, loss, validation_loss, seconds.
+    """Write the history to a CSV file after every epoch: losses, metrics and seconds.
 
     The file is replaced as a whole, so it can be read at any moment.
 
@@ -160,6 +160,7 @@ def _losses(history: History) -> str:
     parts = [f"loss {history.loss[-1]:.4f}"] if history.loss else []
     if history.validation_loss:
         parts.append(f"validation {history.validation_loss[-1]:.4f}")
+    parts += [f"{name} {values[-1]:.4f}" for name, values in history.metrics.items()]
     return "  ".join(parts)
 
 

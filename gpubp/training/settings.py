@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gpubp.errors import ConfigurationError, checked_whole
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
+from gpubp.nn.schedules import Schedule, Setting
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class TrainingSettings:
         Decay of the running mean of the parameters, ``mean = decay * mean + (1 - decay) *
         parameters`` after each update (Polyak and Juditsky 1992, with the weights of Adam's
         moments); None keeps none.
+    groups : tuple of ParameterGroup
+        Parameters with a learning rate and a weight decay of their own.
+    dropout_factor : float, Schedule or None
+        What the network's rates of dropout are multiplied by; None leaves them.
 
     Raises
     ------
@@ -34,23 +41,35 @@ class TrainingSettings:
     regularization: Regularization = NONE
     accumulate: int = 1
     average: float | None = None
+    groups: tuple[ParameterGroup, ...] = ()
+    dropout_factor: Setting | None = None
 
     def __post_init__(self) -> None:
         checked_whole("accumulate", self.accumulate)
+        factor = self.dropout_factor
+        if isinstance(factor, int | float):
+            right = 0 <= factor < math.inf
+        else:
+            right = factor is None or isinstance(factor, Schedule)
+        if not right:
+            raise ConfigurationError(
+                f"dropout_factor is {factor!r}; a finite number from 0 or a schedule is needed"
+            )
         if self.average is not None and not 0 < self.average < 1:
             raise ConfigurationError(
                 f"average is {self.average!r}; a number between 0 and 1, such as 0.999, is needed"
             )
 
     def described(self) -> dict[str, str]:
-        """Return the settings as text, to tell runs apart."""
+        """Return the settings as text, to tell runs apart; without those that are not used."""
+        used = {"groups": self.groups, "dropout_factor": self.dropout_factor}
         return {
             "optimizer": repr(self.optimizer),
             "loss": self.loss.settings,
             "regularization": repr(self.regularization),
             "accumulate": str(self.accumulate),
             "average": str(self.average),
-        }
+        } | {name: repr(value) for name, value in used.items() if value not in ((), None)}
 
 
 @dataclass(frozen=True)

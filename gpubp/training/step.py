@@ -21,6 +21,7 @@ from gpubp.nn.buffers import Buffers
 from gpubp.nn.losses import Loss
 from gpubp.training.settings import TrainingSettings, Turn
 from gpubp.training.state import TrainingState
+from gpubp.training.step_settings import StepSettings
 from gpubp.training.sums import ALONE, Sums
 
 GROWTH = 2000  # steps without overflow after which the scale of a float16 loss doubles
@@ -35,14 +36,14 @@ class StepArrays:
     clock : array of int64, (3,)
         The step since the network was made, which selects dropout masks; the batch of the epoch;
         the row of the settings.
-    settings : array of float64, (rows, scalars)
-        The optimizer's scalars of the steps to come.
+    settings : StepSettings
+        The optimizer's scalars of the steps to come, and other numbers that change.
     losses : array
         Where the loss of each batch of an epoch goes.
     """
 
     clock: Array
-    settings: Array
+    settings: StepSettings
     losses: Array
 
 
@@ -97,6 +98,7 @@ class Step:
                     clock,
                     scaling,
                     sums.written(ops),
+                    self.arrays.settings,
                 )
                 sums.end_piece(ops, number, buffers)
         mean, total = sums.finish(ops, buffers, batch)
@@ -120,17 +122,19 @@ class Step:
         stack, state, settings = self.stack, self.state, self.settings
         scaling, regularization = state.scaling, settings.regularization
         regularization.before_update(ops, stack, mean, total, scaling, turn.share)
-        ops.update(
-            settings.optimizer.kernel,
-            stack.gradients,
-            stack.trained,
-            state.moments,
-            self.arrays.settings,
-            self.arrays.clock,
-            scaling,
-            stack.half,
-            stack.scratch,
-        )
+        for segment, scalars in self.arrays.settings.updates:
+            ops.update(
+                settings.optimizer.kernel,
+                stack.gradients,
+                stack.trained,
+                state.moments,
+                scalars,
+                self.arrays.clock,
+                scaling,
+                stack.half,
+                stack.scratch,
+                segment.span,
+            )
         regularization.after_update(ops, stack)
         if settings.average is not None:
             ops.average(stack.parameters, settings.average, state.average, stack.scratch, scaling)
@@ -145,9 +149,11 @@ def compute_gradients(
     step: Array | None = None,
     scaling: Array | None = None,
     written: Callable[[int], None] | None = None,
+    settings: StepSettings | None = None,
 ) -> None:
     """Write the gradients of a batch's mean loss, which is left in ``buffers.loss``."""
     logits = bool(loss.logits_of)
-    stack.forward(ops, batch.x, buffers, step, logits)
-    stack.loss(ops, buffers, batch.expected, loss, batch.weights, scaling)
+    rates, parameter = (settings.dropout, settings.parameter) if settings else (None, None)
+    stack.forward(ops, batch.x, buffers, step, logits, rates=rates)
+    stack.loss(ops, buffers, batch.expected, loss, batch.weights, scaling, parameter)
     stack.backward(ops, buffers, logits, written=written)

@@ -62,6 +62,15 @@ struct Matrix {
   int64 size() const { return rows * columns; }
 };
 
+// A number that stays the same, or the one of `rows` that the clock selects.
+struct Setting {
+  double number;
+  const double* rows;
+  int64 count;
+  int clock;
+  double of(const Member& member) const;
+};
+
 class Call {
  public:
   std::string name;
@@ -113,6 +122,14 @@ class Call {
     return program.scalar(found.data, 12);
   }
 
+  // A setting: a number and one more that is not read, or numbers and the clock.
+  Setting setting(Program& program, size_t place) const {
+    if (!is_array(place)) return {number(place), nullptr, 0, 0};
+    const Matrix<double> rows = matrix<double>(place);
+    if (rows.size() == 0) throw Refusal(name + " has a setting without numbers");
+    return {0, rows.data, rows.size(), clock(program, place + 1)};
+  }
+
   double number(size_t place) const { return value(place).number; }
   uint64 whole(size_t place) const { return value(place).whole; }
 
@@ -141,6 +158,12 @@ double sum_of(const T* weights, int64 rows) {
 
 enum { STEP, BATCH, SETTINGS };
 enum { SCALE, OVERFLOWED, GOOD_STEPS };
+
+inline double Setting::of(const Member& member) const {
+  if (!rows) return number;
+  const int64 row = member.scalar<int64>(clock)[SETTINGS];
+  return rows[std::min(std::max<int64>(row, 0), count - 1)];
+}
 
 template <typename T>
 Touch whole_of(const Matrix<T>& m) {

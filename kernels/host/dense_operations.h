@@ -194,13 +194,14 @@ void add_activate_backward(Program& program, const Call& call, const Blas&) {
   if (rows) add_column_sums(program, dz, dbias);
 }
 
-// dropout(x, y, clock, rate, seed, stream); the mask is drawn once a step, on the way forward.
+// dropout(x, y, clock, rate, its clock, seed, stream); the mask is drawn once a step, on the way
+// forward.
 template <typename T>
 void add_dropout(Program& program, const Call& call, const Blas&) {
   const Matrix<T> x = call.matrix<T>(0), y = call.like<T>(1, x.rows, x.columns);
   const int clock = call.clock(program, 2);
-  const float rate = float(call.number(3));
-  const uint64 seed = call.whole(4), stream = call.whole(5);
+  const Setting rates = call.setting(program, 3);
+  const uint64 seed = call.whole(5), stream = call.whole(6);
   bool drawn = false;
   unsigned char* mask = program.mask(seed, stream, x.size(), drawn);
   const Matrix<unsigned char> masks{mask, x.rows, x.columns};
@@ -210,6 +211,7 @@ void add_dropout(Program& program, const Call& call, const Blas&) {
   (drawn ? phase.reads : phase.writes).push_back(matrix_of(masks));
   phase.work = [=](const Member& member, const Share& s) {
     const uint64 step = static_cast<uint64>(member.scalar<int64>(clock)[STEP]);
+    const float rate = float(rates.of(member));
     const T kept = T(1) - T(rate);
     for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
       const int64 at = row * x.columns + s.columns.first;
@@ -223,20 +225,20 @@ void add_dropout(Program& program, const Call& call, const Blas&) {
   };
 }
 
-// loss(y, expected, dy, mean, parameter, place [, weights, total])
+// loss(y, expected, dy, mean, parameter, its clock, place [, weights, total])
 template <typename T>
 void add_loss(Program& program, const Call& call, const Blas&) {
   const Matrix<T> y = call.matrix<T>(0), dy = call.like<T>(2, y.rows, y.columns);
   const int mean = call.scalar<T>(program, 3, 1);
-  const T parameter = T(call.number(4));
-  const Loss<T>& loss = Functions<T>::losses[call.chosen(5, count_of(Functions<T>::losses))];
+  const Setting parameters = call.setting(program, 4);
+  const Loss<T>& loss = Functions<T>::losses[call.chosen(6, count_of(Functions<T>::losses))];
   const Value& expected = call.value(1);
   const bool fits = loss.classes ? expected.type == 'q' && expected.size == y.rows
                                  : expected.type == type_of<T>() && expected.size == y.size();
   if (!fits) throw Refusal("expected values do not fit");
   T* row_loss = program.room<T>(y.rows);
-  const T* weights = call.count() > 6 ? call.array<T>(6, y.rows) : nullptr;
-  const int total = weights ? call.scalar<T>(program, 7, 1) : 0;
+  const T* weights = call.count() > 7 ? call.array<T>(7, y.rows) : nullptr;
+  const int total = weights ? call.scalar<T>(program, 8, 1) : 0;
   if (weights) {
     Phase& sum = program.add(EVERYWHERE, 1, 1);
     sum.reads = {whole(weights, y.rows * int64(sizeof(T)))};
@@ -254,7 +256,7 @@ void add_loss(Program& program, const Call& call, const Blas&) {
   phase.writes = {matrix_of(dy), down(row_loss)};
   phase.work = [=](const Member& member, const Share& s) {
     const double all = weights ? double(*member.scalar<T>(total)) : double(y.rows);
-    const T scale = all > 0 ? T(1 / all) : T(0);
+    const T scale = all > 0 ? T(1 / all) : T(0), parameter = T(parameters.of(member));
     for (int64 row = s.rows.first; row < s.rows.end(); ++row)
       row_loss[row] = loss.row(y.data + row * y.columns, expected.data, dy.data + row * y.columns,
                                row, y.columns, weights ? weights[row] * scale : scale, parameter);

@@ -225,7 +225,8 @@ void add_limit_norms(Program& program, const Call& call, const Blas&) {
   };
 }
 
-// update(gradients, parameters, settings, clock, scaling, place, state...)
+// update(gradients, parameters, settings, clock, scaling, place, start, stop, state...): of the
+// elements from `start` to before `stop`
 template <typename T>
 void add_update(Program& program, const Call& call, const Blas&) {
   const Matrix<T> gradients = call.matrix<T>(0);
@@ -235,10 +236,12 @@ void add_update(Program& program, const Call& call, const Blas&) {
   const int clock = call.clock(program, 3), scaling = call.scaling(program, 4);
   const Update<T>& update = Functions<T>::updates[call.chosen(5, count_of(Functions<T>::updates))];
   if (settings.type != 'd' || settings.columns != update.scalars ||
-      call.count() != 6 + static_cast<size_t>(update.states))
+      call.count() != 8 + static_cast<size_t>(update.states))
     throw Refusal("the update has other settings or another state");
-  T* s = update.states > 0 ? call.array<T>(6, size) : nullptr;
-  T* t = update.states > 1 ? call.array<T>(7, size) : nullptr;
+  const int64 start = static_cast<int64>(call.whole(6)), stop = static_cast<int64>(call.whole(7));
+  if (start < 0 || start > stop || stop > size) throw Refusal("the update is of other elements");
+  T* s = update.states > 0 ? call.array<T>(8, size) : nullptr;
+  T* t = update.states > 1 ? call.array<T>(9, size) : nullptr;
   const double* rows = static_cast<const double*>(settings.data);
   const int64 count = settings.rows, scalars = update.scalars;
   Phase& phase = add_owned(program, p, size);
@@ -249,7 +252,8 @@ void add_update(Program& program, const Call& call, const Blas&) {
     const int64 row = member.scalar<int64>(clock)[SETTINGS];
     if (member.scalar<float>(scaling)[OVERFLOWED] != 0 || row < 0 || row >= count) return;
     const FlushSubnormals flush;
-    update.run(g, p, s, t, rows + row * scalars, share.columns.first, share.columns.end());
+    update.run(g, p, s, t, rows + row * scalars, std::max(share.columns.first, start),
+               std::min(share.columns.end(), stop));
   };
 }
 

@@ -43,6 +43,14 @@ def _focal(log_p: Rows, gamma: float) -> Rows:
     return -((-np.expm1(log_p)) ** np.longdouble(gamma)) * log_p
 
 
+def _smooth(t: Rows, smoothing: float, classes: int) -> Rows:
+    return (1 - np.longdouble(smoothing)) * t + np.longdouble(smoothing) / classes
+
+
+def _one_hot(z: Rows, t: np.ndarray) -> Rows:
+    return np.where(t[:, None] == np.arange(z.shape[1]), np.longdouble(1), 0)
+
+
 # The loss of every output, or of every row, before it is summed.
 TRUTH: dict[str, Callable[..., Rows]] = {
     "squared_error": lambda y, t: (y - t) ** 2 / 2,
@@ -55,6 +63,11 @@ TRUTH: dict[str, Callable[..., Rows]] = {
     "cross_entropy": lambda z, t: -t * log_softmax(z),
     "focal": lambda z, t, gamma: t * _focal(log_softmax(z), gamma),
     "class_cross_entropy": lambda z, t: -log_softmax(z)[np.arange(len(z)), t],
+    "smoothed_binary_cross_entropy": lambda z, t, s: np.logaddexp(0, z) - z * _smooth(t, s, 2),
+    "smoothed_cross_entropy": lambda z, t, s: -_smooth(t, s, z.shape[1]) * log_softmax(z),
+    "class_smoothed_cross_entropy": lambda z, t, s: (
+        -_smooth(_one_hot(z, t), s, z.shape[1]) * log_softmax(z)
+    ),
     "class_focal": lambda z, t, gamma: _focal(log_softmax(z)[np.arange(len(z)), t], gamma),
 }
 # Their own settings, exact in float32.
@@ -64,6 +77,9 @@ PARAMETERS = {
     "binary_focal": (2.0, 0.0, 1.5),
     "focal": (2.0, 0.0, 0.5),
     "class_focal": (2.0, 0.0, 0.5),
+    "smoothed_binary_cross_entropy": (0.125, 0.0),
+    "smoothed_cross_entropy": (0.125, 0.0),
+    "class_smoothed_cross_entropy": (0.125, 0.0),
 }
 names = pytest.mark.parametrize(
     ("name", "parameter"),
@@ -106,7 +122,7 @@ def sample(
     if name.startswith("class_"):
         return y, rng.integers(0, shape[1], shape[0])
     expected = rng.random(shape)
-    if name in ("cross_entropy", "focal"):
+    if name in ("cross_entropy", "smoothed_cross_entropy", "focal"):
         expected /= expected.sum(axis=1, keepdims=True)
     expected = expected.astype(dtype)
     size = abs(y - expected)
@@ -172,9 +188,9 @@ def test_extreme_logits_give_finite_losses_and_no_warning(
     expected = np.array([0, 0, 1, 1])
     if not name.startswith("class_"):
         expected = np.eye(2, dtype=dtype)[expected]
-    gamma = 2.0 if name.endswith("focal") else None
-    mean, dz = run(backend, scratch, name, z, expected, gamma)
-    assert_close(mean, mean_loss(name, z.astype(np.longdouble), expected, gamma))
+    parameter = PARAMETERS.get(name, (None,))[0]
+    mean, dz = run(backend, scratch, name, z, expected, parameter)
+    assert_close(mean, mean_loss(name, z.astype(np.longdouble), expected, parameter))
     assert np.isfinite(dz).all()
     assert (abs(dz) <= 0.25).all()
 

@@ -225,13 +225,17 @@ REFUSED = [
     ("activate", MATRIX, np.zeros(3, np.float32), MATRIX, 0, False),
     ("activate", MATRIX, np.zeros(4, np.float32), MATRIX, 999, False),
     ("activate", MATRIX, np.zeros(4, np.float32), "text", 0, False),
-    ("dropout", MATRIX, MATRIX, np.zeros(2, np.int64), 0.5, 0, 0),
-    ("loss", MATRIX, np.zeros(2, np.int64), MATRIX, np.zeros((), np.float32), 0.0, 0),
+    ("dropout", MATRIX, MATRIX, np.zeros(2, np.int64), 0.5, 0, 0, 0),
+    ("dropout", MATRIX, MATRIX, CLOCK, np.zeros(0), CLOCK, 0, 0),
+    ("dropout", MATRIX, MATRIX, CLOCK, np.zeros(3), 0, 0, 0),
+    ("loss", MATRIX, np.zeros(2, np.int64), MATRIX, np.zeros((), np.float32), 0.0, 0, 0),
     ("gather_batch", np.zeros((5, 3), np.float32), CLOCK, CLOCK, MATRIX, 3, 1.0),
     ("penalize", MATRIX, MATRIX, 0.0, 1.0, SCALING),
     ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, SCALING, 999),
     ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, CLOCK, 0),
     ("update", GRADIENTS, PARAMETERS, np.zeros((1, 7)), CLOCK, SCALING, 0),
+    ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, SCALING, 0, 0, 13),
+    ("update", GRADIENTS, PARAMETERS, np.zeros((1, 1)), CLOCK, SCALING, 0, 5, 3),
     ("find_overflow", MATRIX, SCALING),
 ]
 
@@ -286,7 +290,7 @@ def test_masks_are_those_of_numpys_generator(first, count):
     uniform = np.random.Generator(bits).random(first + count, dtype=np.float32)
     x, clock = np.ones((1, first + count), np.float32), np.array([step, 0, 0], np.int64)
     y, flat = np.empty_like(x), np.zeros(1, np.float32)
-    row = ("dropout", x, y, clock, float(np.float32(rate)), seed, stream)
+    row = ("dropout", x, y, clock, float(np.float32(rate)), 0, seed, stream)
     for parts in (1, 2):
         host.run_plan(host.plan([row], parts, (1, 1, True), (flat, flat), False), 1)
         np.testing.assert_array_equal(y[0] == 0, uniform < np.float32(rate))

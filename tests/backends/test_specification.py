@@ -15,6 +15,7 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import KERNELS as LOSSES
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.formulas.updates import UPDATES
+from gpubp.backends.scheduled import Scheduled
 from gpubp.nn.bins import quantile_bins
 from gpubp.nn.layers.categories import Codes
 from gpubp.nn.layers.periodic import Waves
@@ -100,6 +101,15 @@ CASES = {
         *(np.zeros((ROWS, 2)), np.zeros(()), "scratch", (positive(ROWS), np.zeros(()))),
     ),
     **{
+        f"scheduled loss {name}": (
+            *("loss", name, Scheduled(np.array([0.9, 0.25]), clock()), positive(ROWS, 4) / 9),
+            np.arange(ROWS) % 4 if "class_" in name else positive(ROWS, 4) / 7,
+            *(numbers(ROWS, 4), np.zeros(())),
+        )
+        for name, entry in LOSSES.items()
+        if entry.plain
+    },
+    **{
         f"update {name}": (
             *("update", name, numbers(50), numbers(50, seed=1)),
             tuple(positive(50) for _ in entry.state),
@@ -108,6 +118,10 @@ CASES = {
         )
         for name, entry in UPDATES.items()
     },
+    "update of a span": (
+        *("update", "adam", numbers(50), numbers(50, seed=1), (positive(50), positive(50))),
+        *(np.full((2, 6), 0.5), clock(), clean(), None, "scratch", (7, 31)),
+    ),
     "gather": ("gather", numbers(9, 4), np.array([3, 0, 8]), np.zeros((3, 4)), 0.5),
     "gather_batch": (
         *("gather_batch", numbers(9, 4), np.arange(9)[::-1].copy(), clock(), 3, 0.5),
@@ -138,6 +152,10 @@ CASES = {
         if not entry.whole_rows
     },
     "dropout": ("dropout", numbers(ROWS, 4), np.zeros((ROWS, 4)), 0.3, (1, 2, 3)),
+    "dropout of a scheduled rate": (
+        *("dropout", numbers(ROWS, 4), np.zeros((ROWS, 4))),
+        *(Scheduled(np.array([0.9, 0.3]), clock()), (1, 2, 3)),
+    ),
     "penalize": ("penalize", numbers(5, 4), numbers(5, 4, seed=1), 0.1, 0.2),
     "clip": ("clip", numbers(50), 0.5),
     "clip_norm": ("clip_norm", numbers(50), 0.5),
@@ -232,6 +250,8 @@ def arguments(case, backend):
     arrays = []
 
     def placed(value):
+        if isinstance(value, Scheduled):
+            return Scheduled(*map(placed, value))
         if isinstance(value, tuple) and value and isinstance(value[0], np.ndarray):
             return tuple(map(placed, value))
         if isinstance(value, np.ndarray):

@@ -37,6 +37,21 @@ def test_label_smoothing_of_yes_and_no(backend):
     np.testing.assert_allclose(found, other.fit(X, yes * 0.8 + 0.1, epochs=2).loss, rtol=1e-12)
 
 
+def test_validation_is_measured_without_label_smoothing(backend):
+    net, loss = network("softmax", 4, backend), losses.cross_entropy(0.3)
+    history = net.fit(X, CLASSES, loss=loss, epochs=2, validation=(X, CLASSES))
+    z = net.predict(X)  # probabilities
+    plain = -np.log(z[np.arange(40), CLASSES]).mean()
+    smoothed = -(np.log(z) * (np.eye(4)[CLASSES] * 0.7 + 0.3 / 4)).sum(axis=1).mean()
+    assert history.validation_loss[-1] == pytest.approx(plain, rel=1e-12)
+    assert net.evaluate(X, CLASSES, loss=loss)["loss"] == pytest.approx(smoothed, rel=1e-12)
+
+
+def test_no_label_smoothing_is_the_plain_loss():
+    assert losses.cross_entropy(0.0) is losses.LOSSES["cross_entropy"]
+    assert losses.cross_entropy(0.1).settings == "smoothed_cross_entropy(0.1)"
+
+
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.8])
 def test_the_quantile_loss_finds_the_quantile(q):
     """A network of one bias alone: the best constant is the quantile of the values."""
@@ -81,6 +96,8 @@ def test_a_focal_loss_of_gamma_zero_is_cross_entropy(backend):
         (losses.focal(1.5), "softmax", np.eye(2)[CLASSES % 2]),
         (losses.focal(2.0, binary=True), "sigmoid", np.eye(2)[CLASSES % 2]),
         (losses.cross_entropy(0.1), "softmax", CLASSES % 2),
+        (losses.cross_entropy(0.1), "softmax", np.eye(2)[CLASSES % 2]),
+        (losses.cross_entropy(0.2, binary=True), "sigmoid", np.eye(2)[CLASSES % 2]),
     ],
     ids=str,
 )

@@ -19,6 +19,7 @@ from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
 from gpubp.backends.formulas.operations import BATCH
 from gpubp.backends.program import largest_product, traced
+from gpubp.backends.scheduled import Number, value_of
 from gpubp.backends.scratch import Array, Scratch
 
 ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
@@ -73,7 +74,7 @@ class CompiledBackend(NumpyBackend):
     def loss(
         self,
         name: str,
-        parameter: float,
+        parameter: Number,
         y: Array,
         expected: Array,
         dy: Array,
@@ -87,9 +88,8 @@ class CompiledBackend(NumpyBackend):
         if weighting is not None:
             weights, total = weighting
             np.sum(weights, out=total)
-        self._host.loss(
-            self._places.loss[name], parameter, y, expected, dy, row_loss, mean, weights
-        )
+        own = value_of(parameter)
+        self._host.loss(self._places.loss[name], own, y, expected, dy, row_loss, mean, weights)
 
     def update_now(
         self,

@@ -14,6 +14,7 @@ import numpy as np
 from gpubp.backends.cpu import blas
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.program import Operation
+from gpubp.backends.scheduled import Number, Scheduled
 
 Row = tuple[Any, ...]
 
@@ -103,17 +104,22 @@ def _activate_backward(
     return kept, dy, dz, dbias, places.activation[name], whole_rows
 
 
-def _dropout(places: Places, x: Any, y: Any, rate: float, key: Any, scratch: Any) -> Row:
+def _dropout(places: Places, x: Any, y: Any, rate: Number, key: Any, scratch: Any) -> Row:
     seed, stream, clock = key
     if isinstance(clock, int):
         raise NotPlannedError("dropout of a fixed step")
-    return x, y, clock, float(np.float32(rate)), int(seed), int(stream)
+    return x, y, clock, *_number(rate), int(seed), int(stream)
+
+
+def _number(number: Number) -> Row:
+    """Return a number and nothing; or the numbers and the clock that selects one."""
+    return tuple(number) if isinstance(number, Scheduled) else (float(number), 0)
 
 
 def _loss(
     places: Places,
     name: str,
-    parameter: float,
+    parameter: Number,
     y: Any,
     expected: Any,
     dy: Any,
@@ -123,7 +129,7 @@ def _loss(
     scaling: Any,
 ) -> Row:
     weights = () if weighting is None else tuple(weighting)
-    return y, expected, dy, mean, float(parameter), places.loss[name], *weights
+    return y, expected, dy, mean, *_number(parameter), places.loss[name], *weights
 
 
 def _update(
@@ -137,8 +143,11 @@ def _update(
     scaling: Any,
     half: Any,
     scratch: Any,
+    span: Any,
 ) -> Row:
-    return gradients, parameters, settings, clock, scaling, places.update[name], *state
+    start, stop = span or (0, parameters.size)
+    place = places.update[name]
+    return gradients, parameters, settings, clock, scaling, place, start, stop, *state
 
 
 def _bins(bins: Any) -> Row:

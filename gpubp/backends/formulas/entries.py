@@ -84,6 +84,8 @@ class LossFunction:
         Its own setting where it has one, by default.
     blind : callable or None
         Its value, by the number of outputs, for a network that knows nothing.
+    plain : str
+        The loss that is measured where nothing is learnt; "" for this one itself.
     """
 
     name: str
@@ -92,6 +94,7 @@ class LossFunction:
     logits_of: str = ""
     parameter: float = 0.0
     blind: Callable[[int], float] | None = None
+    plain: str = ""
 
 
 @dataclass(frozen=True)

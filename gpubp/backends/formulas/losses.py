@@ -18,8 +18,10 @@ from gpubp.backends.formulas.sigmoids import sigmoid
 from gpubp.backends.formulas.softmax_losses import (
     class_cross_entropy,
     class_focal,
+    class_smoothed_cross_entropy,
     cross_entropy,
     focal,
+    smoothed_cross_entropy,
 )
 
 if TYPE_CHECKING:
@@ -110,6 +112,16 @@ def binary_cross_entropy(
     dz -= expected
 
 
+def smoothed_binary_cross_entropy(
+    z: Array, expected: Array, dz: Array, rows: Array, smoothing: float, scratch: Scratch
+) -> None:
+    """Binary cross-entropy against (1 - s) t + s / 2."""
+    targets = scratch("loss targets", z.shape, z.dtype)
+    np.multiply(expected, 1 - smoothing, out=targets)
+    targets += smoothing / 2
+    binary_cross_entropy(z, targets, dz, rows, 0.0, scratch)
+
+
 def binary_focal(
     z: Array, expected: Array, dz: Array, rows: Array, gamma: float, scratch: Scratch
 ) -> None:
@@ -159,6 +171,14 @@ TABLE = (
         logits_of="sigmoid",
         blind=lambda outputs: outputs * math.log(2),
     ),
+    LossFunction(
+        "smoothed_binary_cross_entropy",
+        smoothed_binary_cross_entropy,
+        logits_of="sigmoid",
+        parameter=0.1,
+        blind=lambda outputs: outputs * math.log(2),
+        plain="binary_cross_entropy",
+    ),
     LossFunction("binary_focal", binary_focal, logits_of="sigmoid", parameter=2.0),
     LossFunction(
         "cross_entropy",
@@ -166,6 +186,15 @@ TABLE = (
         of_classes=class_cross_entropy,
         logits_of="softmax",
         blind=math.log,
+    ),
+    LossFunction(
+        "smoothed_cross_entropy",
+        smoothed_cross_entropy,
+        of_classes=class_smoothed_cross_entropy,
+        logits_of="softmax",
+        parameter=0.1,
+        blind=math.log,
+        plain="cross_entropy",
     ),
     LossFunction("focal", focal, of_classes=class_focal, logits_of="softmax", parameter=2.0),
 )

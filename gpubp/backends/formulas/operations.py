@@ -23,10 +23,11 @@ from gpubp.backends.formulas.normalization import ArrayNormalization
 from gpubp.backends.formulas.periodic import ArrayPeriodic
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.random import generator
+from gpubp.backends.scheduled import SETTINGS, Number, value_of
 from gpubp.backends.scratch import Array, Scratch
 
 # Places in a clock and in a scaling, as in kernels/steps.cuh.
-STEP, BATCH, SETTINGS = 0, 1, 2
+STEP, BATCH = 0, 1
 OVERFLOWED = 1
 # Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
 BLOCK = 32768
@@ -89,7 +90,7 @@ class ArrayOperations(
     def loss(
         self,
         name: str,
-        parameter: float,
+        parameter: Number,
         y: Array,
         expected: Array,
         dy: Array,
@@ -99,7 +100,7 @@ class ArrayOperations(
         scaling: Array | None = None,
     ) -> None:
         rows = scratch("row loss", y.shape[:1], y.dtype)
-        LOSS_KERNELS[name].function(y, expected, dy, rows, parameter, scratch)
+        LOSS_KERNELS[name].function(y, expected, dy, rows, value_of(parameter), scratch)
         if weighting is None:
             np.sum(rows, out=mean)
             dy /= len(y)
@@ -119,15 +120,16 @@ class ArrayOperations(
         numbers[...] = self.xp.asarray(drawn)
 
     def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+        self, x: Array, y: Array, rate: Number, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
         numbers = scratch("dropout", x.shape, np.dtype(np.float32))
         seed, stream, step = key
         number = step if isinstance(step, int) else int(step[STEP])
         self.draw(seed, stream, number, numbers)
         dropped = scratch("dropped", x.shape, np.dtype(bool))
-        np.less(numbers, np.float32(rate), out=dropped)
-        kept_share = x.dtype.type(1) - x.dtype.type(np.float32(rate))  # as the kernel rounds it
+        share = np.float32(value_of(rate))
+        np.less(numbers, share, out=dropped)
+        kept_share = x.dtype.type(1) - x.dtype.type(share)  # as the kernel rounds it
         np.divide(x, kept_share, out=y)
         np.copyto(y, 0, where=dropped)
 
@@ -216,10 +218,12 @@ class ArrayOperations(
         scaling: Array,
         half: Array | None,
         scratch: Scratch,
+        span: tuple[int, int] | None = None,
     ) -> None:
         if scaling[OVERFLOWED] == 0:
             scalars = tuple(map(float, settings[int(clock[SETTINGS])]))
-            self.update_now(name, gradients, parameters, state, scalars, scratch)
+            gradients, parameters, *own = spanned((gradients, parameters, *state), span)
+            self.update_now(name, gradients, parameters, tuple(own), scalars, scratch)
 
     def update_now(
         self,
@@ -258,6 +262,11 @@ class ArrayOperations(
             np.copyto(out, taken)
         if scale != 1:
             out *= scale
+
+
+def spanned(arrays: Sequence[Array], span: tuple[int, int] | None) -> Sequence[Array]:
+    """Return the part of flat arrays from the first number of a span to before its second."""
+    return arrays if span is None else [array[slice(*span)] for array in arrays]
 
 
 def _share(factor: float, per: Array) -> float:

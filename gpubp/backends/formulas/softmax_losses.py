@@ -43,6 +43,29 @@ def class_cross_entropy(
     _mark_no_class(expected, z.shape[1], rows, scratch)
 
 
+def smoothed_cross_entropy(
+    z: Array, expected: Array, dz: Array, rows: Array, smoothing: float, scratch: Scratch
+) -> None:
+    """Cross-entropy against (1 - s) t + s / k, k being the number of classes."""
+    targets = scratch("loss targets", z.shape, z.dtype)
+    np.multiply(expected, 1 - smoothing, out=targets)
+    targets += smoothing / z.shape[1]
+    cross_entropy(z, targets, dz, rows, 0.0, scratch)
+
+
+def class_smoothed_cross_entropy(
+    z: Array, expected: Array, dz: Array, rows: Array, smoothing: float, scratch: Scratch
+) -> None:
+    """Cross-entropy against 1 - s + s / k for the expected class and s / k for all others."""
+    targets = scratch("loss targets", z.shape, z.dtype)
+    chosen = scratch("loss row", rows.shape, z.dtype)
+    targets.fill(smoothing / z.shape[1])
+    chosen.fill(1 - smoothing + smoothing / z.shape[1])
+    np.put(targets.reshape(-1), _places(z, expected, scratch), chosen, mode="clip")
+    cross_entropy(z, targets, dz, rows, 0.0, scratch)
+    _mark_no_class(expected, z.shape[1], rows, scratch)
+
+
 def focal(
     z: Array, expected: Array, dz: Array, rows: Array, gamma: float, scratch: Scratch
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpubp.backends.formulas.operations import ArrayOperations
+from gpubp.backends.formulas.operations import ArrayOperations, spanned
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.categories import CupyCategories
@@ -30,6 +30,7 @@ from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
 from gpubp.backends.program import all_products, carry_out, traced
+from gpubp.backends.scheduled import Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
@@ -211,7 +212,7 @@ class CupyBackend(
     def loss(
         self,
         name: str,
-        parameter: float,
+        parameter: Number,
         y: Array,
         expected: Array,
         dy: Array,
@@ -227,8 +228,11 @@ class CupyBackend(
         if weighting is not None:
             kernels = table.WEIGHTED_LOSS
             self.add_up(*weighting, scratch)
+        own: tuple[Any, ...] = (parameter,)
+        if isinstance(parameter, Scheduled):
+            kernels, own = table.SCHEDULED_LOSS[weighting is not None], parameter
         self._kernels[kernels[name].name](
-            *(y, expected, parameter, *shares, scaling, columns, dy, row_loss),
+            *(y, expected, *own, *shares, scaling, columns, dy, row_loss),
             size=rows * LANES,
         )
         self.add_up(row_loss, mean, scratch)
@@ -242,16 +246,18 @@ class CupyBackend(
         add(sums, len(sums), len(sums), total, size=LANES)
 
     def dropout(
-        self, x: Array, y: Array, rate: float, key: tuple[int, int, Any], scratch: Scratch
+        self, x: Array, y: Array, rate: Number, key: tuple[int, int, Any], scratch: Scratch
     ) -> None:
         seed, stream, step = key
         clock = step
         if isinstance(step, int):
             clock = scratch("dropout clock", (1,), np.dtype(np.int64))
             clock.fill(np.uint64(step).astype(np.int64))  # the kernel takes the same bits
-        self._kernels[table.DROPOUT.name](
-            x, np.uint64(seed), np.uint64(stream), clock, np.float32(rate), y
-        )
+        key_of_step = (np.uint64(seed), np.uint64(stream), clock)
+        if isinstance(rate, Scheduled):
+            self._kernels[table.SCHEDULED_DROPOUT.name](x, *key_of_step, *rate, y)
+        else:
+            self._kernels[table.DROPOUT.name](x, *key_of_step, np.float32(rate), y)
 
     def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
         self._kernels[table.ACCUMULATE.name](gradients, share, int(first), total)
@@ -278,9 +284,11 @@ class CupyBackend(
         scaling: Array,
         half: Array | None,
         scratch: Scratch,
+        span: tuple[int, int] | None = None,
     ) -> None:
         kernels = table.UPDATE if half is None else table.UPDATE_HALF
-        outputs = (parameters, *state) if half is None else (parameters, *state, half)
+        copy = () if half is None else (half,)
+        gradients, *outputs = spanned((gradients, parameters, *state, *copy), span)
         self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
 
     def update_now(

@@ -20,6 +20,7 @@ from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 from gpubp.backends.gpu.mixing import KERNELS as MIXING
 from gpubp.backends.gpu.periodic import KERNELS as PERIODIC
 
+_CLOCK = "raw int64 now"  # behind the numbers of which it selects one
 _ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
 _IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
 
@@ -75,8 +76,11 @@ def _rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
     )
 
 
-def _loss(name: str, weighted: bool) -> Elementwise:
-    """Make a loss; the rows weigh 1 / batch each, or their own weight over that of all."""
+def _loss(name: str, weighted: bool, scheduled: bool = False) -> Elementwise:
+    """Make a loss; the rows weigh 1 / batch each, or their own weight over that of all.
+
+    Its own setting is a number, or `scheduled`: the one that the clock selects.
+    """
     classes = name in CLASS_LOSSES
     expected, value = ("int64", "expected[row]") if classes else ("T", "&expected[at]")
     share, inputs = "scale", "T scale"
@@ -85,12 +89,15 @@ def _loss(name: str, weighted: bool) -> Elementwise:
             "(total[0] > T(0) ? weight[row] / total[0] : T(0))",
             "raw T weight, raw T total",
         )
+    own, parameter = "T parameter", "parameter"
+    if scheduled:
+        own, parameter = f"raw float64 parameters, {_CLOCK}", "T(parameters[now[gpubp::SETTINGS]])"
     return _rows(
-        f"raw T y, raw {expected} expected, T parameter, {inputs}, raw float32 scaling",
+        f"raw T y, raw {expected} expected, {own}, {inputs}, raw float32 scaling",
         "raw S dy, raw T loss",
-        f"gpubp_{name}{'_weighted' if weighted else ''}",
+        f"gpubp_{name}{'_weighted' if weighted else ''}{'_scheduled' if scheduled else ''}",
         f"const T mean = gpubp::{name}_row(&y[at], {value}, &dy[at], columns,"
-        f" T({share} * T(scaling[gpubp::SCALE])), parameter, lanes);"
+        f" T({share} * T(scaling[gpubp::SCALE])), {parameter}, lanes);"
         " if (lanes.leads()) loss[row] = mean",
     )
 
@@ -128,6 +135,11 @@ BACKWARD = {name: _backward(name) for name in _ACTIVATIONS}
 DERIVATIVE = {name: _derivative(name) for name in _ACTIVATIONS}
 LOSS = {name: _loss(name, weighted=False) for name in KERNELS}
 WEIGHTED_LOSS = {name: _loss(name, weighted=True) for name in KERNELS}
+# Those whose setting may change with the step, without and with weights
+SCHEDULED_LOSS = tuple(
+    {name: _loss(name, weighted, True) for name, loss in KERNELS.items() if loss.plain}
+    for weighted in (False, True)
+)
 UPDATE = {name: _update(name, half=False) for name in UPDATES}
 UPDATE_HALF = {name: _update(name, half=True) for name in UPDATES}
 SOFTMAX = _rows(
@@ -147,6 +159,15 @@ DROPOUT = Elementwise(
     "S x, uint64 seed, uint64 stream, raw int64 clock, float32 rate",
     "S y",
     "typedef typename gpubp::Computed<S>::type T;"
+    " gpubp::narrow(gpubp::dropout(gpubp::widen<T>(x), seed, stream, clock[gpubp::STEP], i, rate),"
+    " y)",
+)
+SCHEDULED_DROPOUT = Elementwise(
+    "gpubp_dropout_scheduled",
+    f"S x, uint64 seed, uint64 stream, raw int64 clock, raw float64 rates, {_CLOCK}",
+    "S y",
+    "typedef typename gpubp::Computed<S>::type T;"
+    " const float rate = float(rates[now[gpubp::SETTINGS]]);"
     " gpubp::narrow(gpubp::dropout(gpubp::widen<T>(x), seed, stream, clock[gpubp::STEP], i, rate),"
     " y)",
 )
@@ -302,11 +323,14 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     *DERIVATIVE.values(),
     *LOSS.values(),
     *WEIGHTED_LOSS.values(),
+    *SCHEDULED_LOSS[False].values(),
+    *SCHEDULED_LOSS[True].values(),
     *UPDATE.values(),
     *UPDATE_HALF.values(),
     SOFTMAX,
     SOFTMAX_BACKWARD,
     DROPOUT,
+    SCHEDULED_DROPOUT,
     GATHER,
     CONVERT,
     ADD,

@@ -131,7 +131,7 @@ class Dense(Layer):
         if self._norm is not None:
             self._norm.forward(ops, p.z, self._kept_by_norm(p), p.learning)
         y = self._activate(ops, p, logits)
-        y = self.dropout.apply(ops, y, p.passed, p.step, self.scratch)
+        y = self.dropout.apply(ops, y, p.passed, p, self.scratch)
         if not self.residual:
             return y
         ops.add(y, x, p.passed)  # y = f(z) + x
@@ -148,7 +148,7 @@ class Dense(Layer):
         """Turn dy, in ``p.delta``, into delta, dW, db and dx."""
         delta, dbias = p.delta, self.dbias if gradients else self._unused("dbias", self.dbias)
         dy = self._kept_aside(ops, delta) if self.residual and dx is not None else None
-        self.dropout.apply(ops, delta, delta, p.step, self.scratch)
+        self.dropout.apply(ops, delta, delta, p, self.scratch)
         if self.mixing:
             dmix = self.dmix if gradients else self._unused("dmix", self.dmix)
             self._mix_backward(ops, p.z, delta, dbias, dmix)

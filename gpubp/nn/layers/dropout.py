@@ -6,10 +6,15 @@ decided by a counter (seed, stream, step), so a mask is drawn again on the way b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gpubp.backends import Array, Scratch
+from gpubp.backends.scheduled import Scheduled
+
+# For each rate of a layer what it is in each step.
+Rates = Mapping[float, Scheduled]
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,13 @@ class Dropout:
     seed: int
     stream: int
 
-    def apply(self, ops: Any, x: Array, out: Array | None, step: Any, scratch: Scratch) -> Array:
-        """Return x with outputs dropped, in `out`; x itself where nothing is."""
-        if step is None or not self.rate:
+    def apply(self, ops: Any, x: Array, out: Array | None, p: Any, scratch: Scratch) -> Array:
+        """Return x with outputs dropped, in `out`; x itself where nothing is.
+
+        The step, and rates that change with it, are those of the layer's arrays p.
+        """
+        if p.step is None or not self.rate:
             return x
-        ops.dropout(x, out, self.rate, (self.seed, self.stream, step), scratch)
+        rate = self.rate if p.rates is None else p.rates[self.rate]
+        ops.dropout(x, out, rate, (self.seed, self.stream, p.step), scratch)
         return out

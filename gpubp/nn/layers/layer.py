@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
 from gpubp.nn.activations import Activation, get_activation
+from gpubp.nn.layers.dropout import Rates
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -50,6 +51,8 @@ class LayerArrays(ABC):
         Gradient of the loss by what the layer passes on, then by its weighted sum.
     step : int, array or None
         The step that selects what dropout drops; None for a pass without dropout.
+    rates : mapping or None
+        What the rates of dropout are in each step, where they change.
     learning : bool
         Whether batches are normalised by their own moments.
     """
@@ -59,6 +62,7 @@ class LayerArrays(ABC):
     y: Array
     delta: Array
     step: Any = None
+    rates: Rates | None = None
     learning: bool = False
 
     @abstractmethod
