@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from tables import circumstances, table
+from markdown import circumstances, table
 
 ADAMW = "AdamW"
 # name: sizes, batch, settings of the network, optimizer

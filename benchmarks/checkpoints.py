@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 from cases import MIDDLE, SMALL
+from markdown import table
 
 import gpubp
 from gpubp.training import checkpoint_files as checkpoints
-from tables import table
 
 ROWS, BATCH, EPOCHS = 12_800, 128, 5
 ROUNDS = 5

@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from markdown import circumstances, number, table
 
 import gpubp
 from gpubp.cli.openblas import use_best_kernels
 from gpubp.distributed.launching import environment, find_launcher, launcher_vendor
-from tables import circumstances, number, table
 
 SIZES = [784, 512, 512, 10]
 BATCH = 2048

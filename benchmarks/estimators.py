@@ -20,9 +20,9 @@ import numpy as np
 import sklearn
 import sklearn.neural_network
 from cases import mnist
+from markdown import circumstances, number, table
 
 import gpubp
-from tables import circumstances, number, table
 
 
 @dataclass

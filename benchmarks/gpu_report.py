@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tables import fastest, median, number, ratio, table
+from markdown import fastest, median, number, ratio, table
 
 OWN, PRODUCTS = "gpu-gpubp", "gpu-products"
 TORCH = ("gpu-torch", "gpu-torch-compile", "gpu-torch-graph")

@@ -15,12 +15,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from markdown import circumstances, number, table
+
 import gpubp
 from distributed import BATCH, SIZES, measured
 from gpubp.cli.openblas import use_best_kernels
 from gpubp.cli.planning import Constants, plan, read_constants
 from gpubp.distributed.launching import environment, find_launcher, launcher_vendor
-from tables import circumstances, number, table
 
 
 def calibrated(ranks: int) -> Constants:

@@ -10,7 +10,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from tables import fastest, median, number, ratio, table
+from markdown import fastest, median, number, ratio, table
 
 TORCH, JAX = ("torch", "torch-compile"), ("jax", "jax-scan")
 

@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+from markdown import circumstances, number, table
 
 import gpubp
 import gpubp.data
 from gpubp.cli.openblas import use_best_kernels
-from tables import circumstances, number, table
 
 COLUMNS = 100
 GROUP = 65_536  # rows

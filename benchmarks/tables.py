@@ -1,57 +1,243 @@
-"""What reports of measurements are made of: medians, ratios, Markdown tables."""
+"""Predictions on tables beside other libraries, and what each part of the default is worth.
+
+    python benchmarks/tables.py --tables FOLDER --peer-python PATH
+    python benchmarks/tables.py --tables FOLDER --parts
+
+FOLDER holds NAME.train.csv and NAME.test.csv of the tables named below. The first command fits
+every library on the training file and measures on the test file. The second never reads a test
+file: it holds a fifth of the training file out, another one for each seed, and changes one setting
+at a time. Each fit is a process of its own, one after the other. What was measured is kept in
+benchmarks/results/tables.json; runs that are there are not done again unless --again is given, so
+that libraries that take long can be run once. The report is benchmarks/results/tables.md.
+"""
 
 from __future__ import annotations
 
+import argparse
 import datetime
+import json
 import os
-import platform
-import statistics
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
 from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
 
-import numpy as np
+from markdown import circumstances, table
 
-import gpubp
+HERE = Path(__file__).parent
+PEER = HERE / "peers" / "tables_peer.py"
+TABLES = {
+    "housing": ("median_house_value", "regression"),
+    "adult": ("income", "classification"),
+    "winered": ("quality", "regression"),
+    "german": ("credit", "classification"),
+    "compas": ("two_year_recid", "classification"),
+}
+OWN = {"gpubp fast": ["preset=fast"], "gpubp default": [], "gpubp best": ["preset=best"]}
+PEERS = ("sklearn-mlp", "hgb", "lightgbm", "catboost")
+SLOW = ("realmlp", "tabm")
+PARTS: dict[str, list[str]] = {
+    "the default": [],
+    "numbers not embedded": ["bins=0"],
+    "48 bins at most": ["bins=48"],
+    "one network": ["members=1"],
+    "four networks": ["members=4"],
+    "constant learning rate": ["schedule=constant"],
+    "four waves of the learning rate": ["schedule=waves"],
+    "no dropout": ["dropout=0"],
+    "no weight decay": ["weight_decay=0"],
+    "ten times the weight decay": ["weight_decay=0.1"],
+    "label smoothing 0.1": ["label_smoothing=0.1"],
+    "trained factors of the inputs": ["input_factors=true"],
+    "trained mixing factors": ["mixing=true"],
+    "mish": ["activation=mish"],
+    "selu": ["activation=selu"],
+}
 
-Rounds = dict[str, list[float]]  # a peer's name -> its seconds in each round
+
+def run(python: str, library: str, files: list[str], name: str, seed: int, more: list[str]) -> Any:
+    """Return what one fit measured; the last line of the error where it failed."""
+    target, task = TABLES[name]
+    words = [python, str(PEER), library, *files, target, task, str(seed), *more]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:200]}
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def ratio(rounds: Rounds, other: str, own: str) -> float | None:
-    """Return the median over the rounds of other / own; None where one is missing."""
-    if other not in rounds or own not in rounds:
-        return None
-    return statistics.median(a / b for a, b in zip(rounds[other], rounds[own], strict=True))
+def with_peers(options: argparse.Namespace, kept: dict[str, Any]) -> None:
+    """Fit every library on every table."""
+    for name in options.names:
+        files = [f"{options.tables}/{name}.{part}.csv" for part in ("train", "test")]
+        for seed in range(options.seeds):
+            runs = [(own, "gpubp", sys.executable, more) for own, more in OWN.items()]
+            runs += [(peer, peer, options.peer_python, []) for peer in PEERS]
+            runs += [(peer, peer, options.peer_python, []) for peer in options.slow]
+            for label, library, python, more in runs:
+                if seed >= 1 and library in SLOW:
+                    continue
+                if not any(label.startswith(each) for each in options.libraries):
+                    continue
+                measure(options, kept, f"peers/{name}/{label}/{seed}", python, library, files, more)
 
 
-def median(rounds: Rounds, name: str) -> float | None:
-    """Return a peer's median seconds."""
-    return statistics.median(rounds[name]) if name in rounds else None
+def with_parts(options: argparse.Namespace, kept: dict[str, Any]) -> None:
+    """Change one setting of the default at a time, on rows of the training files alone."""
+    import pandas as pd
+
+    for seed in range(options.seeds):
+        for name in options.names:
+            with tempfile.TemporaryDirectory() as folder:
+                rows = pd.read_csv(f"{options.tables}/{name}.train.csv")
+                rows = rows.sample(frac=1, random_state=seed)
+                files = [f"{folder}/{part}.csv" for part in ("train", "held")]
+                held = len(rows) // 5
+                rows.iloc[held:].to_csv(files[0], index=False)
+                rows.iloc[:held].to_csv(files[1], index=False)
+                for part, more in PARTS.items():
+                    if "label_smoothing=0.1" in more and TABLES[name][1] == "regression":
+                        continue
+                    key = f"parts/{name}/{part}/{seed}"
+                    measure(options, kept, key, sys.executable, "gpubp", files, more)
 
 
-def fastest(rounds: Rounds, names: Sequence[str]) -> str:
-    """Return the peer with the least median; "" where there is none."""
-    found = [name for name in names if name in rounds]
-    return min(found, key=lambda name: statistics.median(rounds[name])) if found else ""
+def measure(
+    options: argparse.Namespace,
+    kept: dict[str, Any],
+    key: str,
+    python: str,
+    library: str,
+    files: list[str],
+    more: list[str],
+) -> None:
+    """Do a run unless it is kept, and keep it."""
+    if key in kept and not options.again and "error" not in kept[key]:
+        return
+    _, name, _, seed = key.split("/")
+    load = os.getloadavg()[0]
+    found = run(python, library, files, name, int(seed), more)
+    kept[key] = {**found, "load": round(load, 1), "date": str(datetime.date.today())}
+    print(key, json.dumps(kept[key]), flush=True)
+    options.kept.write_text(json.dumps(kept, indent=1) + "\n")
 
 
-def circumstances(*others: str) -> str:
-    """Return what every report begins with: the command, the day, the machine and versions."""
-    versions = [f"Python {platform.python_version()}", f"NumPy {np.__version__}", *others]
-    return (
-        f"    {Path(sys.executable).name} {' '.join(sys.argv)}\n\n"
-        f"{datetime.date.today()}, {platform.platform()}, {os.cpu_count()} cores,"
-        f" {', '.join(versions)}, gpubp {gpubp.__version__}"
-        f" ({gpubp.get_backend('cpu').device})\n"
+def by_label(kept: dict[str, Any], kind: str, name: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the runs of a table, by library or part."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for key, result in kept.items():
+        its_kind, its_name, label, _ = key.split("/")
+        if (its_kind, its_name) == (kind, name) and "error" not in result:
+            found.setdefault(label, []).append(result)
+    return found
+
+
+def shown(values: list[float], digits: int = 4) -> str:
+    """Return a mean, and how far the seeds lie apart."""
+    spread = f" ±{stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{mean(values):.{digits}f}{spread}"
+
+
+def peers_report(kept: dict[str, Any]) -> list[str]:
+    """Return a table of libraries for each table of data."""
+    lines = []
+    for name, (_, task) in TABLES.items():
+        found = by_label(kept, "peers", name)
+        if not found:
+            continue
+        main = "log loss" if task == "classification" else "r2"
+        others = ("accuracy", "calibration error", "coverage of 0.9")
+        others = [key for key in others if any(key in runs[0] for runs in found.values())]
+        ranked = sorted(found, key=lambda each: mean(r[main] for r in found[each]))
+        if main == "r2":
+            ranked.reverse()
+        rows = []
+        for label in ranked:
+            runs = found[label]
+            row = [label, shown([each[main] for each in runs])]
+            row += [shown([r[key] for r in runs], 3) if key in runs[0] else "" for key in others]
+            row += [shown([each["seconds"] for each in runs], 1)]
+            row += [str(max(each["peak MB"] for each in runs)), str(len(runs))]
+            rows.append(row)
+        head = ["library", main, *others, "seconds of a fit", "peak MB", "seeds"]
+        lines += [f"### {name}", "", table(head, rows), ""]
+    return lines
+
+
+def parts_report(kept: dict[str, Any]) -> list[str]:
+    """Return what each part is worth: the difference to the default, seed by seed."""
+    names = [name for name in TABLES if by_label(kept, "parts", name)]
+    if not names:
+        return []
+    rows = []
+    for part in PARTS:
+        row = [part]
+        for name in names:
+            found = by_label(kept, "parts", name)
+            main = "log loss" if TABLES[name][1] == "classification" else "r2"
+            runs, base = found.get(part, []), found.get("the default", [])
+            if not runs or len(runs) != len(base):
+                row.append("")
+            elif part == "the default":
+                row.append(
+                    f"{shown([r[main] for r in base])}, {mean(r['seconds'] for r in base):.1f} s"
+                )
+            else:
+                sign = -1 if main == "log loss" else 1
+                better = [sign * (r[main] - b[main]) for r, b in zip(runs, base, strict=True)]
+                spread = f" ±{stdev(better):.4f}" if len(better) > 1 else ""
+                row.append(f"{mean(better):+.4f}{spread}")
+        rows.append(row)
+    heads = [f"{n} ({'log loss' if TABLES[n][1] == 'classification' else 'R2'})" for n in names]
+    return [table(["part", *heads], rows), ""]
+
+
+def report(kept: dict[str, Any]) -> str:
+    """Return everything that is kept as Markdown."""
+    versions = sorted({each["version"] for each in kept.values() if "version" in each})
+    lines = ["# Tables", "", circumstances(*versions), ""]
+    lines += ["## Beside other libraries, on the test files", ""]
+    lines += [
+        "Means over the seeds, with their standard deviation. Best first. Fits ran one after the",
+        "other, each in a process of its own.",
+        "",
+    ]
+    lines += peers_report(kept)
+    lines += ["## What each part is worth", ""]
+    lines += [
+        "On a fifth of the training files held out; no test file was read. First the default, then",
+        "the difference when one part changes: above 0 is better than the default.",
+        "",
+    ]
+    lines += parts_report(kept)
+    failed = {key: each["error"] for key, each in kept.items() if "error" in each}
+    if failed:
+        lines += ["## Failed", "", *(f"- {key}: {why}" for key, why in failed.items()), ""]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the CSV files")
+    parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
+    parser.add_argument("--parts", action="store_true", help="what each part is worth")
+    parser.add_argument("--names", type=lambda text: text.split(","), default=list(TABLES))
+    parser.add_argument("--libraries", type=lambda text: text.split(","), default=[""])
+    parser.add_argument(
+        "--slow", type=lambda text: text.split(","), default=[], help="realmlp,tabm"
     )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--again", action="store_true", help="also what is kept")
+    parser.add_argument("--kept", type=Path, default=HERE / "results" / "tables.json")
+    options = parser.parse_args()
+    kept = json.loads(options.kept.read_text()) if options.kept.exists() else {}
+    (with_parts if options.parts else with_peers)(options, kept)
+    text = report(kept)
+    options.kept.with_suffix(".md").write_text(text)
+    print(text)
 
 
-def number(value: float | None) -> str:
-    """Return a number with two digits after the point."""
-    return "" if value is None else f"{value:.2f}"
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,8 @@ FEWEST_ROWS = 20  # from which on some are held out for validation
 FEW_ROWS = 1000  # fewer are computed in float64: it takes no time then
 SETTINGS = (
     *("hidden", "activation", "dropout", "bins", "embedding", "optimizer", "learning_rate"),
-    *("weight_decay", "epochs", "patience", "batch_size", "members"),
+    *("weight_decay", "epochs", "patience", "batch_size", "members", "schedule"),
+    *("label_smoothing", "input_factors", "mixing"),
 )
 Deal = Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 
@@ -120,7 +121,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         return self
 
     def _train(self, prepared: Prepared, rows: int) -> None:
-        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings = {name: getattr(self, name, None) for name in SETTINGS}
         if settings["hidden"] is not None:
             settings["hidden"] = tuple(settings["hidden"])
         recipe = Recipe.of(self.preset, rows, self.task, settings)

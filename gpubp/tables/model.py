@@ -68,6 +68,7 @@ class TabularModel:
         output = "softmax" if preprocessing.task == "classification" else "identity"
         bins, width = embedded_bins(prepared, recipe)
         settings |= {"activation": recipe.activation, "dropout": recipe.dropout, "bins": bins}
+        settings |= {"input_factors": recipe.input_factors, "mixing": recipe.mixing}
         nets = []
         for member in range(recipe.members):
             net = Network(
@@ -112,6 +113,7 @@ class TabularModel:
             net.fit(
                 **train,
                 optimizer=recipe.make_optimizer(rows),
+                loss=recipe.loss(self.preprocessing.task),
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
                 validation=validation,

@@ -7,13 +7,14 @@ What a setting is worth was measured on parts of training tables, one at a time:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from gpubp.errors import UnknownNameError, checked_whole
+from gpubp.nn.losses import Loss, cross_entropy
 from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
-from gpubp.nn.schedules import CosineDecay, as_schedule
+from gpubp.nn.schedules import CosineDecay, CosineWaves, LearningRate, as_schedule
 
 FEWEST_STEPS = 400  # of a training; small tables get more epochs
 MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
@@ -48,6 +49,12 @@ class Recipe:
         Rows a step.
     members : int
         Networks that answer together, by their mean; each holds other rows out for validation.
+    schedule : {"cosine", "constant", "waves"}
+        How the learning rate goes: to 0 with half a cosine, not at all, or in four cosine waves.
+    label_smoothing : float
+        Share of every class that is spread over all, see `gpubp.losses.cross_entropy`.
+    input_factors, mixing : bool
+        See `gpubp.Network`.
     """
 
     hidden: tuple[int, ...] = (256, 256, 256)
@@ -62,6 +69,10 @@ class Recipe:
     patience: int = 24
     batch_size: int = 256
     members: int = 1
+    schedule: str = "cosine"
+    label_smoothing: float = 0.0
+    input_factors: bool = False
+    mixing: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size", "members"):
@@ -101,11 +112,20 @@ class Recipe:
         """Return the optimizer for a training on so many rows."""
         if self.optimizer not in OPTIMIZERS:
             raise UnknownNameError("optimizer", self.optimizer, OPTIMIZERS)
+        if self.schedule not in SCHEDULES:
+            raise UnknownNameError("schedule", self.schedule, SCHEDULES)
         steps = self.epochs * -(-rows // self.batch_size)
-        settings: dict[str, Any] = {"learning_rate": CosineDecay(self.learning_rate, steps)}
+        rate = SCHEDULES[self.schedule](self.learning_rate, steps)
+        settings: dict[str, Any] = {"learning_rate": rate}
         if self.optimizer == "adamw":
             settings["weight_decay"] = self.weight_decay
         return OPTIMIZERS[self.optimizer](**settings)
+
+    def loss(self, task: str) -> str | Loss:
+        """Return the loss of a training."""
+        if task == "regression" or not self.label_smoothing:
+            return "auto"
+        return cross_entropy(self.label_smoothing)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
         """Return the recipe with some settings replaced; None leaves one as it is."""
@@ -116,6 +136,11 @@ class Recipe:
         return replace(self, **given)
 
 
+SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
+    "cosine": CosineDecay,
+    "constant": lambda rate, steps: rate,
+    "waves": CosineWaves,
+}
 # What differs from the defaults of `Recipe`.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"members": 1, "epochs": 16, "patience": 8},
