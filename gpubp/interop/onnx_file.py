@@ -268,6 +268,14 @@ def _add_numeric(graph: Graph, column: dict[str, Any]) -> list[str]:
     parts = [graph.node("Where", [missing, graph.constant(np.float32(0)), value])]
     if column["indicator"]:
         parts.append(graph.node("Cast", [missing], to=graph.onnx.TensorProto.FLOAT))
+    for seconds in column.get("cycles", {}).values():
+        turns = graph.constant(np.float64(2 * np.pi / seconds))
+        angle = graph.node("Mul", [column["name"], turns])
+        for wave in ("Sin", "Cos"):
+            narrow = graph.node(
+                "Cast", [graph.node(wave, [angle])], to=graph.onnx.TensorProto.FLOAT
+            )
+            parts.append(graph.node("Where", [missing, graph.constant(np.float32(0)), narrow]))
     return parts
 
 

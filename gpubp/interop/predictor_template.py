@@ -107,6 +107,10 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
             parts.append(scaled[:, None])
             if column["indicator"]:
                 parts.append(missing[:, None].astype(float))
+            for seconds in column.get("cycles", {}).values():
+                angle = np.where(missing, 0, numbers) * (2 * np.pi / seconds)
+                waves = np.column_stack([np.sin(angle), np.cos(angle)])
+                parts.append(np.where(missing[:, None], 0, waves))
         else:
             texts = ["" if _is_missing(value) else str(value) for value in values]
             words = [*column["vocabulary"], *[""] * column["missing"]]

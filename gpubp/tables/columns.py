@@ -15,6 +15,8 @@ from gpubp.tables.standardisation import Standardisation, as_numbers, parse_numb
 from gpubp.tables.table import KINDS, Table
 
 BOUND = 3.0  # of standardised numbers
+CYCLES = {"day": 86_400.0, "week": 604_800.0, "year": 31_556_952.0}  # seconds
+WAVES = (np.sin, np.cos)
 LARGEST_VOCABULARY = 256
 MANY_DISTINCT = 50  # text with more values than this is left out if most rows differ
 
@@ -45,6 +47,9 @@ class NumericColumn:
         Standardised values x become x / sqrt(1 + (x / bound)^2), so that a value far from the
         others counts no more than one at the bound (Holzmueller, Grinsztajn and Steinwart 2024); 0
         leaves them as they are.
+    cycles : tuple of str
+        Names of `CYCLES`: a time is also read as its place in the day, the week, the year, by sine
+        and cosine; of those that the training part goes through.
     """
 
     name: str
@@ -52,6 +57,7 @@ class NumericColumn:
     standardisation: Standardisation
     indicator: bool
     bound: float = 0.0
+    cycles: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, table: Table, name: str, rows: NDArray[np.int64]) -> NumericColumn | str:
@@ -67,7 +73,8 @@ class NumericColumn:
         present = values[~np.isnan(values)]
         if len(present) == 0:
             return "it has no value in the training part"
-        return cls(name, kind, Standardisation.fit(present), len(present) < len(values), BOUND)
+        scale, lacking = Standardisation.fit(present), len(present) < len(values)
+        return cls(name, kind, scale, lacking, BOUND, _cycles(present) if kind == "time" else ())
 
     @classmethod
     def from_moments(cls, name: str, kind: str, moments: Moments) -> NumericColumn | str:
@@ -79,7 +86,8 @@ class NumericColumn:
     @property
     def features(self) -> list[str]:
         """Names of the inputs the column becomes."""
-        return [self.name, f"{self.name} is missing"][: 1 + self.indicator]
+        waves = [f"{self.name}: {w} of the {each}" for each in self.cycles for w in ("sin", "cos")]
+        return [self.name, *[f"{self.name} is missing"] * self.indicator, *waves]
 
     def encode(self, table: Table) -> Encoded:
         """Return the inputs of every row.
@@ -95,11 +103,16 @@ class NumericColumn:
         if self.bound:
             wide = scaled.astype(np.float64)
             scaled = (wide / np.sqrt(1 + (wide / self.bound) ** 2)).astype(np.float32)
+        parts = [scaled, *[missing.astype(np.float32)] * self.indicator]
+        for cycle in self.cycles:
+            angle = np.where(missing, 0, values) * (2 * np.pi / CYCLES[cycle])
+            parts += [np.where(missing, 0, wave(angle)).astype(np.float32) for wave in WAVES]
+        features = np.column_stack(parts)
         if self.indicator:
-            return Encoded(np.column_stack([scaled, missing.astype(np.float32)]), [], [])
+            return Encoded(features, [], [])
         problems = _count_rows(table, self.name, missing, "no value, which training never had")
         remedy = f"taken as the mean of the training part, {self.standardisation.mean:.6g}"
-        return Encoded(scaled[:, None], problems, [remedy] * len(problems))
+        return Encoded(features, problems, [remedy] * len(problems))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted numbers as plain data."""
@@ -110,6 +123,7 @@ class NumericColumn:
             **self.standardisation.to_dict(),
             "indicator": self.indicator,
             "bound": self.bound,
+            "cycles": {name: CYCLES[name] for name in self.cycles},
         }
 
     @classmethod
@@ -121,6 +135,7 @@ class NumericColumn:
             Standardisation.from_dict(data),
             read_field(data, "indicator", is_flag, "true or false"),
             read_field({"bound": 0.0, **data}, "bound", is_bound, "a finite float, 0 or above"),
+            tuple(read_field({"cycles": {}, **data}, "cycles", _are_cycles, "known cycles")),
         )
 
 
@@ -235,6 +250,21 @@ def column_from_dict(data: Any) -> Column:
     expected = " or ".join(COLUMN_TYPES)
     known = read_field(data, "type", lambda value: value in [*COLUMN_TYPES], expected)
     return COLUMN_TYPES[known].from_dict(data)
+
+
+def _cycles(seconds: NDArray[np.float64]) -> tuple[str, ...]:
+    """Return the cycles that times go through, more than one place of each."""
+    span = seconds.max() - seconds.min()
+    lengths = CYCLES.items()
+    return tuple(
+        name
+        for name, length in lengths
+        if span >= length / 2 and np.ptp(np.mod(seconds, length)) > length / 1000
+    )
+
+
+def _are_cycles(value: Any) -> bool:
+    return isinstance(value, dict) and all(CYCLES.get(name) == value[name] for name in value)
 
 
 def as_texts(table: Table, name: str) -> NDArray[np.object_]:

@@ -18,6 +18,13 @@ from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.table import Table, read_table
 from table_building import CLASSES, MIXED, MIXED_TRAINING, NAN, fitted_mixed, table
 
+WAVES = ("sin", "cos")
+
+
+def bounded(x):
+    """A standardised number as a network is given it."""
+    return x / np.sqrt(1 + (np.asarray(x) / 3) ** 2)
+
 
 def test_mixed_columns_by_hand():
     fitted = fitted_mixed()
@@ -35,13 +42,14 @@ def test_mixed_columns_by_hand():
         "flag",
     ]
     scale, flags = math.sqrt(14 / 3), math.sqrt(3 / 16)  # of 1, 2, 6 and of 1, 0, 1, 1
+    on, off = bounded(0.25 / flags), bounded(-0.75 / flags)
     expected = [
-        [-2 / scale, 0, 0, 1, 0, 0, 0.25 / flags],
-        [-1 / scale, 0, 1, 0, 0, 0, -0.75 / flags],
-        [0, 1, 0, 1, 0, 0, 0.25 / flags],
-        [3 / scale, 0, 0, 0, 1, 0, 0.25 / flags],
-        [97 / scale, 0, 0, 0, 0, 1, -0.75 / flags],
-        [0, 1, 0, 0, 1, 0, 0.25 / flags],
+        [bounded(-2 / scale), 0, 0, 1, 0, 0, on],
+        [bounded(-1 / scale), 0, 1, 0, 0, 0, off],
+        [0, 1, 0, 1, 0, 0, on],
+        [bounded(3 / scale), 0, 0, 0, 1, 0, on],
+        [bounded(97 / scale), 0, 0, 0, 0, 1, off],
+        [0, 1, 0, 0, 1, 0, on],
     ]
     assert x.dtype == np.float32
     np.testing.assert_allclose(x, expected, rtol=1e-6)
@@ -76,7 +84,7 @@ def test_numbers_are_standardised_as_by_scikit_learn(matrix):
     matrix[0] += 1.0 + np.abs(matrix).max(axis=0)
     columns = {f"c{index}": column for index, column in enumerate(matrix.T)}
     data = Table("t", {**columns, "y": np.linspace(0, 0.5, len(matrix))})
-    expected = StandardScaler().fit_transform(matrix)
+    expected = bounded(StandardScaler().fit_transform(matrix))
     np.testing.assert_allclose(
         Preprocessing.fit(data, "y").transform(data).x, expected, rtol=1e-5, atol=1e-6
     )
@@ -91,7 +99,7 @@ def test_missing_numbers_are_imputed_as_by_scikit_learn():
     x = Preprocessing.fit(data, "y").transform(data).x
     scaler = StandardScaler().fit(matrix)  # leaves NaN out of its statistics
     imputed = SimpleImputer().fit_transform(matrix)
-    np.testing.assert_allclose(x[:, ::2], scaler.transform(imputed), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(x[:, ::2], bounded(scaler.transform(imputed)), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(x[:, 1::2], np.isnan(matrix))
 
 
@@ -124,7 +132,7 @@ def test_extreme_and_constant_numbers(values, standardised):
     x = fitted.transform(data).x[:, 0]
     assert np.isfinite(x).all()
     if standardised is not None:
-        np.testing.assert_allclose(x, standardised, rtol=1e-6)
+        np.testing.assert_allclose(x, bounded(standardised), rtol=1e-6)
     assert fitted.columns[0].standardisation.scale > 0
 
 
@@ -234,7 +242,8 @@ def test_text_in_a_column_of_numbers_names_column_row_and_value():
 def test_times_and_numbers_are_not_taken_for_each_other():
     times = np.array(["2020-01-01", "2020-01-03"] * 2, dtype="datetime64[D]")
     fitted = Preprocessing.fit(table(n=times, y=CLASSES), "y")
-    assert fitted.transform(table(n=times)).x.ravel().tolist() == [-1, 1, -1, 1]
+    found = fitted.transform(table(n=times)).x.ravel()
+    np.testing.assert_allclose(found, bounded([-1, 1, -1, 1]), rtol=1e-6)
     for wrong in ([20200101.0], ["20200101"]):
         with pytest.raises(DataError, match=r"column 'n', row 1: .* held a time in training"):
             fitted.transform(table(n=wrong))
@@ -257,7 +266,22 @@ def test_bundled_sets_are_fitted_whole(name, task, features, outputs):
     matrix = np.column_stack(list(data.without("target").columns.values()))
     np.testing.assert_allclose(
         fitted.transform(data, strict=True).x,
-        StandardScaler().fit_transform(matrix),
+        bounded(StandardScaler().fit_transform(matrix)),
         rtol=1e-5,
         atol=1e-6,
     )
+
+
+def test_times_are_also_places_in_the_day_the_week_and_the_year():
+    times = np.datetime64("2020-01-06T00:00", "s") + np.arange(0, 400 * 86400, 6 * 3600)
+    fitted = Preprocessing.fit(table(n=times, y=["a", "b"] * 800), "y")
+    names = [f"n: {wave} of the {cycle}" for cycle in ("day", "week", "year") for wave in WAVES]
+    assert fitted.features == ["n", *names]
+    x = fitted.transform(table(n=times)).x
+    np.testing.assert_allclose(x[:4, 1:3], [[0, 1], [1, 0], [0, -1], [-1, 0]], atol=1e-4)
+    np.testing.assert_allclose(x[::28, 3:5], x[:1, 3:5].repeat(58, axis=0), atol=1e-4)  # a week
+    year = x[:, 5:]
+    np.testing.assert_allclose((year**2).sum(axis=1), 1, rtol=1e-5)
+    assert np.abs(year[0] - year[365 * 4]).max() < 0.01 < np.abs(year[0] - year[100]).max()
+    days = times.astype("datetime64[D]")[:20]
+    assert Preprocessing.fit(table(n=days, y=["a", "b"] * 10), "y").features[1:] == names[2:4]
