@@ -23,7 +23,7 @@ from gpubp.errors import ConfigurationError
 from gpubp.inspection.trace_table import trace_table
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
-from gpubp.nn.layers import Dense, Layer
+from gpubp.nn.layers import Layer
 from gpubp.nn.losses import Loss
 
 
@@ -182,8 +182,7 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     noted |= _parameters(stack, layer, "before") | {"bias_gradient": np.empty(0, stack.dtype)}
     for name in layer.parameter_shapes():
         noted[f"{name}_gradient"] = _host(stack, getattr(layer, f"d{name}"))
-    kind = None if isinstance(layer, Dense) else layer.kind
-    return {"activation": layer.activation.name, "kind": kind, **noted}
+    return {"activation": layer.activation.name, "kind": layer.kind, **noted}
 
 
 def _parameters(stack: LayerStack, layer: Layer, when: str) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _checked_categories(
     categories: Sequence[int] | None, inputs: int, precision: Precision, scale: float
 ) -> tuple[int, ...]:
     """Return the number of categories of each input; nothing where no input has any."""
-    if categories is None or not any(categories):
+    if categories is None or not len(categories):
         return ()
     checked = tuple(categories)
     if len(checked) != inputs:
@@ -216,6 +216,8 @@ def _checked_categories(
                 f"categories of input {column} are {count!r}; a whole number from 0 to {most} is"
                 f" needed, whose codes are exact in {precision.name}"
             )
+    if not any(checked):
+        return ()
     if scale != 1:
         raise ConfigurationError(
             f"input_scale is {scale!r} and some inputs are categories; 1 is needed, as codes must"

@@ -12,10 +12,13 @@ from gpubp.nn.layers.layer import Layer
 from gpubp.nn.layers.periodic import PeriodicEmbedding
 from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
 from gpubp.nn.layers.scale import Scale
+from gpubp.nn.spec import NetworkSpec
 
 
-def first_layers(spec: Any, backend: Any, dtype: np.dtype[Any], scratch: Scratch) -> list[Layer]:
-    """Return the layers that a `gpubp.nn.spec.NetworkSpec` asks for, first to last.
+def first_layers(
+    spec: NetworkSpec, backend: Any, dtype: np.dtype[Any], scratch: Scratch
+) -> list[Layer]:
+    """Return the layers that a description asks for, first to last.
 
     Each hands on what it does not embed: behind the categories come the numbers, which the next
     layer embeds, in the order of the inputs.

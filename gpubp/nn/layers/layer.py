@@ -79,8 +79,8 @@ class Layer(ABC):
 
     Attributes
     ----------
-    kind : str
-        What a person calls such a layer.
+    kind : str or None
+        What a person calls such a layer; None for a dense one.
     inputs, outputs : int
         Numbers that a row has before and after the layer.
     scratch : Scratch
@@ -91,7 +91,7 @@ class Layer(ABC):
         What most kinds have: parameters that penalties act on and such that they leave alone.
     """
 
-    kind: str = "dense layer"
+    kind: str | None = None
     inputs: int
     outputs: int
     scratch: Scratch

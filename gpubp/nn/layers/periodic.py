@@ -16,7 +16,7 @@ summed over the rows, and dx = 2 pi da w, summed over the waves, with dy itself 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -202,7 +202,7 @@ class PeriodicEmbedding(Layer):
         for name in ("weight", "bias"):
             values[name][...] = draw.uniform(-bound, bound, values[name].shape)
 
-    def bind(self, of: Any, gradient: Any) -> None:
+    def bind(self, of: Callable[[str], Array], gradient: Callable[[str], Array]) -> None:
         """Take the arrays of the parameters as attributes; a phase that is none is 0."""
         super().bind(of, gradient)
         if not self.settings.beside:
