@@ -39,8 +39,9 @@ def before_training(prepared: Prepared | StreamedTable, model: TabularModel, as_
     if as_json:
         return
     net = model.net
-    sizes = " -> ".join(map(str, net.sizes))
-    print(f"{model.preprocessing.task} of {model.preprocessing.target}: network {sizes}")
+    sizes, count = " -> ".join(map(str, net.sizes)), len(model.nets)
+    what = "network" if count == 1 else f"{count} networks"
+    print(f"{model.preprocessing.task} of {model.preprocessing.target}: {what} {sizes}")
     print(
         f"rows: {prepared.rows('train')} to train, {prepared.rows('validation')} for early"
         f" stopping, {prepared.rows('test')} to test"

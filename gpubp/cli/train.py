@@ -59,8 +59,9 @@ def train(
         int | None, typer.Option(help="Bins of a column of numbers at most; 0 for none.")
     ] = None,
     validation: Annotated[
-        float, typer.Option(help="Share of the rows for early stopping; 0 for none.")
-    ] = 0.2,
+        float | None,
+        typer.Option(help="Share of the rows for early stopping; 0 for none; by default 0.2."),
+    ] = None,
     test: Annotated[float, typer.Option(help="Share of the rows held out to test; 0 for none.")] = (
         0.2
     ),
@@ -114,16 +115,18 @@ def train(
         "bins": bins,
         "members": members,
     }
-    Recipe.of(preset, 1, "classification", settings)  # what is wrong is told before reading
+    recipe = Recipe.of(preset, 1, "classification", settings)  # tells what is wrong before reading
+    validation = recipe.validation if validation is None else validation
     where = get_backend(backend)
     prepared: Prepared | StreamedTable
     if is_streamed(data, stream):
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table = read_table(data)
-        several = Recipe.of(preset, 1, "classification", settings).members > 1
         column = _target(table, data, target)
-        prepared = prepare(table, column, task, test, validation, seed, several)
+        prepared = prepare(table, column, task, test, validation, seed, recipe.members > 1)
+    if isinstance(prepared, StreamedTable):  # so many rows need no several networks
+        settings["members"] = members or 1
     recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
     model = TabularModel.create(
         prepared,
@@ -165,10 +168,11 @@ def training_report(
     processes: distributed.Communicator | None,
 ) -> dict[str, Any]:
     """Return what a training did, as ``--json`` prints it."""
-    net, epochs = model.net, model.net.history.epochs
+    net, epochs = model.net, max(each.history.epochs for each in model.nets)
     report: dict[str, Any] = {
         "out": str(path),
         "task": model.preprocessing.task,
+        "members": len(model.nets),
         **{f"{part}_rows": prepared.rows(part) for part in ("train", "validation", "test")},
         "epochs": epochs,
         "stopped": net.history.stopped,

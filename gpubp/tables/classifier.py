@@ -30,8 +30,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         Seconds that a fit may take.
     categorical : sequence of str or int, or None
         Columns whose values are names, whatever they look like.
-    validation_fraction : float
-        Share of the rows held out to choose the epoch.
+    validation_fraction : float or None
+        Share of the rows held out to choose the epoch; None takes that of the preset.
     class_weight : {"balanced"}, dict or None
         What the rows of each class weigh.
     hidden, activation, dropout, bins, embedding, optimizer, learning_rate, weight_decay, epochs,
@@ -70,7 +70,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         *,
         time_limit: float | None = None,
         categorical: Any = None,
-        validation_fraction: float = 0.2,
+        validation_fraction: float | None = None,
         class_weight: Any = None,
         hidden: Any = None,
         activation: str | None = None,

@@ -103,7 +103,8 @@ class TabularModel:
         DivergenceError
             When the loss of every network is not finite; one network of several is left out.
         """
-        together = distributed is False and not progress
+        streamed = isinstance(prepared, StreamedTable)  # one reader at a time
+        together = distributed is False and not progress and not streamed
 
         def fit(net: Network, member: int, watch: Sequence[Any]) -> None:
             train, validation, rows = member_data(prepared, member)

@@ -16,7 +16,7 @@ from gpubp.nn.losses import Loss, cross_entropy
 from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
 from gpubp.nn.schedules import CosineDecay, CosineWaves, LearningRate, as_schedule
 
-FEWEST_STEPS = 400  # of a training; small tables get more epochs
+FEWEST_STEPS, MOST_STEPS = 400, 20_000  # of a training: small tables get more epochs, huge fewer
 MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
 
 
@@ -49,6 +49,8 @@ class Recipe:
         Rows a step.
     members : int
         Networks that answer together, by their mean; each holds other rows out for validation.
+    validation : float
+        Share of the rows that each holds out.
     schedule : {"cosine", "constant", "waves"}
         How the learning rate goes: to 0 with half a cosine, not at all, or in four cosine waves.
     label_smoothing : float
@@ -59,16 +61,17 @@ class Recipe:
 
     hidden: tuple[int, ...] = (256, 256, 256)
     activation: str = "relu"
-    dropout: float = 0.1
+    dropout: float = 0.0
     bins: int = 128
     embedding: int = 16
     optimizer: str = "adamw"
     learning_rate: float = 0.001
-    weight_decay: float = 0.01
-    epochs: int = 24
-    patience: int = 24
+    weight_decay: float = 0.1
+    epochs: int = 32
+    patience: int = 12
     batch_size: int = 256
     members: int = 1
+    validation: float = 0.2
     schedule: str = "cosine"
     label_smoothing: float = 0.0
     input_factors: bool = False
@@ -99,12 +102,11 @@ class Recipe:
         UnknownNameError
             When there is no such preset or setting.
         """
-        if preset not in PRESETS:
-            raise UnknownNameError("preset", preset, PRESETS)
-        made = cls(**(PRESETS[preset] | TASKS[task]))
+        made = cls(**settings_of(preset, task))
         size = min(batch_size(rows), rows)
-        more = max(1.0, FEWEST_STEPS / (made.epochs * math.ceil(rows / size)))
-        epochs, patience = round(more * made.epochs), round(more * made.patience)
+        steps = made.epochs * math.ceil(rows / size)
+        longer = min(max(steps, FEWEST_STEPS), MOST_STEPS) / steps
+        epochs, patience = (max(1, round(longer * n)) for n in (made.epochs, made.patience))
         of_rows = replace(made, batch_size=size, epochs=epochs, patience=patience)
         return of_rows.with_settings(settings)
 
@@ -141,16 +143,41 @@ SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
     "constant": lambda rate, steps: rate,
     "waves": CosineWaves,
 }
-# What differs from the defaults of `Recipe`.
-PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"members": 1, "epochs": 16, "patience": 8},
-    "default": {"members": 2, "epochs": 32, "patience": 12},
-    "best": {"members": 8, "epochs": 48, "patience": 16},
+# What differs from the defaults of `Recipe`, by how much is to be spent and by the task.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "fast": {
+        "regression": {"epochs": 12, "patience": 6},
+        "classification": {"epochs": 12, "patience": 6},
+        "both": {"members": 1, "hidden": (128, 128), "bins": 64, "embedding": 8},
+    },
+    "default": {
+        "regression": {"epochs": 32, "patience": 12},
+        "classification": {"epochs": 16, "patience": 8},
+        "both": {"members": 4},
+    },
+    "best": {
+        "regression": {"epochs": 48, "patience": 16},
+        "classification": {"epochs": 16, "patience": 8},
+        "both": {"members": 12, "validation": 0.1},
+    },
 }
 TASKS: dict[str, dict[str, Any]] = {
-    "classification": {"dropout": 0.2, "weight_decay": 0.003},
-    "regression": {"dropout": 0.1, "weight_decay": 0.01},
+    "regression": {"activation": "relu", "dropout": 0.0},
+    "classification": {"activation": "mish", "dropout": 0.2},
 }
+
+
+def settings_of(preset: str, task: str) -> dict[str, Any]:
+    """Return what a preset says of a task.
+
+    Raises
+    ------
+    UnknownNameError
+        When there is no such preset.
+    """
+    if preset not in PRESETS:
+        raise UnknownNameError("preset", preset, PRESETS)
+    return TASKS[task] | PRESETS[preset]["both"] | PRESETS[preset][task]
 
 
 def batch_size(rows: int) -> int:
@@ -166,8 +193,7 @@ def batch_size(rows: int) -> int:
 def preset_help() -> str:
     """Return what the presets are, in one line."""
     parts = []
-    for name, settings in PRESETS.items():
-        networks = settings["members"]
-        word = "network" if networks == 1 else "networks"
-        parts.append(f"{name} ({networks} {word}, {settings['epochs']} epochs)")
+    for name in PRESETS:
+        networks = settings_of(name, "regression")["members"]
+        parts.append(f"{name} ({networks} network{'s' * (networks > 1)})")
     return f"{', '.join(parts)}."

@@ -33,7 +33,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         *,
         time_limit: float | None = None,
         categorical: Any = None,
-        validation_fraction: float = 0.2,
+        validation_fraction: float | None = None,
         hidden: Any = None,
         activation: str | None = None,
         dropout: float | None = None,

@@ -1,0 +1,90 @@
+"""Presets: what they say, what replaces it, and that the documentation says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import gpubp
+from gpubp import errors
+from gpubp.tables.recipe import PRESETS, Recipe, batch_size
+
+PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
+
+
+def test_batches_follow_the_rows():
+    sizes = [batch_size(rows) for rows in (10, 511, 512, 2000, 4096, 50_000, 60_000, 10**7)]
+    assert sizes == [32, 32, 64, 128, 256, 256, 512, 2048]
+
+
+def test_small_tables_get_more_epochs():
+    """As many as make 400 steps, with their patience; large ones have those of the preset."""
+    small = Recipe.of("default", 96, "regression", {})
+    assert small.batch_size == 32
+    assert small.epochs * 3 == pytest.approx(400, abs=3)
+    assert small.patience / small.epochs == pytest.approx(12 / 32, rel=0.05)
+    assert Recipe.of("default", 20_000, "regression", {}).epochs == 32
+    assert Recipe.of("default", 5, "regression", {}).batch_size == 5
+
+
+def test_huge_tables_get_fewer_epochs():
+    """As many as make 20,000 steps."""
+    huge = Recipe.of("default", 10_000_000, "regression", {})
+    assert huge.epochs * 10_000_000 / huge.batch_size == pytest.approx(20_000, rel=0.05)
+
+
+def test_settings_replace_those_of_the_preset():
+    found = Recipe.of("fast", 1000, "classification", {"members": 3, "dropout": None, "epochs": 2})
+    assert (found.members, found.dropout, found.epochs) == (3, 0.2, 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"members": 1.5}, "members is 1.5"),
+        ({"learning_rate": -1}, "learning_rate is -1"),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(errors.GpubpError, match=message):
+        Recipe.of("default", 100, "regression", settings)
+
+
+def test_the_learning_rate_falls_to_zero_with_half_a_cosine():
+    recipe = Recipe(epochs=4, batch_size=10, learning_rate=0.01)
+    rate = recipe.make_optimizer(95).learning_rate
+    assert rate(0) == 0.01
+    assert rate(20) == pytest.approx(0.005)
+    assert rate(40) == pytest.approx(0)
+    assert Recipe(schedule="constant").make_optimizer(95).learning_rate == 0.001
+    with pytest.raises(errors.UnknownNameError, match="did you mean 'cosine'"):
+        Recipe(schedule="cosin").make_optimizer(95)
+
+
+def test_smoothing_is_for_classes():
+    recipe = Recipe(label_smoothing=0.1)
+    assert recipe.loss("regression") == Recipe().loss("classification") == "auto"
+    assert recipe.loss("classification") == gpubp.losses.cross_entropy(0.1)
+
+
+def described(preset: str) -> str:
+    """Return the line of the page that describes a preset."""
+    numbers, classes = (
+        Recipe.of(preset, 20_000, task, {}) for task in ("regression", "classification")
+    )
+    hidden = " x ".join([str(len(numbers.hidden)), str(numbers.hidden[0])])
+    same = (numbers.members, numbers.hidden, numbers.embedding, numbers.validation)
+    assert same == (classes.members, classes.hidden, classes.embedding, classes.validation)
+    return (
+        f"| `{preset}` | {numbers.members} | {numbers.epochs}; {classes.epochs} | {hidden}"
+        f" | {numbers.bins}, {numbers.embedding} | {numbers.validation:g} |"
+    )
+
+
+def test_the_page_says_what_the_presets_are():
+    page = PAGE.read_text()
+    for preset in PRESETS:
+        assert described(preset) in page, described(preset)
