@@ -35,25 +35,28 @@ TABLES = {
     "german": ("credit", "classification"),
     "compas": ("two_year_recid", "classification"),
 }
-OWN = {"gpubp fast": ["preset=fast"], "gpubp default": [], "gpubp best": ["preset=best"]}
-PEERS = ("sklearn-mlp", "hgb", "lightgbm", "catboost")
+OWN = {
+    "gpubp fast": ["preset=fast"],
+    "gpubp default": [],
+    "gpubp best": ["preset=best"],
+    "gpubp default, one network": ["members=1"],
+}
+PEERS = ("sklearn-mlp", "hgb", "lightgbm", "catboost", "torch-same")
 SLOW = ("realmlp", "tabm")
 PARTS: dict[str, list[str]] = {
-    "the default": [],
+    "the default, two networks": [],
     "numbers not embedded": ["bins=0"],
-    "48 bins at most": ["bins=48"],
     "one network": ["members=1"],
-    "four networks": ["members=4"],
+    "eight networks": ["members=8"],
     "constant learning rate": ["schedule=constant"],
-    "four waves of the learning rate": ["schedule=waves"],
     "no dropout": ["dropout=0"],
-    "no weight decay": ["weight_decay=0"],
-    "ten times the weight decay": ["weight_decay=0.1"],
+    "dropout 0.2": ["dropout=0.2"],
+    "weight decay 0.01": ["weight_decay=0.01"],
     "label smoothing 0.1": ["label_smoothing=0.1"],
     "trained factors of the inputs": ["input_factors=true"],
     "trained mixing factors": ["mixing=true"],
+    "relu": ["activation=relu"],
     "mish": ["activation=mish"],
-    "selu": ["activation=selu"],
 }
 
 
@@ -99,6 +102,7 @@ def with_parts(options: argparse.Namespace, kept: dict[str, Any]) -> None:
                 for part, more in PARTS.items():
                     if "label_smoothing=0.1" in more and TABLES[name][1] == "regression":
                         continue
+                    more = more if "members" in str(more) else [*more, "members=2"]
                     key = f"parts/{name}/{part}/{seed}"
                     measure(options, kept, key, sys.executable, "gpubp", files, more)
 
@@ -176,10 +180,10 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
         for name in names:
             found = by_label(kept, "parts", name)
             main = "log loss" if TABLES[name][1] == "classification" else "r2"
-            runs, base = found.get(part, []), found.get("the default", [])
+            runs, base = found.get(part, []), found.get(next(iter(PARTS)), [])
             if not runs or len(runs) != len(base):
                 row.append("")
-            elif part == "the default":
+            elif part == next(iter(PARTS)):
                 row.append(
                     f"{shown([r[main] for r in base])}, {mean(r['seconds'] for r in base):.1f} s"
                 )

@@ -112,6 +112,15 @@ def tabm(x: pd.DataFrame, classify: bool, seed: int, settings: dict[str, Any]) -
     return kind(random_state=seed, device="cpu", verbosity=0)
 
 
+def torch_same(x: pd.DataFrame, classify: bool, seed: int, settings: dict[str, Any]) -> Any:
+    """One network of gpubp's default, written in PyTorch."""
+    from torch_table import TorchTable
+
+    ready = prepared_for_sklearn(x, scaled=True)
+    ready.transformers.reverse()  # numbers first
+    return TorchTable(ready, len(list(x)) - len(categories(x)), classify, seed)
+
+
 def gpubp(x: pd.DataFrame, classify: bool, seed: int, settings: dict[str, Any]) -> Any:
     """gpubp with a preset, or settings of its own."""
     import gpubp as library
@@ -127,6 +136,7 @@ LIBRARIES = {
     "catboost": (catboost, "catboost"),
     "realmlp": (realmlp, "pytabkit"),
     "tabm": (tabm, "pytabkit"),
+    "torch-same": (torch_same, "torch"),
     "gpubp": (gpubp, "gpubp"),
 }
 

@@ -28,7 +28,7 @@ from gpubp.tables.frames import has_names, table_of, unnamed
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.preprocessing import Preprocessing
-from gpubp.tables.recipe import Recipe, settings_of
+from gpubp.tables.recipe import Recipe
 from gpubp.tables.splits import Split, deal_again, deal_groups, deal_last
 from gpubp.tables.table import Table
 from gpubp.tables.targets import Target
@@ -165,7 +165,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         """Return what says which rows each member trains on, and which it is validated on."""
         share = self.validation_fraction
         if share is None:
-            share = settings_of(self.preset, self.task).get("validation", Recipe.validation)
+            share = Recipe.of(self.preset, 1, self.task, {}).validation
         if not 0 <= share < 1:
             raise ConfigurationError(
                 f"validation_fraction is {share}; a number from 0 to below 1 is needed"

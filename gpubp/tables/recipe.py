@@ -102,7 +102,11 @@ class Recipe:
         UnknownNameError
             When there is no such preset or setting.
         """
-        made = cls(**settings_of(preset, task))
+        if preset not in PRESETS:
+            raise UnknownNameError("preset", preset, PRESETS)
+        chosen = PRESETS[preset]
+        members = chosen["members"][rows > MANY_ROWS]
+        made = cls(**(chosen | TASKS[task] | {"members": members}))
         size = min(batch_size(rows), rows)
         steps = made.epochs * math.ceil(rows / size)
         longer = min(max(steps, FEWEST_STEPS), MOST_STEPS) / steps
@@ -143,41 +147,24 @@ SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
     "constant": lambda rate, steps: rate,
     "waves": CosineWaves,
 }
-# What differs from the defaults of `Recipe`, by how much is to be spent and by the task.
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+# What differs from the defaults of `Recipe`. Members: of tables with few rows, and with many.
+PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
-        "regression": {"epochs": 12, "patience": 6},
-        "classification": {"epochs": 12, "patience": 6},
-        "both": {"members": 1, "hidden": (128, 128), "bins": 64, "embedding": 8},
+        "members": (1, 1),
+        "hidden": (128, 128),
+        "bins": 64,
+        "embedding": 8,
+        "epochs": 20,
+        "patience": 8,
     },
-    "default": {
-        "regression": {"epochs": 32, "patience": 12},
-        "classification": {"epochs": 16, "patience": 8},
-        "both": {"members": 4},
-    },
-    "best": {
-        "regression": {"epochs": 48, "patience": 16},
-        "classification": {"epochs": 16, "patience": 8},
-        "both": {"members": 12, "validation": 0.1},
-    },
+    "default": {"members": (4, 2)},
+    "best": {"members": (12, 8), "epochs": 48, "patience": 16, "validation": 0.1},
 }
+MANY_ROWS = 20_000
 TASKS: dict[str, dict[str, Any]] = {
     "regression": {"activation": "relu", "dropout": 0.0},
     "classification": {"activation": "mish", "dropout": 0.2},
 }
-
-
-def settings_of(preset: str, task: str) -> dict[str, Any]:
-    """Return what a preset says of a task.
-
-    Raises
-    ------
-    UnknownNameError
-        When there is no such preset.
-    """
-    if preset not in PRESETS:
-        raise UnknownNameError("preset", preset, PRESETS)
-    return TASKS[task] | PRESETS[preset]["both"] | PRESETS[preset][task]
 
 
 def batch_size(rows: int) -> int:
@@ -194,6 +181,6 @@ def preset_help() -> str:
     """Return what the presets are, in one line."""
     parts = []
     for name in PRESETS:
-        networks = settings_of(name, "regression")["members"]
+        networks = PRESETS[name]["members"][0]
         parts.append(f"{name} ({networks} network{'s' * (networks > 1)})")
     return f"{', '.join(parts)}."
