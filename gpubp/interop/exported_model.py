@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.backends.layer_protocol import NORM_EPSILON
 from gpubp.errors import ConfigurationError
 from gpubp.network import Network
 from gpubp.nn.layers import Dense

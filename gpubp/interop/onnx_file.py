@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.formulas.activations import ACTIVATIONS
-from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.backends.layer_protocol import NORM_EPSILON
 from gpubp.errors import import_extra
 from gpubp.files import write_atomically
 from gpubp.interop.exported_model import (

@@ -9,7 +9,7 @@ import gpubp
 import simulated.cupy
 from gpubp import errors
 from gpubp.backends.gpu import recording as _recorder
-from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.backends.layer_protocol import NORM_EPSILON
 from kernel_compilation import host_compiler
 from tolerances import RELATIVE
 

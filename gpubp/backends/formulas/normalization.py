@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.backends.layer_protocol import NORM_EPSILON
 from gpubp.backends.scratch import Array, Scratch
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu.elementwise import LANES
-from gpubp.backends.protocol import NORM_EPSILON
+from gpubp.backends.layer_protocol import NORM_EPSILON
 from gpubp.backends.scratch import Array, Scratch
 
 
