@@ -160,7 +160,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {"members": (4, 2)},
     "best": {"members": (12, 8), "epochs": 48, "patience": 16, "validation": 0.1},
 }
-MANY_ROWS = 20_000
+MANY_ROWS = 10_000
 TASKS: dict[str, dict[str, Any]] = {
     "regression": {"activation": "relu", "dropout": 0.0},
     "classification": {"activation": "mish", "dropout": 0.2},

@@ -72,7 +72,7 @@ def test_smoothing_is_for_classes():
 
 def described(preset: str) -> str:
     """Return the line of the page that describes a preset."""
-    few, many = (Recipe.of(preset, rows, "regression", {}) for rows in (20_000, 20_001))
+    few, many = (Recipe.of(preset, rows, "regression", {}) for rows in (10_000, 10_001))
     hidden = " x ".join([str(len(few.hidden)), str(few.hidden[0])])
     return (
         f"| `{preset}` | {few.members}; {many.members} | {few.epochs} | {hidden}"
