@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.formulas.activations import ACTIVATIONS
+from gpubp.errors import ConfigurationError
 from gpubp.files import write_atomically
 from gpubp.interop.exported_model import plain_model
 
@@ -38,6 +39,12 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
         When the file cannot be written.
     """
     plain = plain_model(model)
+    for column in (plain.preprocessing or {}).get("columns", ()):
+        if column["type"] == "text":
+            raise ConfigurationError(
+                f"column {column['name']!r} is free text, whose hashed words no such file can hold;"
+                " a model without that column is needed"
+            )
     described = {
         "activations": [
             [ACTIVATIONS[layer.activation].onnx for layer in member.layers]

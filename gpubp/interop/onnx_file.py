@@ -9,7 +9,7 @@ import numpy as np
 
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.layer_protocol import NORM_EPSILON
-from gpubp.errors import import_extra
+from gpubp.errors import ConfigurationError, import_extra
 from gpubp.files import write_atomically
 from gpubp.interop.exported_model import (
     Components,
@@ -246,17 +246,22 @@ def _add_columns(graph: Graph, columns: list[dict[str, Any]]) -> tuple[list[Any]
     kinds, describe = graph.onnx.TensorProto, graph.onnx.helper.make_tensor_value_info
     inputs, parts = [], []
     for column in columns:
-        numeric = column["type"] == "numeric"
-        kind = kinds.DOUBLE if numeric else kinds.STRING
+        if column["type"] not in _COLUMNS:
+            raise ConfigurationError(
+                f"column {column['name']!r} is free text, whose hashed words no ONNX file can hold;"
+                " a model without that column is needed"
+            )
+        kind = kinds.DOUBLE if column["type"] == "numeric" else kinds.STRING
         inputs.append(describe(column["name"], kind, ["rows", 1]))
-        parts += (_add_numeric if numeric else _add_categorical)(graph, column)
+        parts += _COLUMNS[column["type"]](graph, column)
     return inputs, graph.node("Concat", parts, axis=1)
 
 
-def _add_numeric(graph: Graph, column: dict[str, Any]) -> list[str]:
+def _add_numeric(graph: Graph, column: dict[str, Any], values: str = "") -> list[str]:
     """Standardise in float64; a missing value, NaN, becomes the mean."""
+    values = values or column["name"]
     mean, scale = (graph.constant(np.float64(column[name])) for name in ("mean", "scale"))
-    centered = graph.node("Sub", [column["name"], mean])
+    centered = graph.node("Sub", [values, mean])
     wide = graph.node("Div", [centered, scale])
     if column.get("bound"):
         share = graph.node("Div", [wide, graph.constant(np.float64(column["bound"]))])
@@ -270,7 +275,7 @@ def _add_numeric(graph: Graph, column: dict[str, Any]) -> list[str]:
         parts.append(graph.node("Cast", [missing], to=graph.onnx.TensorProto.FLOAT))
     for seconds in column.get("cycles", {}).values():
         turns = graph.constant(np.float64(2 * np.pi / seconds))
-        angle = graph.node("Mul", [column["name"], turns])
+        angle = graph.node("Mul", [values, turns])
         for wave in ("Sin", "Cos"):
             narrow = graph.node(
                 "Cast", [graph.node(wave, [angle])], to=graph.onnx.TensorProto.FLOAT
@@ -290,3 +295,24 @@ def _add_categorical(graph: Graph, column: dict[str, Any]) -> list[str]:
     found = graph.node("ReduceSum", [known, graph.constant(np.array([1], np.int64))], keepdims=1)
     unknown = graph.node("Sub", [graph.constant(np.float32(1)), found])
     return [known, unknown]
+
+
+def _add_ordered(graph: Graph, column: dict[str, Any]) -> list[str]:
+    """Take the number of each name in the order, NaN for another, and standardise it."""
+    names = column["order"]
+    encoded = graph.node(
+        "OneHotEncoder", [column["name"]], domain="ai.onnx.ml", cats_strings=names, zeros=1
+    )
+    shape = graph.constant(np.array([-1, len(names)], np.int64))
+    slots = graph.node("Reshape", [encoded, shape])
+    rank = graph.node(
+        "MatMul", [slots, graph.constant(np.arange(len(names), dtype=np.float32)[:, None])]
+    )
+    found = graph.node("ReduceSum", [slots, graph.constant(np.array([1], np.int64))], keepdims=1)
+    known = graph.node("Greater", [found, graph.constant(np.float32(0))])
+    ranks = graph.node("Where", [known, rank, graph.constant(np.float32(np.nan))])
+    wide = graph.node("Cast", [ranks], to=graph.onnx.TensorProto.DOUBLE)
+    return _add_numeric(graph, column["ranks"], wide)
+
+
+_COLUMNS = {"numeric": _add_numeric, "categorical": _add_categorical, "ordered": _add_ordered}

@@ -99,18 +99,11 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
             raise ValueError(f"the column {column['name']!r} is needed")
         values = columns[column["name"]]
         if column["type"] == "numeric":
-            numbers = np.array([_number(value) for value in values])
-            missing = np.isnan(numbers)
-            scaled = (np.where(missing, column["mean"], numbers) - column["mean"]) / column["scale"]
-            if column.get("bound"):
-                scaled = scaled / np.sqrt(1 + (scaled / column["bound"]) ** 2)
-            parts.append(scaled[:, None])
-            if column["indicator"]:
-                parts.append(missing[:, None].astype(float))
-            for seconds in column.get("cycles", {}).values():
-                angle = np.where(missing, 0, numbers) * (2 * np.pi / seconds)
-                waves = np.column_stack([np.sin(angle), np.cos(angle)])
-                parts.append(np.where(missing[:, None], 0, waves))
+            parts += _numeric(np.array([_number(value) for value in values]), column)
+        elif column["type"] == "ordered":
+            ranks = {name: float(rank) for rank, name in enumerate(column["order"])}
+            numbers = [math.nan if _is_missing(v) else ranks.get(str(v), math.nan) for v in values]
+            parts += _numeric(np.array(numbers), column["ranks"])
         else:
             texts = ["" if _is_missing(value) else str(value) for value in values]
             words = [*column["vocabulary"], *[""] * column["missing"]]
@@ -120,6 +113,22 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
             slots[np.arange(len(texts)), taken] = 1
             parts.append(slots)
     return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _numeric(numbers: Any, column: dict[str, Any]) -> list[Any]:
+    """Return what numbers become: standardised, whether missing, places in cycles of time."""
+    missing = np.isnan(numbers)
+    scaled = (np.where(missing, column["mean"], numbers) - column["mean"]) / column["scale"]
+    if column.get("bound"):
+        scaled = scaled / np.sqrt(1 + (scaled / column["bound"]) ** 2)
+    parts = [scaled[:, None]]
+    if column["indicator"]:
+        parts.append(missing[:, None].astype(float))
+    for seconds in column.get("cycles", {}).values():
+        angle = np.where(missing, 0, numbers) * (2 * np.pi / seconds)
+        waves = np.column_stack([np.sin(angle), np.cos(angle)])
+        parts.append(np.where(missing[:, None], 0, waves))
+    return parts
 
 
 def embed_categories(x: Any, arrays: dict[str, Any], member: int) -> Any:
@@ -211,7 +220,10 @@ def _number(value: Any) -> float:
         return math.nan
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return float(value.lower() == "true")
-    return float(value)
+    try:
+        return float(value)
+    except ValueError:  # a time: seconds since 1970
+        return float(np.datetime64(value).astype("datetime64[us]").astype(np.int64)) / 1e6
 
 
 def main() -> int:

@@ -157,7 +157,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         expected = np.concatenate([expected, self._encode_target(validation_data[1])])
         if weights is not None:
             weights = np.concatenate([weights, np.ones(held.rows)])
-        return Table(table.name, columns, table.kinds), expected, weights
+        return Table(table.name, columns, table.kinds, orders=table.orders), expected, weights
 
     def _deal(
         self, table: Table, expected: Any, rows: int, groups: Any, time_column: str | None

@@ -35,10 +35,13 @@ def table_of(x: Any, categorical: Iterable[Any] = (), name: str = "X") -> Table:
     """
     if isinstance(x, Table):
         columns: dict[str, Any] = dict(x.columns)
-        kinds, numbers = dict(x.kinds), x.row_numbers
+        kinds, numbers, orders = dict(x.kinds), x.row_numbers, x.orders
     else:
         pairs = {str(key): _column(str(key), values) for key, values in _columns(x).items()}
         columns = {key: values for key, (values, _) in pairs.items()}
+        orders = {
+            str(key): order for key, values in _columns(x).items() if (order := _order(values))
+        }
         kinds = {key: kind for key, (_, kind) in pairs.items() if kind}
         numbers = np.zeros(0, np.int64)
     if not columns:
@@ -51,7 +54,7 @@ def table_of(x: Any, categorical: Iterable[Any] = (), name: str = "X") -> Table:
         key = _named(given, names)
         columns[key] = _as_names(columns[key])
         kinds[key] = "text"
-    return Table(name, columns, kinds, row_numbers=numbers)
+    return Table(name, columns, kinds, row_numbers=numbers, orders=orders)
 
 
 def _named(given: Any, names: list[str]) -> str:
@@ -115,6 +118,16 @@ def _column(name: str, values: Any) -> tuple[NDArray[Any], str]:
     if array.dtype.kind not in "biufM":
         raise DataError(f"column {name!r} holds {array.dtype}; numbers, names or times are needed")
     return array, ""
+
+
+def _order(values: Any) -> tuple[str, ...]:
+    """Return the categories of an ordered column, least first; none of any other."""
+    kind: Any = getattr(values, "dtype", None)
+    if getattr(kind, "ordered", False):  # pandas
+        return tuple(_as_names(np.asarray(kind.categories, object)))
+    if type(kind).__name__ == "Enum":  # polars
+        return tuple(kind.categories.to_list())
+    return ()
 
 
 def _plain(values: Any) -> NDArray[Any]:

@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.errors import DataError, ModelFileError
-from gpubp.tables.columns import Column, NumericColumn, column_from_dict, fit_column, stray_text
+from gpubp.tables.columns import Column, column_from_dict, fit_column
+from gpubp.tables.encoding import stray_text
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.json_fields import is_texts, read_field
+from gpubp.tables.numeric_column import NumericColumn
+from gpubp.tables.ordered_column import OrderedColumn
 from gpubp.tables.several_targets import SeveralNumbersTarget
 from gpubp.tables.table import Table
 from gpubp.tables.targets import TARGET_TYPES, TASKS, Label, Target, fit_target
+from gpubp.tables.text_column import TextColumn
 
 FORMAT_VERSION = 1
 
@@ -109,6 +113,9 @@ class Preprocessing:
                 notes.append(f"column {name!r} is left out: {column}")
             else:
                 columns.append(column)
+            if isinstance(column, TextColumn):
+                what = f"text, read as {column.width} numbers hashed from its words"
+                notes.append(f"column {name!r} is {what}")
         if not columns:
             why = f" ({notes[0]})" if notes else ""
             raise DataError(
@@ -142,7 +149,9 @@ class Preprocessing:
         sizes = [len(column.features) for column in self.columns]
         starts = np.cumsum([0, *sizes])[:-1].tolist()
         pairs = zip(starts, self.columns, strict=True)
-        return [start for start, column in pairs if isinstance(column, NumericColumn)]
+        return [
+            start for start, column in pairs if isinstance(column, NumericColumn | OrderedColumn)
+        ]
 
     @property
     def outputs(self) -> int:
@@ -152,7 +161,7 @@ class Preprocessing:
     @property
     def text_columns(self) -> list[str]:
         """Columns to read as text, whatever a file holds: ``read_table(path, text=...)``."""
-        names = [column.name for column in self.columns if hasattr(column, "vocabulary")]
+        names = [each.name for each in self.columns if not isinstance(each, NumericColumn)]
         return names + [self.target] * any(isinstance(label, str) for label in self.classes)
 
     def transform(self, table: Table, strict: bool = False) -> Transformed:

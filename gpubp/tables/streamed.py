@@ -17,7 +17,9 @@ from gpubp.data.parquet_files import ParquetFiles
 from gpubp.data.protocol import Rows, Schema
 from gpubp.data.statistics import Moments
 from gpubp.errors import DataError, UnknownNameError
-from gpubp.tables.columns import CategoricalColumn, Column, NumericColumn
+from gpubp.tables.categorical_column import CategoricalColumn
+from gpubp.tables.columns import Column
+from gpubp.tables.numeric_column import NumericColumn
 from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.standardisation import as_numbers
 from gpubp.tables.table import Table

@@ -40,6 +40,8 @@ class Table:
         What each column holds: "number", "bool", "time" or "text"; found from the dtype if absent.
     left_out : dict of str to str
         Columns of the source that hold neither numbers nor text, with what they hold instead.
+    orders : dict of str to tuple of str
+        The names of those columns of text whose names have an order, least first.
     row_numbers : array of int (rows,)
         Number of each row in the source, for messages: data rows counted from 1, without the
         header and blank lines.
@@ -50,6 +52,7 @@ class Table:
     kinds: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
     row_numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kinds = dict(self.kinds)
@@ -104,7 +107,8 @@ class Table:
         pairs = dict(zip(self.columns, names, strict=True))
         columns = {pairs[name]: values for name, values in self.columns.items()}
         kinds = {pairs[name]: kind for name, kind in self.kinds.items()}
-        return Table(self.name, columns, kinds, self.left_out, self.row_numbers)
+        orders = {pairs[name]: order for name, order in self.orders.items()}
+        return Table(self.name, columns, kinds, self.left_out, self.row_numbers, orders)
 
     def without(self, name: str) -> Table:
         """Return the table without one column.
@@ -117,12 +121,14 @@ class Table:
         self.column(name)
         columns = {key: values for key, values in self.columns.items() if key != name}
         kinds = {key: kind for key, kind in self.kinds.items() if key != name}
-        return Table(self.name, columns, kinds, self.left_out, self.row_numbers)
+        return Table(self.name, columns, kinds, self.left_out, self.row_numbers, self.orders)
 
     def take(self, rows: NDArray[Any]) -> Table:
         """Return the rows of an index array or mask; they keep their numbers for messages."""
         columns = {name: values[rows] for name, values in self.columns.items()}
-        return Table(self.name, columns, self.kinds, self.left_out, self.row_numbers[rows])
+        return Table(
+            self.name, columns, self.kinds, self.left_out, self.row_numbers[rows], self.orders
+        )
 
 
 def read_table(source: str | Path, text: Iterable[str] = ()) -> Table:

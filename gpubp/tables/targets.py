@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gpubp.data.statistics import Moments
 from gpubp.errors import ConfigurationError, DataError, ShapeError
-from gpubp.tables.columns import as_texts
+from gpubp.tables.encoding import as_texts
 from gpubp.tables.json_fields import is_text, read_field
 from gpubp.tables.standardisation import Standardisation, as_numbers, check_finite
 from gpubp.tables.table import Table

@@ -15,8 +15,8 @@ from gpubp import errors, exchange
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.tables.model import TabularModel
 from gpubp.tables.preprocessing import Preprocessing
-from table_building import NAN
-from table_building import table as table_of
+from gpubp.tables.table import Table
+from table_building import NAN, table
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((40, 5)).astype(np.float32)
@@ -74,7 +74,11 @@ TABLE = {
     "salary": [1e3, 2e3, 1.5e3, 4e3, 1e3, 5e3, 2e3, 3e3],
     "town": ["Ulm", "Bonn", None, "Ulm", "Kiel", "Bonn", "Ulm", "Kiel"],
     "member": ["yes", "no", "yes", "no", "yes", "no", "yes", "no"],
+    "size": ["S", "M", "L", "M", "S", None, "L", "M"],
+    "since": [1.5e9 + 1e7 * place + 1e4 * place**2 for place in range(8)],
 }
+KINDS = {"since": "time"}
+ORDERS = {"size": ("S", "M", "L")}
 TARGETS = {
     "classification": ["a", "b", "c", "a", "b", "c", "a", "b"],
     "regression": [1.5e6, 2.25e6, 1.75e6, 3e6, 1.1e6, 4e6, 2e6, 2.5e6],
@@ -84,23 +88,30 @@ NEW = TABLE | {
     "salary": [1e3, NAN, 1.5e3, 4e3, 1e3, 5e3, 2e3, 3e3],
     "town": ["Ulm", "Bonn", None, "Paris", "Kiel", "Bonn", "Ulm", "Kiel"],
     "member": ["yes", None, "yes", "no", "yes", "no", "yes", "no"],
+    "size": ["S", "M", "XL", "M", "S", None, "L", "M"],
+    "since": [NAN, *[1.6e9 + 1e6 * place for place in range(7)]],
 }
 
 
+def table_of(**columns):
+    made = table(**columns)
+    return Table("data.csv", made.columns, made.kinds | KINDS, orders=ORDERS)
+
+
 def table_model(task):
-    table = table_of(**TABLE, y=TARGETS[task])
-    preprocessing = Preprocessing.fit(table, "y", task)
+    rows = table_of(**TABLE, y=TARGETS[task])
+    preprocessing = Preprocessing.fit(rows, "y", task)
     sizes = [len(preprocessing.features), 6, preprocessing.outputs]
     output = "softmax" if task == "classification" else "identity"
     net = gpubp.Network(sizes, output=output, backend="cpu")
-    net.fit(preprocessing.transform(table).x, preprocessing.targets(table), epochs=20)
+    net.fit(preprocessing.transform(rows).x, preprocessing.targets(rows), epochs=20)
     return TabularModel(net, preprocessing)
 
 
 def onnx_columns(table):
     columns = {}
     for name, values in table.items():
-        if isinstance(values[0], str):
+        if any(isinstance(value, str) for value in values):
             cells = np.array(["" if value is None else value for value in values], object)
         else:
             cells = np.array(values)

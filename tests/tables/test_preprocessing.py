@@ -1,5 +1,6 @@
 """Inputs made of columns, against scikit-learn and values worked out by hand."""
 
+import json
 import math
 
 import numpy as np
@@ -285,3 +286,36 @@ def test_times_are_also_places_in_the_day_the_week_and_the_year():
     assert np.abs(year[0] - year[365 * 4]).max() < 0.01 < np.abs(year[0] - year[100]).max()
     days = times.astype("datetime64[D]")[:20]
     assert Preprocessing.fit(table(n=days, y=["a", "b"] * 10), "y").features[1:] == names[2:4]
+
+
+def test_names_with_an_order_are_their_numbers_in_it():
+    sizes = Table(
+        *("t", {"size": np.array(["M", "S", None, "L"], object), "y": np.array([1.0, 2, 3, 4])}),
+        orders={"size": ("S", "M", "L", "XL")},
+    )
+    fitted = Preprocessing.fit(sizes, "y")
+    assert fitted.features == ["size", "size is missing"]
+    ranks = np.array([1, 0, 1, 2])  # a missing one is the mean of the others
+    x = fitted.transform(sizes).x
+    np.testing.assert_allclose(x[:, 0], bounded((ranks - 1) / np.std([1, 0, 2])), rtol=1e-6)
+    assert x[:, 1].tolist() == [0, 0, 1, 0]
+    again = Preprocessing.from_dict(json.loads(json.dumps(fitted.to_dict())))
+    assert again == fitted
+    other = fitted.transform(table(size=["XL", "S", "huge", "M"])).x
+    assert other[0, 0] > x[3, 0]
+    assert other[2].tolist() == [0, 1]
+
+
+def test_free_text_is_the_words_hashed_by_scikit_learn():
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    draw = np.random.default_rng(0)
+    words = ["good", "bad", "slow", "fast", "cheap", "dear", "new"]
+    texts = [" ".join(draw.choice(words, 5)) for _ in range(60)]
+    data = table(note=texts, id=[f"n{number}" for number in range(60)], y=["a", "b"] * 30)
+    fitted = Preprocessing.fit(data, "y")
+    expected = HashingVectorizer(n_features=32).transform(texts).toarray()
+    np.testing.assert_allclose(fitted.transform(data).x, expected, rtol=1e-6)
+    assert any("'note' is text, read as 32 numbers hashed" in note for note in fitted.notes)
+    assert any("'id' is left out" in note for note in fitted.notes)
+    assert Preprocessing.from_dict(json.loads(json.dumps(fitted.to_dict()))) == fitted

@@ -78,6 +78,19 @@ def test_every_kind_of_frame_is_the_same_table():
             np.testing.assert_array_equal(table.columns[column], values, err_msg=name)
 
 
+def test_an_order_of_categories_is_kept():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    names = ["S", "M", "L"]
+    kind = pandas.CategoricalDtype(names, ordered=True)
+    for frame in (
+        pandas.DataFrame({"size": pandas.Series(["M", None, "S"], dtype=kind)}),
+        polars.DataFrame({"size": polars.Series(["M", None, "S"], dtype=polars.Enum(names))}),
+    ):
+        table = table_of(frame)
+        assert table.orders == {"size": ("S", "M", "L")}
+        assert table.column("size").tolist() == ["M", None, "S"]
+
+
 def test_objects_are_what_they_all_are():
     day = datetime.date(2020, 1, 2)
     zone = datetime.timezone(datetime.timedelta(hours=2))

@@ -1,0 +1,104 @@
+"""A column of names as inputs of a network, one for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.tables.encoding import Encoded, as_texts, count_rows
+from gpubp.tables.json_fields import is_flag, is_text, is_texts, read_field
+from gpubp.tables.table import Table
+
+LARGEST_VOCABULARY = 256
+MANY_DISTINCT = 50  # text with more values than this is left out if most rows differ
+
+
+@dataclass(frozen=True)
+class CategoricalColumn:
+    """A column of text as one input for each category: 1 for the row's own, 0 for the others.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    vocabulary : tuple of str
+        The most frequent categories of the training part, sorted.
+    missing : bool
+        Whether missing values have an input of their own; so if some were in training.
+    """
+
+    name: str
+    vocabulary: tuple[str, ...]
+    missing: bool
+
+    @classmethod
+    def fit(cls, table: Table, name: str, rows: NDArray[np.int64]) -> CategoricalColumn | str:
+        """Fit to the training rows, or return why the column has to be left out."""
+        return cls.from_counts(name, Counter(table.column(name)[rows].tolist()), len(rows))
+
+    @classmethod
+    def from_counts(
+        cls, name: str, found: Counter[str | None] | None, rows: int
+    ) -> CategoricalColumn | str:
+        """Return what `fit` does, from how often each text comes in so many training rows.
+
+        None stands for missing; no counts at all for too many different texts to count.
+        """
+        if found is None:
+            return "it is text with too many different values to count"
+        counts = Counter({text: count for text, count in found.items() if text is not None})
+        if not counts:
+            return "it has no value in the training part"
+        if len(counts) > MANY_DISTINCT and 2 * len(counts) > rows:
+            return (
+                f"it is text with {len(counts)} different values in {rows} training rows,"
+                f" such as {next(iter(counts))!r:.60}"
+            )
+        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:LARGEST_VOCABULARY]
+        return cls(name, tuple(sorted(frequent)), sum(counts.values()) < rows)
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the inputs the column becomes; the last is for unknown categories."""
+        slots = [*self.vocabulary, *["(missing)"][: self.missing], "(unknown)"]
+        return [f"{self.name}={slot}" for slot in slots]
+
+    def encode(self, table: Table) -> Encoded:
+        """Return the inputs of every row; raises UnknownNameError if the column is absent."""
+        values = as_texts(table, self.name)
+        slots: dict[str | None, int] = {word: slot for slot, word in enumerate(self.vocabulary)}
+        if self.missing:
+            slots[None] = len(slots)
+        unknown = len(slots)
+        taken = np.fromiter((slots.get(value, unknown) for value in values), np.int64, len(values))
+        features = np.zeros((len(values), unknown + 1), np.float32)
+        features[np.arange(len(values)), taken] = 1
+        absent = np.array([value is None for value in values], dtype=bool) & (taken == unknown)
+        problems = count_rows(table, self.name, absent, "no value, which training never had")
+        unseen = (taken == unknown) & ~absent
+        if unseen.any():
+            what = f"a category that training did not keep, such as {values[unseen][0]!r:.60}"
+            problems += count_rows(table, self.name, unseen, what)
+        return Encoded(features, problems, ["taken as unknown"] * len(problems))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fitted vocabulary as plain data."""
+        return {
+            "type": "categorical",
+            "name": self.name,
+            "vocabulary": list(self.vocabulary),
+            "missing": self.missing,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> CategoricalColumn:
+        """Return what `to_dict` described; raises ModelFileError if malformed."""
+        return cls(
+            read_field(data, "name", is_text, "a string"),
+            tuple(read_field(data, "vocabulary", is_texts, "a list of different strings")),
+            read_field(data, "missing", is_flag, "true or false"),
+        )

@@ -1,0 +1,65 @@
+"""What the kinds of columns share: inputs with what was doubtful, values as text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.tables.standardisation import parse_number
+from gpubp.tables.table import Table
+
+
+class Encoded(NamedTuple):
+    """Inputs (rows, features) made of one column, and rows that training had no like of."""
+
+    features: NDArray[np.float32]
+    problems: list[str]  # what is wrong, without what is done about it
+    remedies: list[str]  # what is done about it, one for each problem
+
+
+def as_texts(table: Table, name: str) -> NDArray[np.object_]:
+    """Return a column as text (rows,), None where missing; numbers are written as in a CSV file.
+
+    Raises
+    ------
+    UnknownNameError, DataError
+        When there is no such column, or it holds neither numbers nor text.
+    """
+    values = table.column(name)
+    kind = table.kinds[name]
+    if kind == "text":
+        return values
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = [None if np.isnan(value) else _written(float(value), kind) for value in values]
+    return texts
+
+
+def stray_text(table: Table, name: str) -> str:
+    """Return why a column of text that is mostly numbers is no numeric column, or ""."""
+    values = table.column(name)
+    strays = [row for row, text in enumerate(values) if text and parse_number(text) is None]
+    present = sum(text is not None for text in values)
+    if not strays or 2 * len(strays) > present:
+        return ""
+    return (
+        f"column {name!r} is taken as text, because row {table.row_numbers[strays[0]]} holds"
+        f" {values[strays[0]]!r:.60}; most of its values are numbers"
+    )
+
+
+def _written(value: float, kind: str) -> str:
+    """Return a number as a CSV file would hold it."""
+    if kind == "bool":
+        return "true" if value else "false"
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def count_rows(table: Table, name: str, chosen: NDArray[np.bool_], what: str) -> list[str]:
+    """Return a line saying how many rows are concerned, or nothing if none is."""
+    count = int(chosen.sum())
+    if not count:
+        return []
+    first = table.row_numbers[np.argmax(chosen)]
+    return [f"column {name!r}: {count} of {table.rows} rows (first: row {first}) hold {what}"]
