@@ -55,6 +55,7 @@ PARTS: dict[str, list[str]] = {
     "label smoothing 0.1": ["label_smoothing=0.1"],
     "trained factors of the inputs": ["input_factors=true"],
     "trained mixing factors": ["mixing=true"],
+    "trained again on all rows": ["refit=true"],
     "relu": ["activation=relu"],
     "mish": ["activation=mish"],
 }

@@ -68,6 +68,9 @@ def train(
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss before stopping.")
     ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Train again on all rows but the test part.")
+    ] = False,
     task: Annotated[str, typer.Option(help="classification, regression or auto.")] = "auto",
     backend: BackendName = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -114,6 +117,7 @@ def train(
         "dropout": dropout,
         "bins": bins,
         "members": members,
+        "refit": refit,
     }
     recipe = Recipe.of(preset, 1, "classification", settings)  # tells what is wrong before reading
     validation = recipe.validation if validation is None else validation

@@ -35,7 +35,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     class_weight : {"balanced"}, dict or None
         What the rows of each class weigh.
     hidden, activation, dropout, bins, embedding, optimizer, learning_rate, weight_decay, epochs,
-    patience, batch_size, members, schedule, label_smoothing, input_factors, mixing
+    patience, batch_size, members, schedule, label_smoothing, input_factors, mixing,
+    refit
         Settings of the preset to replace, see `gpubp.tables.recipe.Recipe`; None leaves one as it
         is.
     random_state : int, RandomState or None
@@ -88,6 +89,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         label_smoothing: float | None = None,
         input_factors: bool | None = None,
         mixing: bool | None = None,
+        refit: bool | None = None,
         random_state: Any = None,
         backend: str = "auto",
         dtype: str = "auto",

@@ -38,7 +38,7 @@ FEW_ROWS = 1000  # fewer are computed in float64: it takes no time then
 SETTINGS = (
     *("hidden", "activation", "dropout", "bins", "embedding", "optimizer", "learning_rate"),
     *("weight_decay", "epochs", "patience", "batch_size", "members", "schedule"),
-    *("label_smoothing", "input_factors", "mixing"),
+    *("label_smoothing", "input_factors", "mixing", "refit"),
 )
 Deal = Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 

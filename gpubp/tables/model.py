@@ -20,7 +20,7 @@ from gpubp.saving import save_networks
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import has_learnt, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
-from gpubp.tables.prepared import Prepared, embedded_bins, member_data, places_behind
+from gpubp.tables.prepared import Prepared, embedded_bins, forget, member_data
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
@@ -52,6 +52,7 @@ class TabularModel:
     def __init__(self, nets: Sequence[Network] | Network, preprocessing: Preprocessing) -> None:
         self.nets = [nets] if isinstance(nets, Network) else list(nets)
         self.preprocessing = preprocessing
+        self._held: dict[int, NDArray[Any]] = {}  # answers for the rows that a member held out
 
     @property
     def net(self) -> Network:
@@ -74,11 +75,7 @@ class TabularModel:
             net = Network(
                 sizes, output=output, embedding=width, seed=(seed + member) % 2**32, **settings
             )
-            unused, first = prepared.unused(member), net.layers[-len(recipe.hidden) - 1]
-            # what was never used would keep its random first weights; with zeros it adds nothing to
-            # a prediction
-            with net.backend.on_device():
-                first.weight[net.backend.asarray(places_behind(bins, width, unused))] = 0
+            forget(net, prepared.unused(member))
             nets.append(net)
         return cls(nets, preprocessing)
 
@@ -126,6 +123,10 @@ class TabularModel:
                 deterministic=deterministic and distributed is not False,
                 **settings,
             )
+            if isinstance(prepared, Prepared) and validation is not None:
+                self._held[member] = net.predict(validation[0])
+                if recipe.refit:
+                    self._train_again(net, prepared, recipe, watch, settings)
 
         try:
             self.nets = train_members(self.nets, fit, time_limit, together)
@@ -133,6 +134,32 @@ class TabularModel:
             self.nets = [net for net in self.nets if has_learnt(net)] or self.nets[:1]
             raise
         return self.net.history
+
+    def _train_again(
+        self,
+        net: Network,
+        prepared: Prepared,
+        recipe: Recipe,
+        watch: Sequence[Any],
+        settings: dict[str, Any],
+    ) -> None:
+        """Train from the beginning on all rows, for as many epochs as were best."""
+        best = 1 + int(np.argmin(net.history.validation_loss))
+        whole = prepared.whole()
+        fresh = Network(**net.spec.to_dict(), backend=net.backend)
+        forget(fresh, whole.unused())
+        train, _, rows = member_data(whole, 0)
+        fresh.fit(
+            **train,
+            optimizer=recipe.make_optimizer(rows),
+            loss=recipe.loss(self.preprocessing.task),
+            epochs=best,
+            batch_size=recipe.batch_size,
+            callbacks=watch,
+            **settings,
+        )
+        if not fresh.history.stopped:  # else there was no time for it
+            net.parameters[...] = fresh.parameters
 
     def outputs(self, x: Any) -> NDArray[Any]:
         """Return the mean of the networks' outputs, (rows, outputs)."""
@@ -147,9 +174,9 @@ class TabularModel:
             return
         rows = len(prepared.x)
         total, count = np.zeros((rows, self.preprocessing.outputs)), np.zeros(rows)
-        for member, net in enumerate(self.nets):
+        for member, answers in self._held.items():
             held = prepared.member_rows(member)[1]
-            total[held] += net.predict(prepared.x[held])
+            total[held] += answers
             count[held] += 1
         known = count > 0
         answered, expected = total[known] / count[known, None], prepared.y[known]

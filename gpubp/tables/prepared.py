@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.errors import MissingExtraError
+from gpubp.network import Network
 from gpubp.nn.bins import quantile_bins, tree_bins
+from gpubp.nn.layers import Dense
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
 from gpubp.tables.splits import Split, deal_again, train_validation_test_split
@@ -54,6 +56,11 @@ class Prepared:
         if self.deal is None or not len(self.split.validation):
             return self.split.train, self.split.validation
         return self.deal(member)
+
+    def whole(self) -> Prepared:
+        """Return the same with all rows but those of the test part to train on."""
+        rows = np.sort(np.concatenate([self.split.train, self.split.validation]))
+        return replace(self, split=Split(rows, rows[:0], self.split.test), deal=None)
 
     def unused(self, member: int = 0) -> NDArray[np.int64]:
         """Return inputs that are zero in every training row: the slots of unknown categories."""
@@ -128,15 +135,19 @@ def _bins(prepared: Prepared | StreamedTable, numbers: list[int], count: int) ->
         return quantile_bins(x[:, numbers], count)
 
 
-def places_behind(
-    bins: list[list[float]] | None, width: int, inputs: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return where inputs without bins lie in what the first dense layer reads."""
-    if bins is None:
-        return inputs
-    passed = np.array([not edges for edges in bins])
-    behind = width * int((~passed).sum()) + np.cumsum(passed) - 1
-    return np.asarray(behind[inputs[passed[inputs]]])
+def forget(net: Network, inputs: NDArray[np.int64]) -> None:
+    """Let inputs that no training row uses add nothing to a prediction.
+
+    They would keep their random first weights.
+    """
+    bins = net.spec.bins
+    if bins:
+        passed = np.array([not edges for edges in bins])
+        behind = net.spec.embedding * int((~passed).sum()) + np.cumsum(passed) - 1
+        inputs = behind[inputs[passed[inputs]]]
+    first = next(layer for layer in net.layers if isinstance(layer, Dense))
+    with net.backend.on_device():
+        first.weight[net.backend.asarray(inputs)] = 0
 
 
 def member_data(prepared: Prepared | StreamedTable, member: int) -> tuple[dict[str, Any], Any, int]:

@@ -57,6 +57,9 @@ class Recipe:
         Share of every class that is spread over all, see `gpubp.losses.cross_entropy`.
     input_factors, mixing : bool
         See `gpubp.Network`.
+    refit : bool
+        Whether each network, once its best epoch is known, is trained again from the beginning on
+        all rows, for so many epochs.
     """
 
     hidden: tuple[int, ...] = (256, 256, 256)
@@ -76,6 +79,7 @@ class Recipe:
     label_smoothing: float = 0.0
     input_factors: bool = False
     mixing: bool = False
+    refit: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size", "members"):

@@ -49,6 +49,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         schedule: str | None = None,
         input_factors: bool | None = None,
         mixing: bool | None = None,
+        refit: bool | None = None,
         random_state: Any = None,
         backend: str = "auto",
         dtype: str = "auto",

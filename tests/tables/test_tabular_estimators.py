@@ -305,3 +305,23 @@ def test_the_same_seed_gives_the_same_bits():
     columns, income = people()
     one, other = (TabularRegressor(**SMALL).fit(columns, income) for _ in range(2))
     np.testing.assert_array_equal(one.predict(columns), other.predict(columns))
+
+
+def test_trained_again_on_all_rows():
+    """For as many epochs as were best; intervals come from the rows that were held out before."""
+    x, y = load_diabetes(return_X_y=True)
+    settings = {"hidden": (16,), "epochs": 9, "members": 1, "random_state": 0}
+    plain, again = (
+        TabularRegressor(**settings, refit=refit).fit(x, y).model_ for refit in (False, True)
+    )
+    assert plain.preprocessing.residuals == again.preprocessing.residuals
+    best = 1 + int(np.argmin(plain.net.history.validation_loss))
+    expected = gpubp.Network(**plain.net.spec.to_dict(), backend="cpu")
+    recipe = TabularRegressor(**settings).fit(x, y).recipe_
+    inputs = again.preprocessing.transform(table_of(x)).x
+    scale = again.preprocessing.goal.standardisation
+    targets = ((y - scale.mean) / scale.scale).astype(np.float32)[:, None]
+    optimizer = recipe.make_optimizer(len(x))
+    expected.fit(inputs, targets, optimizer=optimizer, epochs=best, batch_size=recipe.batch_size)
+    np.testing.assert_array_equal(again.net.parameters, expected.parameters)
+    assert not np.array_equal(again.net.parameters, plain.net.parameters)
