@@ -39,7 +39,7 @@ def train(
         str | None, typer.Option(help="Neurons of the hidden layers, such as 256,128.")
     ] = None,
     activation: Annotated[
-        str | None, typer.Option(help="Activation of the hidden layers; by default relu.")
+        str | None, typer.Option(help="By default relu for numbers, mish for classes.")
     ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help=f"{', '.join(OPTIMIZERS)}; by default adamw.")
@@ -52,7 +52,7 @@ def train(
         int | None, typer.Option(help="Passes over the training part at most.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Rows a step; by default 256, more for 50,000 rows or more.")
+        int | None, typer.Option(help="Rows a step; by default an eighth, from 32 to 256.")
     ] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of hidden outputs dropped.")] = None,
     bins: Annotated[

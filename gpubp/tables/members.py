@@ -30,10 +30,13 @@ class Watch:
         Set by whoever wants all trainings to end.
     """
 
-    reason = TIME_LIMIT
-
     def __init__(self, until: float | None, asked: threading.Event) -> None:
         self._until, self._asked = until, asked
+
+    @property
+    def reason(self) -> str:
+        """Why the training ended, as ``history.stopped`` has it."""
+        return "interrupted" if self._asked.is_set() else TIME_LIMIT
 
     def begin(self, net: NetworkView, epochs: int) -> None:
         """Do nothing."""

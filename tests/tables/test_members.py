@@ -89,5 +89,5 @@ def test_an_error_of_one_ends_the_others(monkeypatch):
     nets = networks(2)
     with pytest.raises(KeyboardInterrupt):
         train_members(nets, train)
-    assert nets[1].history.stopped
+    assert nets[1].history.stopped == "interrupted"
     assert np.isfinite(nets[1].predict(X)).all()
