@@ -29,9 +29,11 @@ def from_scikit_learn(fitted: Any, backend: str = "auto") -> Any:
         When scikit-learn is not installed.
     """
     import_extra("sklearn", "sklearn")
-    from gpubp import estimators
+    from gpubp.interop.classifier import MLPClassifier
+    from gpubp.interop.regressor import MLPRegressor
 
-    kind = getattr(estimators, type(fitted).__name__, None)
+    kinds: dict[str, Any] = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
+    kind = kinds.get(type(fitted).__name__)
     if kind is None or not hasattr(fitted, "coefs_"):
         raise ConfigurationError(
             f"a {type(fitted).__name__} cannot be taken over; a fitted MLPClassifier or"
