@@ -110,11 +110,13 @@ class Recipe:
             raise UnknownNameError("preset", preset, PRESETS)
         chosen = PRESETS[preset]
         members = chosen["members"][rows > MANY_ROWS]
-        made = cls(**(chosen | TASKS[task] | {"members": members}))
+        epochs = chosen["epochs"][task == "classification"]
+        made = cls(**(chosen | TASKS[task] | {"members": members, "epochs": epochs}))
         size = min(batch_size(rows), rows)
-        steps = made.epochs * math.ceil(rows / size)
+        steps = epochs * math.ceil(rows / size)
         longer = min(max(steps, FEWEST_STEPS), MOST_STEPS) / steps
-        epochs, patience = (max(1, round(longer * n)) for n in (made.epochs, made.patience))
+        epochs = max(1, round(longer * epochs))
+        patience = max(1, round(PATIENCE * epochs))
         of_rows = replace(made, batch_size=size, epochs=epochs, patience=patience)
         return of_rows.with_settings(settings)
 
@@ -151,20 +153,21 @@ SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
     "constant": lambda rate, steps: rate,
     "waves": CosineWaves,
 }
-# What differs from the defaults of `Recipe`. Members: of tables with few rows, and with many.
+# What differs from the defaults of `Recipe`. Members: of tables with few rows, and with many;
+# epochs: for numbers, and for classes.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "members": (1, 1),
+        "epochs": (16, 12),
         "hidden": (128, 128),
         "bins": 64,
         "embedding": 8,
-        "epochs": 16,
-        "patience": 6,
     },
-    "default": {"members": (4, 2)},
-    "best": {"members": (12, 8), "epochs": 48, "patience": 16, "validation": 0.1},
+    "default": {"members": (4, 2), "epochs": (32, 24)},
+    "best": {"members": (12, 8), "epochs": (48, 36), "validation": 0.1},
 }
 MANY_ROWS = 10_000
+PATIENCE = 3 / 8  # of the epochs
 TASKS: dict[str, dict[str, Any]] = {
     "regression": {"activation": "relu", "dropout": 0.0},
     "classification": {"activation": "mish", "dropout": 0.2},

@@ -73,9 +73,11 @@ def test_smoothing_is_for_classes():
 def described(preset: str) -> str:
     """Return the line of the page that describes a preset."""
     few, many = (Recipe.of(preset, rows, "regression", {}) for rows in (10_000, 10_001))
+    classes = Recipe.of(preset, 10_000, "classification", {})
     hidden = " x ".join([str(len(few.hidden)), str(few.hidden[0])])
     return (
-        f"| `{preset}` | {few.members}; {many.members} | {few.epochs} | {hidden}"
+        f"| `{preset}` | {few.members}; {many.members}"
+        f" | {few.epochs}; {classes.epochs} | {hidden}"
         f" | {few.bins}, {few.embedding} | {few.validation:g} |"
     )
 
