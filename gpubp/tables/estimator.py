@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.inspection import permutation_importance
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import (
     _check_feature_names,
@@ -25,6 +24,7 @@ from gpubp.backends import get_backend
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.trace import Trace
 from gpubp.tables.frames import has_names, table_of, unnamed
+from gpubp.tables.importances import importances
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.preprocessing import Preprocessing
@@ -228,17 +228,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         Use rows that were not trained on.
         """
         check_is_fitted(self)
-        table = self._table(X, first=False)
-        names = [column.name for column in self.model_.preprocessing.columns]
-        matrix = np.column_stack([table.column(name).astype(object) for name in names])
-        kinds = {name: table.kinds[name] for name in names}
-        found = permutation_importance(
-            *(_OfMatrix(self, kinds), matrix, y),
-            scoring=scoring,
-            n_repeats=repeats,
-            random_state=0,
-        )
-        return dict(zip(names, found.importances_mean.tolist(), strict=True))
+        return importances(self, self._table(X, first=False), y, repeats, scoring)
 
     def explain(self, X: Any, y: Any = None, row: int = 0, learning_rate: float = 0.5) -> Trace:
         """Return a step of backpropagation on a row of X, number by number; see `Network.trace`.
@@ -305,50 +295,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         return tags
 
 
-class _OfMatrix(BaseEstimator):  # type: ignore[misc]
-    """An estimator as one of a matrix of objects, a column of a table each."""
-
-    def __init__(self, estimator: Any, kinds: dict[str, str]) -> None:
-        self.estimator, self.kinds = estimator, kinds
-        self._estimator_type = getattr(estimator, "_estimator_type", None)
-        if hasattr(estimator, "classes_"):
-            self.classes_ = estimator.classes_
-
-    def fit(self, X: Any, y: Any) -> _OfMatrix:
-        """Do nothing: it is fitted."""
-        return self
-
-    def _table(self, X: Any) -> Table:
-        columns: dict[str, Any] = {}
-        for place, (name, kind) in enumerate(self.kinds.items()):
-            values = X[:, place]
-            columns[name] = values if kind == "text" else values.astype(np.float64)
-        return Table("X", columns, dict(self.kinds))
-
-    def predict(self, X: Any) -> Any:
-        return self.estimator._answer(self._outputs(X))
-
-    def predict_proba(self, X: Any) -> Any:
-        return self._outputs(X)
-
-    def _outputs(self, X: Any) -> Any:
-        model = self.estimator.model_
-        return model.outputs(model.preprocessing.transform(self._table(X)).x)
-
-    def score(self, X: Any, y: Any) -> float:
-        return float(type(self.estimator)._score(y, self.predict(X)))
-
-    def __sklearn_tags__(self) -> Any:
-        return self.estimator.__sklearn_tags__()
-
-
 def take_settings(estimator: Any, given: dict[str, Any]) -> None:
     """Keep the arguments of a constructor as attributes, as scikit-learn wants it."""
     for name, value in given.items():
         if name not in ("self", "__class__"):
             setattr(estimator, name, value)
-
-
-def named(categorical: Iterable[Any] | None) -> list[Any]:
-    """Return the columns that are names, as a list."""
-    return [] if categorical is None else list(categorical)
