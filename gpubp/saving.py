@@ -109,18 +109,22 @@ class SavedNetwork(InspectedNetwork):
     preprocessing: dict[str, Any] | None
     history: History
 
-    def __init__(self, spec: NetworkSpec, backend: Backend) -> None:
-        self.stack = LayerStack(spec, backend)
+    def __init__(
+        self, spec: NetworkSpec, backend: Backend, parameters: NDArray[Any] | None = None
+    ) -> None:
+        self.stack = LayerStack(spec, backend, parameters)
         self.history = History()
         self.preprocessing = None
         self._state = TrainingState()
         self._last: Buffers | None = None
 
     @classmethod
-    def _of(cls, spec: NetworkSpec, backend: Backend) -> Self:
-        """Return a network of this description."""
+    def _of(
+        cls, spec: NetworkSpec, backend: Backend, parameters: NDArray[Any] | None = None
+    ) -> Self:
+        """Return a network of this description, with these parameters or its initial ones."""
         net = cls.__new__(cls)
-        SavedNetwork.__init__(net, spec, backend)
+        SavedNetwork.__init__(net, spec, backend, parameters)
         return net
 
     @on_device
@@ -216,16 +220,15 @@ class SavedNetwork(InspectedNetwork):
     ) -> Self:
         """Return the network of a description with the parameters that a file holds."""
         try:
-            net = cls._of(NetworkSpec.from_dict(description), backend)
+            spec = NetworkSpec.from_dict(description)
+            # their number is compared before anything of that size is allocated
+            net = cls._of(spec, backend, parameters)
         except (TypeError, ValueError) as error:
             raise ModelFileError(f"{path} describes no network: {error}") from error
-        if parameters.shape != net.parameters.shape or parameters.dtype != net.dtype:
+        if parameters.dtype != net.dtype:
             raise ModelFileError(
-                f"{path} holds {parameters.size} parameters of {parameters.dtype}; its network"
-                f" {list(net.sizes)} needs {net.parameters.size} of {net.dtype}"
+                f"{path} holds parameters of {parameters.dtype}; its network needs {net.dtype}"
             )
-        with net.backend.on_device():
-            net.parameters[...] = net.backend.asarray(parameters)
         net.preprocessing = preprocessing
         return net
 

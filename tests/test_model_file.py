@@ -69,8 +69,8 @@ BROKEN = [
     (described() | {"network": "[1]"}, "describes no network"),
     (described(sizes=[0]), "describes no network"),
     (described(surprise=1), "describes no network"),
-    (described(sizes=[2, 5]), r"holds 3 parameters of float32; its network \[2, 5\] needs 15"),
-    (described(dtype="float64"), "needs 3 of float64"),
+    (described(sizes=[2, 5]), r"shape \(3,\); \(15,\) is needed for a network \[2, 5\]"),
+    (described(dtype="float64"), "parameters of float32; its network needs float64"),
 ]
 
 
@@ -152,3 +152,20 @@ def test_safetensors_missing(net, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(errors.MissingExtraError, match=r"pip install 'gpubp\[files\]'"):
         net.save(tmp_path / "model")
+
+
+def test_a_small_file_asks_for_no_large_network(tmp_path):
+    """A description of 88 GiB with a tensor of a few numbers is refused before it is laid out."""
+    import tracemalloc
+
+    path = tmp_path / "model"
+    gpubp.Network([2, 2], backend="cpu").save(path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    head = data[8 : 8 + length].replace(b"[2, 2]", b"[152000, 152000]")
+    path.write_bytes(len(head).to_bytes(8, "little") + head + data[8 + length :])
+    tracemalloc.start()
+    with pytest.raises(errors.ModelFileError, match=r"\(6,\); \(23104152000,\) is needed"):
+        gpubp.Network.load(path, "cpu")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()

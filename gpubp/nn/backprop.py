@@ -15,11 +15,13 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array, Backend, Scratch
 from gpubp.backends.precision import Precision, get_precision
 from gpubp.backends.random import DROPOUT, INITIAL_WEIGHTS, generator
 from gpubp.backends.scheduled import Scheduled
+from gpubp.errors import ShapeError
 from gpubp.nn.activations import Activation, get_activation
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.layers import Dense, Layer
@@ -57,20 +59,34 @@ class LayerStack:
         Temporary arrays.
     """
 
-    def __init__(self, spec: NetworkSpec, backend: Backend) -> None:
+    def __init__(
+        self, spec: NetworkSpec, backend: Backend, parameters: NDArray[Any] | None = None
+    ) -> None:
         self.spec = spec
         self.sizes, self.seed, self.input_scale = spec.sizes, spec.seed, spec.input_scale
         self.precision: Precision = get_precision(spec.precision, spec.dtype)
         self.dtype = self.precision.dtype
         self.layers: tuple[Layer, ...] = ()
-        self.place(backend, None)
+        self.place(backend, parameters)
 
-    def place(self, backend: Backend, parameters: Array | None) -> None:
-        """Put the network on a backend, with these parameters or, for None, its initial ones."""
+    def place(self, backend: Backend, parameters: NDArray[Any] | None) -> None:
+        """Put the network on a backend, with these parameters or, for None, its initial ones.
+
+        Raises
+        ------
+        ShapeError
+            When it has another number of parameters; nothing is allocated for it then.
+        """
         self.backend = backend.for_precision(self.precision)
         with self.backend.on_device():
             self.scratch, self.host_scratch = Scratch(self.backend.xp), Scratch(np)
             self.layers = self._make_layers()
+            count = self._trained_count + self._running_count
+            if parameters is not None and parameters.shape != (count,):
+                raise ShapeError(
+                    f"parameters have shape {parameters.shape}; ({count},) is needed for a network"
+                    f" {list(self.sizes)}"
+                )
             first = self._initial_parameters() if parameters is None else parameters
             self._lay_out(first)
 
