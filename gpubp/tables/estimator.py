@@ -23,7 +23,7 @@ from sklearn.utils.validation import (
 from gpubp.backends import get_backend
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.trace import Trace
-from gpubp.tables.frames import has_names, table_of, unnamed
+from gpubp.tables.frames import has_names, table_of
 from gpubp.tables.importances import importances
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
@@ -191,11 +191,14 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         """Return X as a table, its columns learnt if `first`, else compared with those."""
         table = X if isinstance(X, Table) else table_of(X, self.categorical or ())
         matrix = np.empty((table.rows, len(table.columns)))
-        _check_n_features(self, matrix, reset=first)
-        if hasattr(X, "shape") or not has_names(X):
-            _check_feature_names(self, X if hasattr(X, "shape") else matrix, reset=first)
-        if not first and not has_names(X) and hasattr(self, "feature_names_in_"):
-            table = table.renamed(self.feature_names_in_.tolist())
+        if first or hasattr(self, "n_features_in_"):  # not of one that was loaded
+            _check_n_features(self, matrix, reset=first)
+            if hasattr(X, "shape") or not has_names(X):
+                _check_feature_names(self, X if hasattr(X, "shape") else matrix, reset=first)
+        if first:
+            self._column_names = list(table.columns)
+        elif not has_names(X) and hasattr(self, "_column_names"):
+            table = table.renamed(self._column_names)
         if table.rows == 0:
             raise DataError(
                 f"Found array with 0 sample(s) (shape=(0, {len(table.columns)})) while a minimum of"
@@ -273,10 +276,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
                 f"{path} is a model of {model.preprocessing.task}; one of {cls.task} is needed"
             )
         made = cls(backend=backend)
-        names = [column.name for column in model.preprocessing.columns]
-        made.model_, made.n_features_in_ = model, len(names)
-        if names != unnamed(len(names)):
-            made.feature_names_in_ = np.array(names, object)
+        made.model_ = model
         made._loaded(model.preprocessing.goal)
         return made
 

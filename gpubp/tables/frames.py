@@ -78,6 +78,10 @@ def _columns(x: Any) -> Mapping[Any, Any]:
     if hasattr(x, "column_names") and hasattr(x, "column"):  # an Arrow table
         return {key: x.column(key) for key in x.column_names}
     if hasattr(x, "columns") and hasattr(x, "__getitem__"):  # pandas, polars
+        names = list(map(str, x.columns))
+        twice = [name for place, name in enumerate(names) if name in names[:place]]
+        if twice:
+            raise DataError(f"X has two columns called {twice[0]!r}; different names are needed")
         if hasattr(x, "iloc"):
             return {key: x.iloc[:, place] for place, key in enumerate(x.columns)}
         return {key: x[key] for key in x.columns}

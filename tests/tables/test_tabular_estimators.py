@@ -325,3 +325,35 @@ def test_trained_again_on_all_rows():
     expected.fit(inputs, targets, optimizer=optimizer, epochs=best, batch_size=recipe.batch_size)
     np.testing.assert_array_equal(again.net.parameters, expected.parameters)
     assert not np.array_equal(again.net.parameters, plain.net.parameters)
+
+
+def test_columns_are_told_apart_by_name_or_by_place(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    columns, income = people(60)
+    frame = pandas.DataFrame(columns)
+    model = TabularRegressor(**SMALL).fit(frame, income)
+    expected = model.predict(frame)
+    np.testing.assert_array_equal(
+        model.predict(
+            frame[["town", "since", "age", "member"]].copy().reindex(columns=frame.columns)
+        ),
+        expected,
+    )
+    numbered = frame.set_axis(range(4), axis=1)
+    by_place = TabularRegressor(**SMALL).fit(numbered, income)
+    np.testing.assert_array_equal(by_place.predict(numbered), expected)
+    pytest.importorskip("safetensors")
+    model.save(tmp_path / "model")
+    loaded = TabularRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(frame.assign(more=1)), expected)
+    with pytest.raises(errors.DataError, match="two columns called 'age'"):
+        model.predict(frame.set_axis(["age", "town", "age", "since"], axis=1))
+    with pytest.raises(errors.DataError, match="lacks the column 'town'"):
+        loaded.predict(frame.drop(columns="town"))
+
+
+def test_an_array_is_taken_by_the_places_of_its_columns():
+    pandas = pytest.importorskip("pandas")
+    x, y = load_diabetes(return_X_y=True)
+    model = TabularRegressor(**SMALL).fit(pandas.DataFrame(x), y)
+    np.testing.assert_array_equal(model.predict(x), model.predict(pandas.DataFrame(x)))
