@@ -135,15 +135,16 @@ def _failure(run: Callable[[], None]) -> DivergenceError | None:
 def _failures(
     futures: Sequence[Future[None]], asked: threading.Event
 ) -> list[DivergenceError | None]:
-    """Wait for all trainings; after Ctrl-C or an error have the others end first."""
+    """Wait for all trainings; after Ctrl-C or an error have the others end first.
+
+    Of several errors that of the first network is raised.
+    """
+    pending: Any = futures
     try:
-        pending: Any = futures
         while pending:
             done, pending = wait(pending, return_when=FIRST_EXCEPTION)
-            for future in done:
-                error = future.exception()
-                if error is not None and not isinstance(error, DivergenceError):
-                    raise error
+            if any(_is_serious(future.exception()) for future in done):
+                asked.set()
     except BaseException:
         asked.set()
         for future in futures:
@@ -151,4 +152,11 @@ def _failures(
         wait(futures)
         raise
     errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None and _is_serious(error):
+            raise error
     return [error if isinstance(error, DivergenceError) else None for error in errors]
+
+
+def _is_serious(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, DivergenceError)
