@@ -20,7 +20,7 @@ REPEATS = 7
 
 _SIZE = """
 import importlib.metadata as m, re, sys
-seen, todo = set(), [sys.argv[1]]
+seen, todo = set(), sys.argv[1:]
 while todo:
     name = re.sub("[-_.]+", "-", todo.pop()).lower()
     if name in seen: continue
@@ -74,6 +74,12 @@ def footprint(peer_python: str) -> dict[str, Any]:
             "parameter_bytes": json.loads(memory)[1] if memory else None,
         }
     return result
+
+
+def installed(python: str, *distributions: str) -> int | None:
+    """Return the bytes on disk of distributions with all they need; None where one lacks."""
+    size = _output(python, _SIZE, *distributions)
+    return int(size) if size else None
 
 
 def _import_seconds(python: str, statement: str) -> float | None:

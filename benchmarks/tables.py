@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from footprint import installed
 from markdown import circumstances, table
 
 HERE = Path(__file__).parent
@@ -198,7 +199,22 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
     return [table(["part", *heads], rows), ""]
 
 
-def report(kept: dict[str, Any]) -> str:
+def installed_report(peer_python: str) -> list[str]:
+    """Return what each library needs on disk, with all that it needs."""
+    wanted = {
+        "gpubp with its extra `sklearn`": (sys.executable, "gpubp", "scikit-learn"),
+        "scikit-learn": (peer_python, "scikit-learn"),
+        "LightGBM": (peer_python, "lightgbm"),
+        "CatBoost": (peer_python, "catboost"),
+        "PyTorch": (peer_python, "torch"),
+        "pytabkit with PyTorch (RealMLP, TabM)": (peer_python, "pytabkit", "torch"),
+    }
+    sizes = {name: installed(*words) for name, words in wanted.items()}
+    rows = [[name, f"{size / 1e6:,.0f}"] for name, size in sizes.items() if size is not None]
+    return [table(["library", "MB installed"], rows), ""]
+
+
+def report(kept: dict[str, Any], peer_python: str) -> str:
     """Return everything that is kept as Markdown."""
     versions = sorted({each["version"] for each in kept.values() if "version" in each})
     lines = ["# Tables", "", circumstances(*versions), ""]
@@ -208,7 +224,7 @@ def report(kept: dict[str, Any]) -> str:
         "other, each in a process of its own.",
         "",
     ]
-    lines += peers_report(kept)
+    lines += peers_report(kept) + installed_report(peer_python)
     lines += ["## What each part is worth", ""]
     lines += [
         "On a fifth of the training files held out; no test file was read. First the default, then",
@@ -239,7 +255,7 @@ def main() -> None:
     options = parser.parse_args()
     kept = json.loads(options.kept.read_text()) if options.kept.exists() else {}
     (with_parts if options.parts else with_peers)(options, kept)
-    text = report(kept)
+    text = report(kept, options.peer_python)
     options.kept.with_suffix(".md").write_text(text)
     print(text)
 
