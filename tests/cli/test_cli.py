@@ -100,6 +100,17 @@ def test_bundled_sets(name, tmp_path):
     assert all(isinstance(value, float) for value in measured.values())
 
 
+def test_presets_members_and_refit(tmp_path):
+    """A setting that is given replaces that of the preset."""
+    words = ("train", "wine", "--preset", "fast", "--members", "2", "--refit", "--time-limit", "60")
+    report = json.loads(good(*words, "--json", cwd=tmp_path))
+    assert report["members"] == 2
+    assert report["accuracy"] > 0.9
+    answers = json.loads(good("predict", report["out"], "wine", "--json", cwd=tmp_path))
+    shares = [[answer[f"probability_class_{k}"] for k in range(3)] for answer in answers]
+    np.testing.assert_allclose(np.sum(shares, axis=1), 1, rtol=1e-5)
+
+
 def test_evaluate_agrees_with_scikit_learn(folder):
     metrics = pytest.importorskip("sklearn.metrics")
     measured = json.loads(
@@ -204,6 +215,8 @@ BAD = [
     (["train", "iris", "--batch-size", "0"], "batch_size is 0"),
     (["train", "iris", "--batch-size", "500"], "batch_size is 500 and the data have 90 rows"),
     (["train", "iris", "--test", "0.9"], "leave nothing to train on"),
+    (["train", "iris", "--preset", "bset"], "did you mean 'best'"),
+    (["train", "iris", "--members", "0"], "members is 0"),
     (["train", "iris", "--backend", "tpu"], "known: auto, cpu, gpu"),
     (["train", "iris", "--dtype", "float16"], "float32 or float64"),
     (["train", "iris", "--task", "clustering"], "auto, classification, regression"),

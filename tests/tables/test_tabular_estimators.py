@@ -14,9 +14,11 @@ from sklearn.metrics import r2_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import gpubp
+import simulated.cupy
 from gpubp import TabularClassifier, TabularRegressor, errors
 from gpubp.tables.frames import table_of
 from gpubp.tables.intervals import Residuals
+from kernel_compilation import host_compiler
 
 SMALL = {"hidden": (16,), "epochs": 6, "random_state": 0, "members": 2}
 # Two rows that are one row of weight 2 get dropout masks of their own, as in scikit-learn's own
@@ -351,3 +353,22 @@ def test_an_array_is_taken_by_the_places_of_its_columns():
     x, y = load_diabetes(return_X_y=True)
     model = TabularRegressor(**SMALL).fit(pandas.DataFrame(x), y)
     np.testing.assert_array_equal(model.predict(x), model.predict(pandas.DataFrame(x)))
+
+
+@pytest.mark.skipif(
+    host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"
+)
+@pytest.mark.parametrize("kind", [TabularRegressor, TabularClassifier])
+def test_a_simulated_gpu_answers_as_the_cpu(monkeypatch, kind):
+    columns, income = people(120)
+    target = income if kind is TabularRegressor else np.where(income > 700, "high", "low")
+    answers = []
+    for backend in ("cpu", "gpu"):
+        if backend == "gpu":
+            monkeypatch.delenv("GPUBP_BACKEND")
+            simulated.cupy.install(monkeypatch)
+        model = kind(**SMALL, backend=backend).fit(columns, target)
+        assert model.model_.net.backend.name == backend
+        answer = model.predict if kind is TabularRegressor else model.predict_proba
+        answers.append(answer(columns))
+    np.testing.assert_allclose(*answers, rtol=1e-6)
