@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.cpu.threads import one_thread
-from gpubp.errors import DivergenceError
+from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.network import Network
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import History
@@ -83,11 +84,17 @@ def train_members(
 
     Raises
     ------
+    ConfigurationError
+        When the time limit is no finite number above 0.
     DivergenceError
         When the loss of every network became infinite; of some, and they are left out.
     KeyboardInterrupt
         After Ctrl-C; every network then keeps its best weights so far.
     """
+    if time_limit is not None and not 0 < time_limit < math.inf:
+        raise ConfigurationError(
+            f"time_limit is {time_limit!r}; a finite number of seconds above 0 is needed"
+        )
     workers = min(len(nets), thread_count()) if nets[0].backend.name == "cpu" else 1
     workers = workers if side_by_side else 1
     asked, start = threading.Event(), time.perf_counter()

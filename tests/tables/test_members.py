@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpubp
-from gpubp.errors import DivergenceError
+from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.tables import members
 from gpubp.tables.members import train_members
 
@@ -62,6 +62,12 @@ def test_the_time_is_shared_out(side_by_side):
     assert time.perf_counter() - start < 3
     assert len(found) == 4
     assert {net.history.stopped for net in found} == {"time limit"}
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, float("nan"), float("inf")])
+def test_a_time_that_is_none_is_refused(limit):
+    with pytest.raises(ConfigurationError, match="time_limit is"):
+        train_members(networks(1), fit, time_limit=limit)
 
 
 def test_what_is_not_begun_in_time_is_left_out(monkeypatch):
