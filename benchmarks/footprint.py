@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 IMPORTS = {
@@ -98,7 +99,7 @@ def _import_seconds(python: str, statement: str) -> float | None:
 
 def _output(python: str, code: str, *arguments: str) -> str:
     """Return what the code prints; "" when it fails."""
-    command = [python, "-c", code, *arguments]
+    command = [str(Path(python).absolute()) if "/" in python else python, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     lines = done.stdout.strip().splitlines()
     return lines[-1] if done.returncode == 0 and lines else ""
