@@ -15,7 +15,7 @@ from gpubp.backends import Array, Backend
 from gpubp.backends.formulas.losses import LOSSES as FUNCTIONS
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
 from gpubp.nn.activations import Activation
-from gpubp.nn.schedules import Schedule, Setting, peak_of, value_at
+from gpubp.nn.schedules import Setting, is_schedule, peak_of, value_at
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Loss:
     @property
     def settings(self) -> str:
         """Name and settings, to tell runs apart."""
-        if isinstance(self.parameter, Schedule):
+        if is_schedule(self.parameter):
             return f"{self.name}({self.parameter!r})"
         own = f"({self.parameter:g})" if self.parameter else ""
         return f"{self.name}{own}"

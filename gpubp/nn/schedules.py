@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from gpubp.errors import ConfigurationError, checked_whole
 
@@ -268,6 +268,11 @@ class Chain:
         return as_schedule(self.parts[-1][1])(step)
 
 
+def is_schedule(setting: object) -> TypeGuard[Schedule]:
+    """Tell a schedule from a number; a number is seen at once, which every step asks for."""
+    return not isinstance(setting, int | float | None) and isinstance(setting, Schedule)
+
+
 def as_schedule(rate: LearningRate) -> Schedule:
     """Return a schedule: the one given, or a constant one.
 
@@ -276,7 +281,7 @@ def as_schedule(rate: LearningRate) -> Schedule:
     ConfigurationError
         When it is neither a schedule nor a finite number above 0.
     """
-    if isinstance(rate, Schedule):
+    if is_schedule(rate):
         return rate
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         raise ConfigurationError(
@@ -293,7 +298,10 @@ def value_at(setting: Setting, step: int) -> float:
 
 def peak_of(setting: Setting) -> float:
     """Return the largest value of a number or a schedule."""
-    return setting.peak if isinstance(setting, Schedule) else setting
+    if is_schedule(setting):
+        return setting.peak
+    number: Any = setting
+    return float(number)
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:

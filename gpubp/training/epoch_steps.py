@@ -17,7 +17,7 @@ from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import kernel_name
-from gpubp.nn.schedules import Schedule
+from gpubp.nn.schedules import is_schedule
 from gpubp.training.group import Group, check_possible
 from gpubp.training.settings import TrainingSettings, Turn, turn_of
 from gpubp.training.state import TrainingState
@@ -203,7 +203,7 @@ def do_step(
     key = (
         *(kernel_name(loss, batch.expected), settings.optimizer.kernel, batch.weights is None),
         *(settings.regularization, settings.average, settings.groups),
-        None if isinstance(loss.parameter, Schedule) else loss.parameter,
+        None if is_schedule(loss.parameter) else loss.parameter,
         settings.dropout_factor is None,
     )
     moments, step = prepared.get(key, (None, None))

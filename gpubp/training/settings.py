@@ -10,7 +10,7 @@ from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
-from gpubp.nn.schedules import Schedule, Setting
+from gpubp.nn.schedules import Setting, is_schedule
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TrainingSettings:
         if isinstance(factor, int | float):
             right = 0 <= factor < math.inf
         else:
-            right = factor is None or isinstance(factor, Schedule)
+            right = factor is None or is_schedule(factor)
         if not right:
             raise ConfigurationError(
                 f"dropout_factor is {factor!r}; a finite number from 0 or a schedule is needed"

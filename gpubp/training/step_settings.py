@@ -12,7 +12,7 @@ from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.dropout import Rates
 from gpubp.nn.parameter_groups import Segment, segments
-from gpubp.nn.schedules import Schedule, peak_of, value_at
+from gpubp.nn.schedules import is_schedule, peak_of, value_at
 from gpubp.training.settings import TrainingSettings
 
 
@@ -55,7 +55,7 @@ class StepSettings:
             _check_rates(max(rates, default=0.0), peak_of(settings.dropout_factor))
             self.dropout = {rate: Scheduled(self._empty(rows), clock) for rate in rates}
         self.parameter: Scheduled | None = None
-        if isinstance(settings.loss.parameter, Schedule):
+        if is_schedule(settings.loss.parameter):
             self.parameter = Scheduled(self._empty(rows), clock)
 
     def _empty(self, *shape: int) -> Array:
