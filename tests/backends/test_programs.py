@@ -214,7 +214,7 @@ def test_steps_with_large_products_are_walked(prepared, monkeypatch):
 
 
 GRADIENTS, PARAMETERS = np.zeros(12, np.float32), np.zeros(12, np.float32)
-CLOCK, SCALING = np.zeros(3, np.int64), np.array([1, 0, 0], np.float32)
+CLOCK, SCALING = np.zeros(6, np.int64), np.array([1, 0, 0], np.float32)
 MATRIX, WIDE = np.zeros((3, 4), np.float32), np.zeros((3, 4))
 REFUSED = [
     "multiply",

@@ -18,7 +18,7 @@ from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
 from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise, chunk_of
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
-from gpubp.backends.gpu.fusion import fused, narrower
+from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower
 from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
 from gpubp.backends.gpu.penalties import GROUP, CupyPenalties
@@ -30,7 +30,7 @@ from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
 from gpubp.backends.program import all_products, carry_out, traced
-from gpubp.backends.scheduled import Number, Scheduled
+from gpubp.backends.scheduled import CLOCK_SIZE, Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
@@ -68,7 +68,7 @@ class CupyBackend(
         self.precision = precision
         self.notes: list[str] = []
         self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
-        self._clock = cupy.zeros(3, np.int64)
+        self._clock = cupy.zeros(CLOCK_SIZE, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
@@ -221,8 +221,24 @@ class CupyBackend(
         weighting: tuple[Array, Array] | None = None,
         scaling: Array | None = None,
     ) -> None:
+        row_loss = scratch("row loss", (len(y),), y.dtype)
+        self.row_losses(name, parameter, y, expected, dy, row_loss, scratch, weighting, scaling)
+        self.add_up(row_loss, mean, scratch)
+
+    def row_losses(
+        self,
+        name: str,
+        parameter: Number,
+        y: Array,
+        expected: Array,
+        dy: Array,
+        losses: Array,
+        scratch: Scratch,
+        weighting: tuple[Array, Array] | None = None,
+        scaling: Array | None = None,
+    ) -> None:
+        """Write each row's share of the mean loss, (rows,), and the gradient: see `loss`."""
         rows, columns = y.shape
-        row_loss = scratch("row loss", (rows,), y.dtype)
         scaling = self._scaling if scaling is None else scaling
         kernels, shares = table.LOSS, weighting or (1.0 / rows,)
         if weighting is not None:
@@ -232,18 +248,24 @@ class CupyBackend(
         if isinstance(parameter, Scheduled):
             kernels, own = table.SCHEDULED_LOSS[weighting is not None], parameter
         self._kernels[kernels[name].name](
-            *(y, expected, *own, *shares, scaling, columns, dy, row_loss),
+            *(y, expected, *own, *shares, scaling, columns, dy, losses),
             size=rows * LANES,
         )
-        self.add_up(row_loss, mean, scratch)
 
     def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
-        count, sums, add = len(values), values, self._kernels[table.SUM_GROUPS.name]
-        if count > GROUP:
-            groups = -(-count // GROUP)
-            sums = scratch("groups", (groups,), values.dtype)
-            add(values, count, GROUP, sums, size=groups * LANES)
-        add(sums, len(sums), len(sums), total, size=LANES)
+        sums = self.grouped(values, scratch)
+        self._kernels[table.SUM_GROUPS.name](sums, len(sums), len(sums), total, size=LANES)
+
+    def grouped(self, values: Array, scratch: Scratch) -> Array:
+        """Return sums of groups of the values, so few that one warp adds them up."""
+        count = len(values)
+        if count <= GROUP:
+            return values
+        groups = -(-count // GROUP)
+        sums = scratch("groups", (groups,), values.dtype)
+        add = self._kernels[table.SUM_GROUPS.name]
+        add(values, count, GROUP, sums, size=groups * LANES)
+        return sums
 
     def dropout(
         self, x: Array, y: Array, rate: Number, key: tuple[int, int, Any], scratch: Scratch
@@ -291,6 +313,39 @@ class CupyBackend(
         gradients, *outputs = spanned((gradients, parameters, *state, *copy), span)
         self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
 
+    def last_update(
+        self,
+        name: str,
+        gradients: Array,
+        parameters: Array,
+        state: tuple[Array, ...],
+        settings: Array,
+        clock: Array,
+        scaling: Array,
+        half: Array | None,
+        scratch: Scratch,
+        span: tuple[int, int] | None,
+        losses: Array,
+        noted: Array,
+    ) -> None:
+        """Do an update and end the step: see `update`, and `fusion.ended_with_update`.
+
+        Parameters
+        ----------
+        losses : array
+            Numbers whose sum is the mean loss.
+        noted : array
+            Where the mean loss of each batch of an epoch goes.
+        """
+        kernels = table.LAST_UPDATE if half is None else table.LAST_UPDATE_HALF
+        copy = () if half is None else (half,)
+        gradients, *outputs = spanned((gradients, parameters, *state, *copy), span)
+        sums = self.grouped(losses, scratch)
+        self._kernels[kernels[name].name](
+            *(gradients, settings, clock, scaling, sums, len(sums)),
+            *(*outputs, noted, clock),
+        )
+
     def update_now(
         self,
         name: str,
@@ -323,7 +378,7 @@ class CupyBackend(
         self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
     ) -> RecordedSteps:
         separate = traced(work)
-        operations = fused(separate, narrower(parameters, half))
+        operations = ended_with_update(fused(separate, narrower(parameters, half)))
         reason = "" if self._products else self.notes[0]
         return RecordedSteps(
             lambda steps: Recording(self.xp, steps, reason, self.notes.append),
@@ -345,6 +400,24 @@ class CupyBackend(
         columns = out.size // max(len(out), 1)
         self._kernels[table.GATHER.name](
             array, order, clock, batch, columns, scale, out, size=out.size
+        )
+
+    def first_gather(
+        self,
+        x: Array,
+        y: Array,
+        order: Array,
+        clock: Array,
+        batch: int,
+        scale: float,
+        x_out: Array,
+        y_out: Array,
+    ) -> None:
+        """Move the clock to the step to come and gather its batch, x times `scale`, and y."""
+        columns, own = (out.size // max(len(out), 1) for out in (x_out, y_out))
+        self._kernels[table.FIRST_GATHER.name](
+            *(x, y, order, batch, columns, own, scale, x_out.size, x_out, y_out, clock),
+            size=x_out.size + y_out.size,
         )
 
     def find_overflow(self, values: Array, scaling: Array) -> None:
