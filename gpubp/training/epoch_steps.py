@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from gpubp.backends import Array
 from gpubp.backends.program import WalkedSteps
 from gpubp.backends.scheduled import new_clock, put_clock
