@@ -17,6 +17,16 @@ TEST_TOOLS = ["pytest>=8", "hypothesis>=6.100", "mpmath>=1.3", "onnxruntime>=1.1
 # Compiles kernels with no GPU and no driver; without a GPU CuPy itself is installed too, so that
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
+DOCS_TOOLS = [
+    "sphinx>=8",
+    "pydata-sphinx-theme>=0.16",
+    "numpydoc>=1.8",
+    "sphinx-gallery>=0.19",
+    "myst-parser>=4",
+    "sphinx-copybutton>=0.5",
+    "sphinxcontrib-mermaid>=1",
+    "onnxruntime>=1.17",
+]
 LINT_TOOLS = ["ruff==0.17.6", "clang-format==23.1.5", "import-linter>=2.1"]
 
 
@@ -122,6 +132,19 @@ def gpu(session: nox.Session) -> None:
     """
     session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC, "torch", "jax[cuda13]")
     session.run("python", "benchmarks/gpu.py", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in docs/_build, running every example; warnings are errors.
+
+    Not run by default. Where the network reaches other projects' sites, their names are linked and
+    `-- links` checks every link; without it GPUBP_DOCS_OFFLINE=1 leaves both out.
+    """
+    session.install(".[all]", *DOCS_TOOLS)
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    if "links" in session.posargs:
+        session.run("sphinx-build", "-b", "linkcheck", "docs", "docs/_build/links")
 
 
 @nox.session

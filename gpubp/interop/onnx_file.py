@@ -315,4 +315,23 @@ def _add_ordered(graph: Graph, column: dict[str, Any]) -> list[str]:
     return _add_numeric(graph, column["ranks"], wide)
 
 
-_COLUMNS = {"numeric": _add_numeric, "categorical": _add_categorical, "ordered": _add_ordered}
+def _add_coded(graph: Graph, column: dict[str, Any]) -> list[str]:
+    """Write the code of the row's name, -1 for an unknown one; a missing value is ""."""
+    words = [*column["vocabulary"], *[""] * column["missing"]]
+    codes = graph.node(
+        "LabelEncoder",
+        [column["name"]],
+        domain="ai.onnx.ml",
+        keys_strings=words,
+        values_floats=[float(code) for code in range(len(words))],
+        default_float=-1.0,
+    )
+    return [codes]
+
+
+_COLUMNS = {
+    "numeric": _add_numeric,
+    "categorical": _add_categorical,
+    "coded": _add_coded,
+    "ordered": _add_ordered,
+}

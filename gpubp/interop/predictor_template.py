@@ -108,6 +108,9 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
             texts = ["" if _is_missing(value) else str(value) for value in values]
             words = [*column["vocabulary"], *[""] * column["missing"]]
             places = {word: place for place, word in enumerate(words)}
+            if column["type"] == "coded":
+                parts.append(np.array([[places.get(text, -1.0)] for text in texts]))
+                continue
             slots = np.zeros((len(texts), len(words) + 1))
             taken = [places.get(text, len(words)) for text in texts]
             slots[np.arange(len(texts)), taken] = 1

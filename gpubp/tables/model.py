@@ -20,7 +20,7 @@ from gpubp.saving import save_networks
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import has_learnt, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
-from gpubp.tables.prepared import Prepared, embedded_bins, forget, member_data
+from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forget, member_data
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
@@ -69,12 +69,17 @@ class TabularModel:
         output = "softmax" if preprocessing.task == "classification" else "identity"
         bins, width = embedded_bins(prepared, recipe)
         settings |= {"activation": recipe.activation, "dropout": recipe.dropout, "bins": bins}
+        settings |= {
+            "categories": preprocessing.categories,
+            "category_width": recipe.category_width,
+        }
         settings |= {"input_factors": recipe.input_factors, "mixing": recipe.mixing}
         nets = []
         for member in range(recipe.members):
             net = Network(
                 sizes, output=output, embedding=width, seed=(seed + member) % 2**32, **settings
             )
+            bring_near_zero(net)
             forget(net, prepared.unused(member))
             nets.append(net)
         return cls(nets, preprocessing)

@@ -33,7 +33,7 @@ class StepArrays:
 
     Attributes
     ----------
-    clock : array of int64, (3,)
+    clock : array of int64, (6,)
         The step since the network was made, which selects dropout masks; the batch of the epoch;
         the row of the settings.
     settings : StepSettings

@@ -25,6 +25,8 @@ SIZES = {  # bytes of each attribute, by CUDA's documentation
     "CUBLASLT_MATMUL_DESC_TRANSB": 4,
     "CUBLASLT_MATMUL_DESC_EPILOGUE": 4,
     "CUBLASLT_MATMUL_DESC_BIAS_POINTER": 8,
+    "CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER": 8,
+    "CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD": 8,
     "CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES": 8,
     **{f"CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_{operand}_BYTES": 4 for operand in "ABCD"},
 }
@@ -137,7 +139,13 @@ class Library:
         described, kinds = self._of(operation), [self._of(layout).kind for layout in (a, b, d)]
         epilogue = described.attributes["EPILOGUE"]
         plain = epilogue == CONSTANTS["CUBLASLT_EPILOGUE_DEFAULT"]
-        assert plain or "BIAS_POINTER" in described.attributes
+        masked = epilogue & 128
+        assert plain or masked or "BIAS_POINTER" in described.attributes
+        if masked:
+            leading = described.attributes["EPILOGUE_AUX_LD"]
+            assert leading % 128 == 0
+            assert leading >= self._of(d).rows
+            assert described.attributes["EPILOGUE_AUX_POINTER"] % 16 == 0
         if kinds[0] != kinds[1] or (not plain and kinds[2] == CONSTANTS["CUDA_R_64F"]):
             return NOT_SUPPORTED
         allowed = self._of(preference)
@@ -192,11 +200,29 @@ class Library:
         self.calls.append(name)
         if name == "BGRADA":
             store(left.sum(axis=1), vector(attributes["BIAS_POINTER"], len(left), d.dtype))
+        elif name == "DRELU":
+            result = np.where(mask_at(attributes, d.shape), result, 0)
         elif name != "DEFAULT":
             bias = widened(vector(attributes["BIAS_POINTER"], len(d), d.dtype))
             result = result + bias[:, None]
-            result = np.maximum(result, 0) if name == "RELU_BIAS" else result
+            if name == "RELU_AUX_BIAS":
+                mask_at(attributes, d.shape, result > 0)
+            result = np.maximum(result, 0) if name.startswith("RELU") else result
         store(result, d)
+
+
+def mask_at(
+    attributes: dict[str, int], shape: tuple[int, int], written: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the mask of a column-major matrix, a bit for each number; first write it, if given."""
+    rows, columns = shape
+    length = attributes["EPILOGUE_AUX_LD"] // 8
+    memory = (ctypes.c_char * (length * columns)).from_address(attributes["EPILOGUE_AUX_POINTER"])
+    bytes_ = np.frombuffer(memory, np.uint8).reshape(columns, length)
+    if written is not None:
+        packed = np.packbits(written.T, axis=1, bitorder="little")
+        bytes_[:, : packed.shape[1]] = packed
+    return np.unpackbits(bytes_, axis=1, count=rows, bitorder="little").T.astype(bool)
 
 
 def vector(address: int, length: int, dtype: np.dtype) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from gpubp.backends.gpu.products import Products, alignment, kinds
 from gpubp.backends.gpu.tuning import Tuner
+from gpubp.backends.program import Operation
 from gpubp.backends.scratch import Array, Scratch
 
 Way = Callable[..., None]
@@ -90,6 +91,42 @@ class DenseLayers:
             lambda: (kept, delta.copy(), *arguments[2:]),
         )(*arguments)
 
+    def masked_forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        z: Array,
+        mask: Array,
+        scale: float,
+    ) -> None:
+        """Write relu(scale x @ weight + bias) and the mask of where it is above 0."""
+        arguments = (x, weight, z, scale, _of_dtype(bias, z), mask)
+        key = f"mask written {kinds(x, weight, z)}"
+        self._way(key, self._masked_ways("RELU_AUX_BIAS"), arguments)(*arguments)
+
+    def masked_multiply(self, a: Array, b: Array, out: Array, scale: float, mask: Array) -> None:
+        """Write scale a @ b where the mask is set, 0 elsewhere."""
+        arguments = (a, b, out, scale, None, mask)
+        key = f"mask read {kinds(a, b, out)}"
+        self._way(key, self._masked_ways("DRELU"), arguments)(*arguments)
+
+    def offers_mask(self, forward: Operation, backward: Operation) -> bool:
+        """Tell whether products can do these two, `masked_forward` and `masked_multiply`."""
+        x, weight, bias, z, *_ = forward.arguments
+        if alignment(_of_dtype(bias, z)) < BIAS_ALIGNMENT:
+            return False
+        written = self._masked_ways("RELU_AUX_BIAS")(x, weight, z)
+        return bool(written and self._masked_ways("DRELU")(*backward.arguments))
+
+    def mask_key(self, forward: Operation, backward: Operation) -> str:
+        """Name what decides whether they pay."""
+        x, weight, _, z, *_ = forward.arguments
+        return f"mask {kinds(x, weight, z)} {kinds(*backward.arguments[:3])}"
+
+    def _masked_ways(self, epilogue: str) -> Callable[..., Ways]:
+        return lambda a, b, out, *_: self._planned(a, b, out, epilogue)
+
     def _way(
         self,
         key: str,
@@ -144,7 +181,7 @@ class DenseLayers:
             way: partial(self._backward_apart, name, product)
             for way, product in self._product_ways(x.T, delta, dweight).items()
         }
-        if delta.dtype == dweight.dtype and alignment(dbias) >= BIAS_ALIGNMENT:
+        if alignment(dbias) >= BIAS_ALIGNMENT:  # of the dtype of dweight, whatever delta has
             for way, product in self._planned(x.T, delta, dweight, "BGRADA").items():
                 ways[way] = partial(self._backward_fused, name, product)
         return ways

@@ -23,6 +23,7 @@ KINDS = {
 # What cuBLAS itself takes: 32 MiB on Hopper and later, 4 MiB before.
 WORKSPACE = {9: 32 << 20}
 SMALL_WORKSPACE = 4 << 20
+MASKED = ("RELU_AUX_BIAS", "DRELU")  # epilogues that write or read where outputs are above 0
 ALGORITHMS = 4  # of the library's proposals, how many are tried
 
 
@@ -75,14 +76,18 @@ class Products:
         out: Array,
         scale: float,
         bias: Array = None,
+        mask: Array = None,
     ) -> None:
-        """Write out = scale a @ b by this algorithm; `bias` is what the epilogue reads or writes.
+        """Write out = scale a @ b by this algorithm.
 
-        The bias is added to scaled sums, and that of BGRADA is the sum of what is not scaled.
+        `bias` and `mask` are what the epilogue reads or writes. The bias is added to scaled sums,
+        and that of BGRADA is the sum of what is not scaled. The mask has a bit for every number of
+        `out` that is above 0, in rows as long as `mask_shape` says.
         """
         library = self._library
-        if bias is not None:
-            library.describe(plan.operation, "BIAS_POINTER", ctypes.c_void_p(bias.data.ptr))
+        for name, array in (("BIAS_POINTER", bias), ("EPILOGUE_AUX_POINTER", mask)):
+            if array is not None:
+                library.describe(plan.operation, name, ctypes.c_void_p(array.data.ptr))
         layout_a, layout_b, layout_out = plan.layouts
         target, memory = out.data.ptr, self._workspace
         status = library.matmul(
@@ -104,9 +109,13 @@ class Products:
         operation = library.operation(CONSTANTS[compute], scale, transposed)
         code = ctypes.c_int32(CONSTANTS[f"CUBLASLT_EPILOGUE_{epilogue}"])
         library.describe(operation, "EPILOGUE", code)
-        if epilogue != "DEFAULT":  # the heuristics look for a pointer, not at it
-            anything = ctypes.c_void_p(self._workspace.data.ptr)
+        anything = ctypes.c_void_p(self._workspace.data.ptr)
+        if epilogue not in ("DEFAULT", "DRELU"):  # the heuristics look for a pointer, not at it
             library.describe(operation, "BIAS_POINTER", anything)
+        if epilogue in MASKED:
+            library.describe(operation, "EPILOGUE_AUX_POINTER", anything)
+            bits = ctypes.c_int64(8 * mask_shape(out)[1])
+            library.describe(operation, "EPILOGUE_AUX_LD", bits)
         layouts = (self._layout(b), self._layout(a), self._layout(out))
         number = ctypes.c_double if wide else ctypes.c_float
         alignments = [alignment(array) for array in (b, a, out)]
@@ -117,6 +126,12 @@ class Products:
     def _layout(self, array: Array) -> ctypes.c_void_p:
         rows, columns = array.shape[::-1] if _transposed(array) else array.shape
         return self._library.layout(KINDS[array.dtype.name], columns, rows, columns)
+
+
+def mask_shape(out: Array) -> tuple[int, int]:
+    """Return the shape of a mask of bytes: rows are padded to a multiple of 128 bits."""
+    rows, columns = out.shape
+    return rows, -(-columns // 128) * 16
 
 
 def workspace_bytes(major: int) -> int:
