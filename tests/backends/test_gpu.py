@@ -13,6 +13,7 @@ from gpubp.backends.gpu import recording as _recorder
 from gpubp.backends.precision import PRECISIONS
 from gpubp.training.epoch_steps import EpochSteps
 
+pytestmark = pytest.mark.gpu
 STEPS = 100
 
 

@@ -16,7 +16,7 @@ from gpubp.training import epoch_steps
 from gpubp.training import fit as training
 from gpubp.training.epoch_steps import EpochSteps
 from kernel_compilation import host_compiler
-from simulated.array import Graph
+from simulated.streams import Graph
 
 pytestmark = pytest.mark.skipif(
     host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"

@@ -204,7 +204,7 @@ class CupyBackend(
         chunk, chunks = chunk_of(rows)
         partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
         self._kernels[table.BACKWARD[name].name](
-            kept, kept, dy, rows, columns, chunk, dz, partial, size=max(chunks, 1) * columns
+            kept, kept, dy, rows, columns, chunk, dz, partial, size=chunks * columns
         )
         if chunks != 1:
             self._kernels[SUM_COLUMNS.name](partial, chunks, columns, dbias, size=columns * LANES)
@@ -224,7 +224,7 @@ class CupyBackend(
         rows, columns = y.shape
         row_loss = scratch("row loss", (rows,), y.dtype)
         scaling = self._scaling if scaling is None else scaling
-        kernels, shares = table.LOSS, weighting or (1.0 / rows,)
+        kernels, shares = table.LOSS, weighting or (1.0 / max(rows, 1),)
         if weighting is not None:
             kernels = table.WEIGHTED_LOSS
             self.add_up(*weighting, scratch)
@@ -325,8 +325,9 @@ class CupyBackend(
         separate = traced(work)
         operations = fused(separate, narrower(parameters, half))
         reason = "" if self._products else self.notes[0]
+        lend = self._products.lend_workspace if self._products else nullcontext
         return RecordedSteps(
-            lambda steps: Recording(self.xp, steps, reason, self.notes.append),
+            lambda steps: Recording(self.xp, steps, reason, self.notes.append, lend),
             lambda: carry_out(self, operations),
             several=all_products(separate) <= recording.SMALL_STEP,
         )

@@ -13,8 +13,8 @@ from gpubp.backends.scratch import Array, Scratch
 Way = Callable[..., None]
 Ways = dict[str, Way]
 
-# Bytes that a bias has to be aligned to for a product to read or write it: what is said of operands
-# alone is checked by the library.
+# Bytes that a bias has to be aligned to for a product to read or write it; not every version of the
+# library looks at it.
 BIAS_ALIGNMENT = 16
 EPILOGUES = {"identity": "BIAS", "relu": "RELU_BIAS"}  # activations that a product can do itself
 
@@ -49,6 +49,9 @@ class DenseLayers:
 
     def multiply(self, a: Array, b: Array, out: Array, scale: float) -> None:
         """Write scale a @ b."""
+        if not a.size or not out.size:
+            _write_zeros(out)
+            return
         arguments = (a, b, out, scale)
         self._way(f"product {kinds(a, b, out)}", self._product_ways, arguments)(*arguments)
 
@@ -64,6 +67,8 @@ class DenseLayers:
         scale: float,
     ) -> None:
         """Do a layer: see `Backend.dense_forward`."""
+        if not z.size:
+            return
         arguments = (x, weight, bias, z, y, scratch, scale)
         key = f"forward {name} {z is y} {kinds(x, weight, *bias, z)}"
         self._way(key, partial(self._forward_ways, name), arguments)(*arguments)
@@ -80,6 +85,10 @@ class DenseLayers:
         scale: float,
     ) -> None:
         """Do a layer backward: see `Backend.dense_backward`."""
+        if not delta.size:
+            self._kernels.activate_backward(name, kept, delta, delta, dbias, scratch)
+            _write_zeros(dweight)
+            return
         arguments = (kept, delta, x, dweight, dbias, scratch, scale)
         key = f"backward {name} {kept.dtype.name} {kinds(x, delta, dweight, dbias)}"
         # timing multiplies delta by the derivative again and again: a copy of it
@@ -112,11 +121,11 @@ class DenseLayers:
     def _product_ways(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> Ways:
         return self._planned(a, b, out, "DEFAULT") or {"CuPy": self._kernels.plain_multiply}
 
-    def _planned(self, a: Array, b: Array, out: Array, epilogue: str) -> Ways:
+    def _planned(self, a: Array, b: Array, out: Array, epilogue: str, bias: Array = None) -> Ways:
         """Return cuBLASLt's ways; none where it is missing or does not offer the epilogue."""
         if self._products is None:
             return {}
-        plan = self._products.plan(a, b, out, epilogue)
+        plan = self._products.plan(a, b, out, epilogue, bias)
         return {
             f"{epilogue} {bytes(algorithm).hex()}": partial(self._products.run, plan, algorithm)
             for algorithm in plan.algorithms
@@ -128,8 +137,9 @@ class DenseLayers:
             way: partial(self._forward_apart, name, product)
             for way, product in self._product_ways(x, weight, z).items()
         }
-        if name in EPILOGUES and z is y and alignment(_of_dtype(bias, z)) >= BIAS_ALIGNMENT:
-            for way, product in self._planned(x, weight, z, EPILOGUES[name]).items():
+        added = _of_dtype(bias, z)
+        if name in EPILOGUES and z is y and alignment(added) >= BIAS_ALIGNMENT:
+            for way, product in self._planned(x, weight, z, EPILOGUES[name], added).items():
                 ways[way] = partial(_forward_fused, product)
         return ways
 
@@ -145,7 +155,7 @@ class DenseLayers:
             for way, product in self._product_ways(x.T, delta, dweight).items()
         }
         if delta.dtype == dweight.dtype and alignment(dbias) >= BIAS_ALIGNMENT:
-            for way, product in self._planned(x.T, delta, dweight, "BGRADA").items():
+            for way, product in self._planned(x.T, delta, dweight, "BGRADA", dbias).items():
                 ways[way] = partial(self._backward_fused, name, product)
         return ways
 
@@ -163,6 +173,12 @@ class DenseLayers:
 def _forward_fused(product: Way, *arguments: Any) -> None:
     x, weight, bias, z, _, _, scale = arguments
     product(x, weight, z, scale, _of_dtype(bias, z))
+
+
+def _write_zeros(out: Array) -> None:
+    """Write a product of no terms; cuBLASLt describes no empty matrices."""
+    if out.size:
+        out.fill(0)
 
 
 def _of_dtype(bias: tuple[Array, Array], z: Array) -> Array:
