@@ -150,7 +150,8 @@ class SimulatedCupy(ModuleType):
 
     def get_default_memory_pool(self) -> Any:
         """Return the pool, of whose sizes nothing is told."""
-        return SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
+        sizes = dict.fromkeys(("free_bytes", "used_bytes", "total_bytes"), lambda: 0)
+        return SimpleNamespace(**sizes, free_all_blocks=lambda: None)
 
     def get_array_module(self, *args: Any) -> Any:
         """Return this module when an array is on the device, else NumPy."""
