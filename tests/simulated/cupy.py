@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import simulated.cublaslt
+from gpubp.backends.gpu import tuning
 from simulated.array import Device, ndarray, unwrap, use, wrap, wrapped_function
 from simulated.kernels import ElementwiseKernel
 from simulated.memory import POOL, wait_for_everything
@@ -230,6 +231,7 @@ def install(monkeypatch: Any, **failures: Any) -> SimulatedCupy:
     wait_for_everything()  # that a test before this one has left undone
     simulated.cublaslt.install(monkeypatch, module._failures.cublaslt, refused=2)
     # ways are timed, in simulated time, and the choice is kept for the process alone
+    monkeypatch.setattr(tuning, "CALLS", 2)
     monkeypatch.setenv("GPUBP_TUNING", os.path.join(os.devnull, "tuning.json"))
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setitem(sys.modules, "cupy.cuda", module.cuda)

@@ -101,6 +101,7 @@ def test_small_networks_do_several_steps_a_replay(cupy, steps, monkeypatch):
     (made,) = steps
     (prepared,) = made._prepared.values()
     assert prepared.several.recorded
+    monkeypatch.setenv("GPUBP_TUNING", "off")  # which replays too
     before = Graph.launched
     network().fit(x, y, epochs=1, batch_size=10)
     # 99 steps and one: 12 times 8, of which two warm up, and 3 and 1, likewise

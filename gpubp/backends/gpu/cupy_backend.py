@@ -74,7 +74,10 @@ class CupyBackend(
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
         self.workspace = workspace_bytes(major)
         self._products = self._start_products()
-        self._tuner = Tuner(cupy, f"{device}, {self._products.version}") if self._products else None
+        self._tuner: Tuner | None = None
+        if self._products is not None:
+            machine = f"{device}, {self._products.version}"
+            self._tuner = Tuner(cupy, machine, self._products.lend_workspace)
         self._dense = DenseLayers(self, self._products, self._tuner)
 
     def _start_products(self) -> Products | None:
