@@ -62,7 +62,8 @@ def assert_close(result: np.ndarray, exact: np.ndarray, factor: float = 1.0) -> 
     allowed = factor * RELATIVE[result.dtype]
     scale = np.maximum(np.abs(exact), size) * np.finfo(result.dtype).eps
     with np.errstate(all="ignore"):
-        note_error(np.nanmax(np.abs(result - exact) / scale, initial=0))
+        error = np.atleast_1d(np.abs(result - exact) / scale)
+    note_error(error[np.isfinite(error)].max(initial=0.0))
     np.testing.assert_allclose(
         result.astype(np.float64), exact.astype(np.float64), rtol=allowed, atol=allowed * size
     )
