@@ -172,6 +172,11 @@ def _launch_failure(error: Exception, device: str) -> BackendUnavailableError:
             f"the memory of {device} is exhausted ({text}): end other programs that use it, or"
             " choose another GPU with CUDA_VISIBLE_DEVICES"
         )
+    if isinstance(error, ModuleNotFoundError) and str(error.name).startswith("gpubp"):
+        return BackendUnavailableError(
+            f"{error.name} was not found, the sources of the kernels: install gpubp, pip install ."
+            " in its folder, and start Python elsewhere; a checkout alone has no such package"
+        )
     if isinstance(error, ImportError | OSError) or _names_library(text):
         return BackendUnavailableError(
             f"a CUDA library was not found ({kind}: {text}): pip install 'cupy-cuda13x[ctk]' or"

@@ -23,7 +23,8 @@ from gpubp.training.state import Snapshot
 from gpubp.training.stopping import TIME_LIMIT
 
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
-STEPS_BETWEEN_LOOKS = 200
+# The last step before a look is done alone; those before it are whole replays of 8 on a GPU.
+STEPS_BETWEEN_LOOKS = 8 * 25 + 1
 
 
 class Fit:

@@ -15,7 +15,7 @@ TIME_LIMIT = "time limit"
 
 
 class TimeLimit:
-    """End training when its time is over, looked at every 200 steps and after every epoch.
+    """End training when its time is over, looked at every 201 steps and after every epoch.
 
     An epoch that is cut short is not in the history; training that goes on from the checkpoint
     written then finishes it, to the same bits. Processes that train together finish it before they

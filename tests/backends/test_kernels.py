@@ -10,7 +10,7 @@ import simulated.cupy
 from gpubp.backends import Backend, Scratch
 from gpubp.backends.gpu.kernel_table import ACTIVATE, ACTIVATE_IN_PLACE, BACKWARD
 from gpubp.nn import activations
-from tolerances import ACTIVATIONS, assert_close, stated_bounds
+from tolerances import ACTIVATIONS, assert_close, note_error, stated_bounds
 
 NAMES = tuple(ACTIVATIONS)
 names = pytest.mark.parametrize("name", NAMES)
@@ -144,6 +144,7 @@ def _assert_within(
     assert np.isfinite(result).all(), f"not finite at {x[~np.isfinite(result)][:5]}"
     error = truth.units(result, exact, max(floor, float(np.finfo(result.dtype).tiny)))
     worst = int(np.argmax(error))
+    note_error(error[worst])
     assert error[worst] <= bound, (
         f"{error[worst]:.2f} units at {x[worst]!r}: {result[worst]!r}, not {exact[worst]!r}"
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpubp
+import simulated.cublaslt
 import simulated.cupy
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.gpu.tuning import Tuner
@@ -27,6 +28,7 @@ def way(request, monkeypatch):
     """Which of the ways to do the same is taken: kernels apart, or products with all they can."""
     chosen = {"first": 0, "last": -1}[request.param]
     simulated.cupy.install(monkeypatch)
+    simulated.cublaslt.install(monkeypatch)  # which refuses nothing that the real one may offer
     monkeypatch.setattr(Tuner, "choose", lambda tuner, key, ways: list(ways)[chosen])
     return request.param
 
@@ -49,10 +51,12 @@ def nodes(recorded):
     """Return the nodes of a recorded step: of one, where several are in a recording."""
     several = recorded.several
     if several is not None and several.recorded:
-        count, rest = divmod(len(several._graph.launches), 8)
+        (graph,) = several._graphs.values()
+        count, rest = divmod(len(graph.launches), 8)
         assert rest == 0
         return count
-    return len(recorded.one._graph.launches)
+    (graph,) = recorded.one._graphs.values()
+    return len(graph.launches)
 
 
 def trained(backend, network=None, **settings):

@@ -78,7 +78,10 @@ class CupyBackend(
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
         self.workspace = workspace_bytes(major)
         self._products = self._start_products()
-        self._tuner = Tuner(cupy, f"{device}, {self._products.version}") if self._products else None
+        self._tuner: Tuner | None = None
+        if self._products is not None:
+            machine = f"{device}, {self._products.version}"
+            self._tuner = Tuner(cupy, machine, self._products.lend_workspace)
         self._dense = DenseLayers(self, self._products, self._tuner)
 
     def _start_products(self) -> Products | None:
@@ -219,7 +222,7 @@ class CupyBackend(
         chunk, chunks = chunk_of(rows)
         partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
         self._kernels[table.BACKWARD[name].name](
-            kept, kept, dy, rows, columns, chunk, dz, partial, size=max(chunks, 1) * columns
+            kept, kept, dy, rows, columns, chunk, dz, partial, size=chunks * columns
         )
         if chunks != 1:
             self._kernels[SUM_COLUMNS.name](partial, chunks, columns, dbias, size=columns * LANES)
@@ -258,8 +261,9 @@ class CupyBackend(
         operations = fused(separate, narrower(parameters, half))
         operations = ended_with_update(with_masks(operations, self._mask_pays))
         reason = "" if self._products else self.notes[0]
+        lend = self._products.lend_workspace if self._products else nullcontext
         return RecordedSteps(
-            lambda steps: Recording(self.xp, steps, reason, self.notes.append),
+            lambda steps: Recording(self.xp, steps, reason, self.notes.append, lend),
             lambda: carry_out(self, operations),
             several=all_products(separate) <= recording.SMALL_STEP,
         )

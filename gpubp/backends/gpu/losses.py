@@ -48,7 +48,7 @@ class CupyLosses:
         """Write each row's share of the mean loss, (rows,), and the gradient: see `loss`."""
         rows, columns = y.shape
         scaling = self._scaling if scaling is None else scaling
-        kernels, shares = table.LOSS, weighting or (1.0 / rows,)
+        kernels, shares = table.LOSS, weighting or (1.0 / max(rows, 1),)
         if weighting is not None:
             kernels = table.WEIGHTED_LOSS
             self.add_up(*weighting, scratch)
