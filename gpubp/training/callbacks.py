@@ -252,7 +252,8 @@ class HealthWatch:
     def _look(self, net: Any) -> None:
         self.reports.append(net.health(self.x, self.y, optimizer=self.optimizer))
         for finding in self.reports[-1].findings:
-            kind = finding.partition(":")[0] + finding.rpartition(":")[2]
+            # such as "layer 2:" and its remedy; the numbers between change
+            kind = " ".join(finding.split()[:2]) + finding.rpartition(":")[2]
             if kind not in self._said:  # once is enough
                 self._said.add(kind)
                 print(f"after {self.reports[-1].step} steps, {finding}", file=sys.stderr)
