@@ -62,6 +62,11 @@ def read(path: str | os.PathLike[str]) -> tuple[list[NDArray[Any]], dict[str, An
         When safetensors is not installed.
     """
     safetensors = import_extra("safetensors", "files")
+    if os.path.isdir(path):
+        raise ModelFileError(
+            f"{path} is a folder; a model file is needed. fit(checkpoint=..., resume=True) goes on"
+            " from a folder of checkpoints"
+        )
     try:
         with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
             metadata = file.metadata() or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -125,6 +126,24 @@ class Callback(Protocol):
 
     def end(self, net: NetworkView, history: History) -> None:
         """Be told that training ended, be it by an error or Ctrl-C."""
+
+
+def as_callbacks(callbacks: Callback | Sequence[Callback]) -> list[Callback]:
+    """Return a list of callbacks, of one that stands by itself too.
+
+    Raises
+    ------
+    ConfigurationError
+        When one is no callback.
+    """
+    listed = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for callback in listed:
+        if isinstance(callback, type) or not hasattr(callback, "epoch_end"):
+            raise ConfigurationError(
+                f"callbacks holds {callback!r:.80}; callbacks such as gpubp.EarlyStopping() are"
+                " needed"
+            )
+    return listed
 
 
 def callback_name(callback: Callback) -> str:

@@ -55,6 +55,7 @@ class Fit:
         validation: HeldOut | None,
         callbacks: Sequence[Callback],
         resume: bool = False,
+        metrics: Sequence[str | Metric] = (),
     ) -> None:
         """Run epochs until the last, a callback's wish, Ctrl-C or a loss that is not finite.
 
@@ -66,7 +67,7 @@ class Fit:
         CheckpointError, OutputPathError
             When a checkpoint cannot be used or written.
         """
-        metrics = wanted_metrics(callbacks, validation)
+        wanted = wanted_metrics(metrics, callbacks, validation)
         for callback in callbacks:
             callback.begin(self.net, epochs)
         if resume:
@@ -77,7 +78,7 @@ class Fit:
         try:
             # looked for, and named, here
             with np.errstate(over="ignore", invalid="ignore"), self._interrupts:
-                self._run_epochs(epochs, validation, callbacks, metrics)
+                self._run_epochs(epochs, validation, callbacks, wanted)
         except KeyboardInterrupt:
             self.history.stopped = "interrupted"
             raise

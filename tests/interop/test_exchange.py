@@ -306,3 +306,14 @@ def test_what_cannot_be_taken_over_is_refused(make, message):
 def test_a_file_that_cannot_be_written(tmp_path):
     with pytest.raises(errors.OutputPathError, match="cannot write"):
         exchange.write_numpy_predictor(trained(), tmp_path / "no" / "net.py")
+
+
+def test_a_pipeline_is_answered_with_what_can_be_exported(tmp_path):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pipeline = make_pipeline(StandardScaler(), gpubp.MLPClassifier())
+    for write in (gpubp.exchange.write_onnx, gpubp.exchange.write_numpy_predictor):
+        with pytest.raises(errors.ConfigurationError, match=r"a Pipeline .* pipeline\[-1\], which"):
+            write(pipeline, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
