@@ -152,7 +152,7 @@ class SavedNetwork(InspectedNetwork):
         if state.average is not None:
             state.average = moved.pop()
         state.moments = tuple(moved)
-        state.scaling = state.gathered = None
+        state.scaling = state.gathered = state.gathered_weight = None
         self._last = None
         return self
 

@@ -42,7 +42,7 @@ class Fit:
         self._agreement = Agreement(training, history)
         self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = self.state.epoch, self.state.step
-        self.state.use(training.settings, self.stack)
+        self.state.use(training.settings, self.stack, training.feed.weighted)
         self._losses = training.losses
         self._steps = EpochSteps(training)
         self._good = Snapshot(self.stack, self.state)

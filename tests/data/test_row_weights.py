@@ -130,6 +130,17 @@ def test_gathered_batches_are_one_batch(backend, alpha):
         np.testing.assert_allclose(gathered.history.loss, whole.history.loss, rtol=1e-9)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+@pytest.mark.parametrize("weights", [{"sample_weight": COUNTS}, {"class_weight": [1, 5, 0.2]}])
+def test_gathered_batches_with_weights_are_one_batch(backend, alpha, weights):
+    gathered, whole = network(backend), network(backend)
+    settings = {"epochs": 3, "regularization": Regularization(alpha=alpha), "shuffle": False}
+    settings |= weights
+    gathered.fit(X, Y, batch_size=8, accumulate=3, **settings)
+    whole.fit(X, Y, batch_size=24, **settings)
+    np.testing.assert_allclose(parameters(gathered), parameters(whole), rtol=1e-7, atol=1e-9)
+
+
 def test_the_average_is_that_of_the_parameters_after_every_update(backend):
     net = network(backend)
     expected = parameters(net).copy()
