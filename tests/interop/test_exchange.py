@@ -317,3 +317,24 @@ def test_a_pipeline_is_answered_with_what_can_be_exported(tmp_path):
         with pytest.raises(errors.ConfigurationError, match=r"a Pipeline .* pipeline\[-1\], which"):
             write(pipeline, tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_softplus_with_another_threshold_is_refused():
+    class Module:
+        def __init__(self, **settings):
+            vars(self).update(settings)
+
+    def network(threshold):
+        kinds = [type(name, (Module,), {}) for name in ("Linear", "Softplus")]
+        return Sequential([kinds[0](), kinds[1](beta=1, threshold=threshold)])
+
+    class Sequential:
+        def __init__(self, parts):
+            self.children = lambda: parts
+
+        def state_dict(self):
+            return {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)}
+
+    assert gpubp.exchange.from_pytorch(network(20), backend="cpu").output.name == "softplus"
+    with pytest.raises(errors.ConfigurationError, match="has threshold 1; 20 is needed"):
+        gpubp.exchange.from_pytorch(network(1), backend="cpu")
