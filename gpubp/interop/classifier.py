@@ -180,7 +180,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return focal(binary=binary) if self.loss == "focal" else self.loss
 
     def _strata(self, y: Any) -> Any:
-        return y if self.n_outputs_ == 1 else None
+        return y.astype(bool) if self.n_outputs_ == 1 else None
 
     def _validation_score(self, x: Any, y: Any, weights: Any = None) -> float:
         found = self.network_.predict(x)
