@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         WarmUp,
     )
     from gpubp.tables.classifier import TabularClassifier as TabularClassifier
+    from gpubp.tables.loading import load as load
     from gpubp.tables.model import TabularModel as TabularModel
     from gpubp.tables.regressor import TabularRegressor as TabularRegressor
     from gpubp.training.callbacks import Callback, HealthWatch, History, ReduceOnPlateau
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     estimators = exchange = interop
     __version__: str
 
-# The estimators are not among them: `from gpubp import *` must not need scikit-learn.
+# Estimators and `load` are not among them: `from gpubp import *` must not need other packages.
 __all__ = [
     "SGD",
     "Adagrad",
@@ -93,6 +94,7 @@ _MODULES = {
     "tables.classifier": ("TabularClassifier",),
     "tables.regressor": ("TabularRegressor",),
     "tables.model": ("TabularModel",),
+    "tables.loading": ("load",),
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
@@ -132,7 +134,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_SUBMODULES, *__all__})
+    return sorted({*_HOMES, *_SUBMODULES, *__all__})
 
 
 def _version() -> str:

@@ -19,6 +19,15 @@ def test_columns_leave_out_what_there_is_not():
     assert list(gpubp.History([1.0], [], [0.1]).columns()) == ["epoch", "loss", "seconds"]
 
 
+def test_it_is_told_in_one_line():
+    assert repr(HISTORY) == (
+        "History(3 epochs, loss 1, validation loss 1.75, best 1.5 after epoch 2, 0.6 s)"
+    )
+    stopped = gpubp.History([1.0], stopped="interrupted", metrics={"auc": [0.75]})
+    assert repr(stopped) == "History(1 epochs, loss 1, auc 0.75, stopped: interrupted)"
+    assert repr(gpubp.History()) == "History(0 epochs)"
+
+
 def test_to_pandas():
     pytest.importorskip("pandas")
     frame = HISTORY.to_pandas()
@@ -36,11 +45,13 @@ def test_plot_shows_both_losses_and_the_best_epoch():
     assert training.get_ydata().tolist() == HISTORY.loss
     assert validation.get_ydata().tolist() == HISTORY.validation_loss
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 1.5)
-    assert axes.texts[0].get_text() == "1.5 after epoch 2"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert told == ["training", "validation", "best: 1.5 after epoch 2"]
+    assert not axes.texts  # nothing lies across the curves
     _, own = pyplot.subplots()
     assert gpubp.History([1.0], [], [0.1]).plot(own) is own
     assert len(own.get_lines()) == 1
+    assert own.get_lines()[0].get_marker() == "o"  # a line of one point is not seen
     pyplot.close("all")
 
 
