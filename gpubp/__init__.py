@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpubp import errors
 
 if TYPE_CHECKING:
+    from gpubp import data as data
     from gpubp import interop
     from gpubp.backends import available_backends, get_backend
     from gpubp.inspection.gradient_checking import gradient_check
@@ -116,7 +117,12 @@ _MODULES = {
     ),
 }
 # Modules that are reached as attributes, such as gpubp.losses.quantile(0.9), and where they lie
-_SUBMODULES = {"estimators": "interop", "exchange": "interop", "losses": "nn.losses"}
+_SUBMODULES = {
+    "data": "data",
+    "estimators": "interop",
+    "exchange": "interop",
+    "losses": "nn.losses",
+}
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 

@@ -14,6 +14,7 @@ from gpubp.nn.activations import Activation
 from gpubp.nn.backprop import LayerStack, first_non_finite
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
+from gpubp.text import ShownAsText, text_table
 from gpubp.training.state import TrainingState
 
 SAMPLE = 1024  # rows at most
@@ -54,7 +55,7 @@ class LayerHealth:
 
 
 @dataclass(frozen=True)
-class Health:
+class Health(ShownAsText):
     """What was measured, and what is wrong.
 
     Attributes
@@ -100,11 +101,7 @@ class Health:
             )
             for layer in self.layers
         ]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = [
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in (head, *rows)
-        ]
+        lines = text_table(head, rows)
         known = self.expected_first_loss
         beside = "" if known is None else f"; knowing nothing gives {known:.4g}"
         lines.append(f"loss {self.loss:.4g} after {self.step} steps{beside}")

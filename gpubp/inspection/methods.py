@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends.interchange import give_back
 from gpubp.data.batches import take_data, take_inputs
@@ -14,6 +15,7 @@ from gpubp.errors import ConfigurationError, DataError
 from gpubp.inspection import memory
 from gpubp.inspection.health import Health, examine
 from gpubp.inspection.memory import MemoryPlan, on_device
+from gpubp.inspection.summary import Summary, summarize
 from gpubp.inspection.trace import Trace, trace
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Optimizer, get_optimizer
@@ -147,6 +149,14 @@ class InspectedNetwork(NetworkView):
         """
         return memory.plan(self.stack, batch_size, len(get_optimizer(optimizer).state))
 
+    @overload
+    @on_device
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]: ...
+
+    @overload
+    @on_device
+    def predict(self, x: Any) -> Any: ...
+
     @on_device
     def predict(self, x: Any) -> Any:
         """Return the outputs (rows, outputs) for inputs (rows, inputs), in chunks of rows.
@@ -160,6 +170,16 @@ class InspectedNetwork(NetworkView):
         self._last = None
         inputs = take_inputs(self.stack, x)
         return give_back(evaluation.predict(self.stack, inputs), self.backend, x)
+
+    def summary(self, batch_size: int = 128, optimizer: str | Optimizer = "adam") -> Summary:
+        """Return a table of the layers: shapes, parameters, and the memory that training takes.
+
+        ``print(net)`` shows it too. Arguments and errors are those of `memory_plan`.
+        """
+        return summarize(self.stack, batch_size, len(get_optimizer(optimizer).state))
+
+    def __str__(self) -> str:
+        return str(self.summary())
 
     def _refuse_columns(self, x: Any) -> None:
         """Raise DataError for a data frame whose columns a table's model would make inputs of."""

@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -77,7 +77,7 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
-    ) -> BaseMLP:
+    ) -> Self:
         """Train.
 
         Parameters
@@ -107,7 +107,7 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _fit(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
-    ) -> BaseMLP:
+    ) -> Self:
         check_parameters(self.get_params(deep=False))
         fresh = not hasattr(self, "network_") or not (self.warm_start or incremental)
         x, y = self._checked_data(x, y, fresh)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -83,7 +83,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         take_parameters(self, locals())
 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on some rows, going on from the last; arguments as for `fit`."""
         self._fit(X, y, sample_weight, None, incremental=True)
         return self

@@ -9,11 +9,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from gpubp.errors import ConfigurationError, import_extra
 from gpubp.nn.view import NetworkView
+from gpubp.text import ShownAsText
 from gpubp.training.metrics import metric_name
 
 
 @dataclass(repr=False)
-class History:
+class History(ShownAsText):
     """What a fit did, as plain data.
 
     Attributes
