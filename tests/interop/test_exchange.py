@@ -308,6 +308,25 @@ def test_a_file_that_cannot_be_written(tmp_path):
         exchange.write_numpy_predictor(trained(), tmp_path / "no" / "net.py")
 
 
+def test_a_predictor_file_has_help_and_outlives_its_reader(tmp_path):
+    path = tmp_path / "net.py"
+    net = gpubp.Network([1, 1], backend="cpu")
+    exchange.write_numpy_predictor(net, path)
+    (tmp_path / "data.csv").write_text("1.5\n" * 50_000)
+    for option in ("-h", "--help"):
+        said = subprocess.run(
+            [sys.executable, path, option], capture_output=True, text=True, check=True
+        )
+        assert said.stdout.startswith(f"usage: {path} data.csv\n")
+        assert "prints a prediction for every row" in said.stdout
+    command = f"{sys.executable} {path} {tmp_path / 'data.csv'} | head -2"
+    piped = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert piped.stderr == ""
+    assert [float(line) for line in piped.stdout.split()] == pytest.approx(
+        [float(net.predict([[1.5]])[0, 0])] * 2
+    )
+
+
 def test_a_pipeline_is_answered_with_what_can_be_exported(tmp_path):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 
 import numpy as np
@@ -164,3 +165,20 @@ def test_a_model_checkpoint_that_cannot_be_written_is_found_before_training(tmp_
     keeper = gpubp.ModelCheckpoint(tmp_path / "no" / "net.safetensors")
     with pytest.raises(gpubp.errors.OutputPathError, match="cannot write"):
         gpubp.Network([1, 1]).fit([[1.0]], [1.0], callbacks=[keeper])
+
+
+@pytest.mark.parametrize("columns", [45, 120])
+def test_a_live_bar_keeps_its_words_on_any_terminal(monkeypatch, columns, capsys):
+    pytest.importorskip("rich")
+    from gpubp.training.logs import ProgressBar
+
+    for name, value in (("COLUMNS", columns), ("FORCE_COLOR", 1), ("TERM", "xterm")):
+        monkeypatch.setenv(name, str(value))
+    bar = ProgressBar()
+    bar.begin(None, 20)
+    bar.epoch_end(None, gpubp.History([1.2345], [2.3456], [0.1]))
+    bar.end(None, gpubp.History())
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    for word in ("epoch", "1/20", "loss 1.2345", "validation 2.3456", "left"):
+        assert word in shown
+    assert max(map(len, shown.replace("\r", "\n").splitlines())) <= columns
