@@ -32,7 +32,7 @@ def main() -> None:
         _discard_output()
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
-        print("gpubp: interrupted", file=sys.stderr)
+        print("gpubp: interrupted before it was done; no file was written", file=sys.stderr)
         sys.exit(130)
 
 

@@ -55,8 +55,8 @@ class UnknownNameError(ConfigurationError):
         super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
 
 
-class DivergenceError(GpubpError, ArithmeticError):
-    """Training produced a loss that is not finite.
+class DivergenceError(GpubpError, ArithmeticError, ValueError):
+    """Training produced a loss that is not finite; a ValueError, as scikit-learn's is.
 
     Attributes
     ----------

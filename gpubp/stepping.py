@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.data.batches import Data, take_data, take_inputs
@@ -27,6 +28,14 @@ from gpubp.training.settings import TrainingSettings
 
 class SteppedNetwork(SavedNetwork):
     """The part of a network's face that is used a batch at a time."""
+
+    @overload
+    @on_device
+    def forward(self, x: NDArray[Any]) -> NDArray[Any]: ...
+
+    @overload
+    @on_device
+    def forward(self, x: Any) -> Any: ...
 
     @on_device
     def forward(self, x: Any) -> Any:

@@ -20,7 +20,6 @@ from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.table import read_table
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,11 +45,11 @@ def command(
     """Dense neural networks trained by backpropagation, on the CPU or an NVIDIA GPU."""
 
 
-app.command()(train)
-app.command("plan")(plan_command)
+app.command(epilog="Example: gpubp train people.csv --target income")(train)
+app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(plan_command)
 
 
-@app.command()
+@app.command(epilog="Example: gpubp predict people.safetensors new.csv --out predictions.csv")
 def predict(
     model: Model,
     data: Data,
@@ -74,7 +73,7 @@ def predict(
         cli_output.note(f"{len(answers.labels)} predictions written to {out}")
 
 
-@app.command()
+@app.command(epilog="Example: gpubp evaluate people.safetensors people.csv")
 def evaluate(
     model: Model,
     data: Data,
@@ -93,7 +92,7 @@ def evaluate(
         cli_output.measures(measures, f"{model} on {table.rows} rows of {data}")
 
 
-@app.command()
+@app.command(epilog="Example: gpubp explain people.safetensors people.csv --row 3")
 def explain(
     model: Model,
     data: Data,
@@ -114,7 +113,7 @@ def explain(
     print(trace.table(max_rows=lines))
 
 
-@app.command()
+@app.command(epilog="Example: gpubp export people.safetensors people.onnx")
 def export(
     model: Model,
     out: Annotated[
@@ -133,7 +132,7 @@ def export(
     cli_output.note(f"{model} written to {out}")
 
 
-@app.command()
+@app.command(epilog="Example: gpubp doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Say what was found here: backends, devices, versions, BLAS, and what would be faster."""
     from gpubp.cli.doctor import examine
@@ -146,11 +145,12 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command(
+    epilog="Example: gpubp launch -n 4 train folder/ --target y",
     context_settings={
         "allow_extra_args": True,
         "ignore_unknown_options": True,
         "allow_interspersed_args": False,
-    }
+    },
 )
 def launch(
     context: typer.Context,

@@ -49,6 +49,8 @@ def launch(words: list[str], processes: int, timeout: float | None = None) -> in
         raise ConfigurationError(f"-n is {processes}; a whole number above 0 is needed")
     if not words:
         raise ConfigurationError("nothing to launch; a command, or a .py file, is needed after -n")
+    if words[0].endswith(".py") and not Path(words[0]).is_file():
+        raise ConfigurationError(f"{words[0]} does not exist; a Python script is needed")
     library, launcher = _library(), find_launcher()
     vendor = launcher_vendor(launcher)
     if vendor and vendor != library:

@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -231,6 +232,9 @@ def _number(value: Any) -> float:
 
 def main() -> int:
     """Print a prediction for every row of a CSV file."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(f"usage: {sys.argv[0]} data.csv\n\n{__doc__}".rstrip())
+        return 0
     if len(sys.argv) != 2:
         print(f"usage: {sys.argv[0]} data.csv", file=sys.stderr)
         return 2
@@ -246,8 +250,12 @@ def main() -> int:
     except (OSError, ValueError, IndexError) as error:
         print(f"{sys.argv[1]}: {error}", file=sys.stderr)
         return 2
-    for answer in answers:
-        print(*np.atleast_1d(answer), sep=",")
+    try:
+        for answer in answers:
+            print(*np.atleast_1d(answer), sep=",")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough: python THIS_FILE data.csv | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

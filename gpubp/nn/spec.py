@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -306,6 +306,10 @@ def _checked_bools(what: str, value: bool | Sequence[bool], hidden: int) -> list
 
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(sizes, Iterable):
+        raise ConfigurationError(
+            f"sizes is {sizes!r}; a list of all sizes is needed, as in Network([2, 16, 3])"
+        )
     checked = tuple(sizes)
     whole = all(isinstance(size, int | np.integer) and size >= 1 for size in checked)
     if len(checked) < 2 or not whole:

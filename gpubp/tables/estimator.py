@@ -279,7 +279,11 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         ModelFileError
             When it cannot be read, or is a model of the other task.
         """
-        model = TabularModel.load(path, backend)
+        return cls.of(TabularModel.load(path, backend), path, backend)
+
+    @classmethod
+    def of(cls, model: TabularModel, path: str | os.PathLike[str], backend: Any = "auto") -> Self:
+        """Return the estimator of a model that was read from a file; see `load`."""
         if model.preprocessing.task != cls.task:
             raise ModelFileError(
                 f"{path} is a model of {model.preprocessing.task}; one of {cls.task} is needed"

@@ -286,7 +286,11 @@ class TabularModel:
         ModelFileError
             When it cannot be read, or holds a network without preprocessing.
         """
-        nets = Network.load_all(path, backend)
+        return cls.of(Network.load_all(path, backend), path)
+
+    @classmethod
+    def of(cls, nets: Sequence[Network], path: str | os.PathLike[str]) -> TabularModel:
+        """Return the model of networks that were read from a file; see `load`."""
         if nets[0].preprocessing is None:
             raise ModelFileError(
                 f"{path} holds a network without the preprocessing of a table; one that"

@@ -14,6 +14,7 @@ from gpubp.backends.scheduled import new_clock, put_clock
 from gpubp.data.batches import Data
 from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
+from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import kernel_name
 from gpubp.nn.schedules import is_schedule
@@ -61,6 +62,8 @@ class EpochSteps:
         self._training = training
         stack, state, settings = training.stack, training.state, training.settings
         backend = stack.backend
+        if training.feed.same_sizes:
+            _check_rows(stack, min(training.feed.sizes))
         clock = new_clock(backend)
         ahead = StepSettings(stack, settings, SETTINGS_ROWS, clock)
         self._arrays = StepArrays(clock, ahead, training.losses)
@@ -192,10 +195,26 @@ class SingleStep:
             self._batch.weights[...] = batch.weights
 
 
+def _check_rows(stack: LayerStack, rows: int) -> None:
+    """Refuse batches in which batch normalisation leaves nothing of the inputs.
+
+    Raises
+    ------
+    ConfigurationError
+        When they have one row, which is its own mean.
+    """
+    if rows == 1 and "batch" in stack.spec.normalization:
+        raise ConfigurationError(
+            "a batch has 1 row and the network batch normalisation, which leaves nothing of it to"
+            " train on; batches of 2 rows or more, by another batch_size, are needed"
+        )
+
+
 def do_step(
     stack: LayerStack, state: TrainingState, batch: Data, settings: TrainingSettings
 ) -> float:
     """Do one step on a loaded batch and return its loss; one that is not finite changes nothing."""
+    _check_rows(stack, len(batch))
     state.use(settings, stack)
     prepared = stack.buffers(len(batch)).prepared
     loss = settings.loss

@@ -43,7 +43,7 @@ class Fit:
         self._agreement = Agreement(training, history)
         self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = self.state.epoch, self.state.step
-        self.state.use(training.settings, self.stack)
+        self.state.use(training.settings, self.stack, training.feed.weighted)
         self._losses = training.losses
         self._steps = EpochSteps(training)
         self._good = Snapshot(self.stack, self.state)
@@ -56,6 +56,7 @@ class Fit:
         validation: HeldOut | None,
         callbacks: Sequence[Callback],
         resume: bool = False,
+        metrics: Sequence[str | Metric] = (),
     ) -> None:
         """Run epochs until the last, a callback's wish, Ctrl-C or a loss that is not finite.
 
@@ -67,7 +68,7 @@ class Fit:
         CheckpointError, OutputPathError
             When a checkpoint cannot be used or written.
         """
-        metrics = wanted_metrics(callbacks, validation)
+        wanted = wanted_metrics(metrics, callbacks, validation)
         for callback in callbacks:
             callback.begin(self.net, epochs)
         if resume:
@@ -78,7 +79,7 @@ class Fit:
         try:
             # looked for, and named, here
             with np.errstate(over="ignore", invalid="ignore"), self._interrupts:
-                self._run_epochs(epochs, validation, callbacks, metrics)
+                self._run_epochs(epochs, validation, callbacks, wanted)
         except KeyboardInterrupt:
             self.history.stopped = "interrupted"
             raise

@@ -382,3 +382,15 @@ def test_version_and_help(tmp_path):
 
     assert good("--version", cwd=tmp_path) == f"gpubp {package.__version__}\n"
     assert "train" in good("--help", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "predict", "evaluate", "explain", "export", "launch", "plan", "doctor"]
+)
+def test_every_help_has_an_example(tmp_path, name):
+    said = " ".join(good(name, "--help", cwd=tmp_path).split())
+    assert f"Example: gpubp {name}" in said
+
+
+def test_completion_can_be_installed(tmp_path):
+    assert "--install-completion" in good("--help", cwd=tmp_path)
