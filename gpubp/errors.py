@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -122,5 +122,10 @@ def checked_whole(name: str, value: Any) -> int:
         When it is none.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
+        raise ConfigurationError(f"{name} is {value!r:.60}; a whole number above 0 is needed")
     return int(value)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a real number; a boolean is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)

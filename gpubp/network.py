@@ -199,7 +199,8 @@ class Network(SteppedNetwork):
             Show a live bar on a terminal, a line an epoch elsewhere; ``[gpubp.EarlyStopping()]``.
         checkpoint, every, resume : path or None, int or None, bool
             A folder to write checkpoints into, every so many steps or at the end of every epoch;
-            whether to go on from the newest, to the same bits, up to `epochs` in all.
+            whether to go on from the newest, to the same bits, up to `epochs` in all; else the
+            folder must hold none.
         regularization : Regularization or None
             L1 and L2 penalties, clipping of gradients, a largest norm of weights.
         sample_weight, class_weight : array, (rows,), or None; "balanced", dict, sequence or None
@@ -264,7 +265,7 @@ class Network(SteppedNetwork):
             same = self.spec.to_dict() | settings.described()
             same["callbacks"] = [callback_name(one) for one in callbacks]
             same |= {} if group is None else group.described()
-            keeper = checkpointer(checkpoint, every, same, feed, processes)
+            keeper = checkpointer(checkpoint, every, same, feed, processes, resume)
         losses = self.backend.empty((feed.steps,), self.dtype)
         training = Training(stack, self._state, feed, settings, losses, group)
         self.history = History()

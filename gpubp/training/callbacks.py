@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from gpubp.errors import ConfigurationError, import_extra
+from gpubp.errors import CheckpointError, ConfigurationError, import_extra
 from gpubp.nn.view import NetworkView
 from gpubp.training.metrics import metric_name
 
@@ -201,6 +201,8 @@ class ReduceOnPlateau:
 
     def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Go on with what was best."""
+        if not 0 < state["share"] <= 1:
+            raise CheckpointError(f"share is {state['share']!r}; a number from 0 to 1 is needed")
         self._best, self._waited, self._share = state["best"], state["waited"], state["share"]
 
     def end(self, net: NetworkView, history: History) -> None:
