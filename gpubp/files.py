@@ -133,8 +133,8 @@ def _resolved(path: str | os.PathLike[str]) -> Path:
 
 def _cannot_write(path: Any, error: Exception) -> OutputPathError:
     return OutputPathError(
-        f"cannot write {path}: {getattr(error, 'strerror', None) or error}; a folder that exists and can be written"
-        " to, with room on the disk, is needed"
+        f"cannot write {path}: {getattr(error, 'strerror', None) or error}; a folder that exists"
+        " and can be written to, with room on the disk, is needed"
     )
 
 

@@ -13,7 +13,7 @@ from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, checked_whole
+from gpubp.errors import ConfigurationError, checked_list, checked_whole
 from gpubp.inspection.memory import on_device
 from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss, get_loss
@@ -23,7 +23,7 @@ from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting
 from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, STANDARD, NetworkSpec
 from gpubp.stepping import SteppedNetwork
-from gpubp.training.callbacks import Callback, History, callback_name
+from gpubp.training.callbacks import Callback, History, callback_name, checked_callbacks
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training
 from gpubp.training.fit import Fit
@@ -239,6 +239,7 @@ class Network(SteppedNetwork):
             raise ConfigurationError("resume without checkpoint; a folder to go on from is needed")
         every = None if every is None else checked_whole("every", every)
         chosen = get_loss(loss, self.output)
+        callbacks = checked_callbacks(callbacks)
         stack, self._last = self.stack, None
         group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
         processes = None if group is None else group.communicator
@@ -258,7 +259,7 @@ class Network(SteppedNetwork):
         used = Adam() if optimizer is None else get_optimizer(optimizer)
         settings = TrainingSettings(
             *(used, chosen, regularization or NONE, accumulate, average),
-            *(tuple(groups), dropout_factor),
+            *(checked_list("groups", groups), dropout_factor),
         )
         keeper = None
         if checkpoint is not None:

@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
-from gpubp.distributed.startup import TIMEOUT_VARIABLE
+from gpubp.distributed.startup import MARKS_VARIABLE, TIMEOUT_VARIABLE
 from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
 
 # By a word in what `mpiexec --version` says: the vendor as mpi4py names it.
@@ -25,6 +27,8 @@ _LAUNCHERS = {
     "MPICH": "MPICH",
 }
 _SEGMENTS = ("mpich_shm_*", "sm_segment.*", "Intel_MPI_*", "psm*_shm*")
+_HANDED_ON = (signal.SIGINT, signal.SIGTERM)
+GRACE = 10.0  # seconds from a signal until what is left is killed
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -61,10 +65,27 @@ def launch(words: list[str], processes: int, timeout: float | None = None) -> in
     options = ["--oversubscribe"] * crowded
     command = [launcher, *options, "-n", str(processes), sys.executable, "-m", "mpi4py", *program]
     before = _segments()
-    code = _wait(subprocess.Popen(command, env=environment(processes, timeout)))
+    with tempfile.TemporaryDirectory(prefix="gpubp-launch-") as marks:
+        around = environment(processes, timeout) | {MARKS_VARIABLE: marks}
+        code = _run(command, around)
+        gone = _vanished(Path(marks))
+    if code == 0 and gone:
+        print(
+            f"gpubp: error: rank {gone[0]} ended without a word in the middle of its work; the"
+            " training is not whole",
+            file=sys.stderr,
+        )
+        code = 1
     if code:
         _sweep(_segments() - before)
     return code
+
+
+def _vanished(marks: Path) -> list[int]:
+    """Return the ranks that joined the others and did not leave as Python leaves."""
+    told = {what: {path.name for path in marks.glob(f"{what}-*")} for what in ("joined", "left")}
+    joined, left = ({int(name.partition("-")[2]) for name in names} for names in told.values())
+    return sorted(joined - left)
 
 
 def find_launcher() -> str:
@@ -116,14 +137,45 @@ def _library() -> str:
     return done.stdout.strip()
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the launcher, which hears of Ctrl-C itself and lets the processes end well."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _run(command: list[str], around: dict[str, str]) -> int:
+    """Run the launcher of MPI and return its exit code; what ends us ends all processes.
+
+    It has a session of its own, so that a signal, whether it came to us alone or from a terminal
+    to all, is handed on once. The second kills.
+    """
+    process = subprocess.Popen(command, env=around, start_new_session=True)
+    given: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        given.append(number)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number if len(given) == 1 else signal.SIGKILL)
+
+    before = {number: signal.signal(number, hand_on) for number in _HANDED_ON}
     try:
-        code = process.wait()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(GRACE)
+                break
+            if given:
+                given.append(0)
+                _end_session(process.pid)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if given:
+        _end_session(process.pid)
+        return 128 + given[0]
     return code if code >= 0 else 128 - code
+
+
+def _end_session(session: int) -> None:
+    """Kill what is left of the processes that the launcher of MPI has begun."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):  # ended meanwhile
+            words = status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(words[3]) == session:
+                os.kill(int(status.parent.name), signal.SIGKILL)
 
 
 def _segments() -> set[Path]:

@@ -160,7 +160,7 @@ def get_loss(name: str | Loss, output: Activation) -> Loss:
         loss = name
     else:
         wanted = _AUTOMATIC.get(output.name, "squared_error") if name == "auto" else name
-        if wanted not in LOSSES:
+        if not isinstance(wanted, str) or wanted not in LOSSES:
             raise UnknownNameError("loss", name, ["auto", *LOSSES])
         loss = LOSSES[wanted]
     if loss.logits_of not in ("", output.name):

@@ -295,9 +295,15 @@ def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
     ------
     UnknownNameError
         When there is none of this name; lists the known names.
+    ConfigurationError
+        When it is neither.
     """
     if not isinstance(optimizer, str):
-        return optimizer
+        if hasattr(optimizer, "kernel") and not isinstance(optimizer, type):
+            return optimizer
+        raise ConfigurationError(
+            f"optimizer is {optimizer!r:.60}; a name or an object such as gpubp.Adam() is needed"
+        )
     if optimizer not in OPTIMIZERS:
         raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubp.backends.precision import Precision, get_precision
 from gpubp.backends.random import checked_seed
-from gpubp.errors import ConfigurationError, ShapeError, checked_whole, is_number
+from gpubp.errors import ConfigurationError, ShapeError, checked_list, checked_whole, is_number
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 from gpubp.nn.layers.periodic import Periodic
@@ -202,7 +202,7 @@ def _checked_categories(
     categories: Sequence[int] | None, inputs: int, precision: Precision, scale: float
 ) -> tuple[int, ...]:
     """Return the number of categories of each input; nothing where no input has any."""
-    if categories is None or not len(categories):
+    if categories is None or not len(checked_list("categories", categories)):
         return ()
     checked = tuple(categories)
     if len(checked) != inputs:
@@ -241,6 +241,8 @@ def _checked_periodic(
         raise ConfigurationError(
             "periodic is given and all inputs are categories; a number, or no periodic, is needed"
         )
+    if not isinstance(periodic, Periodic | Mapping):
+        raise ConfigurationError(f"periodic is {periodic!r:.60}; a gpubp.Periodic is needed")
     return periodic if isinstance(periodic, Periodic) else Periodic(**periodic)
 
 
@@ -251,8 +253,11 @@ def _checked_bins(
     categories: tuple[int, ...],
 ) -> tuple[tuple[float, ...], ...]:
     """Return the edges of each input's bins; nothing where no input has any."""
-    if bins is None or not len(bins):
+    if bins is None or not len(checked_list("bins", bins)):
         return ()
+    for edges in checked_list("bins", bins):
+        if not all(map(is_number, checked_list("bins", edges))):
+            raise ConfigurationError(f"bins hold {edges!r:.60}; a list of numbers is needed")
     checked = tuple(tuple(float(edge) for edge in edges) for edges in bins)
     if len(checked) != inputs:
         raise ShapeError(f"bins has {len(checked)} entries; one for each of the {inputs} inputs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -125,6 +126,30 @@ class Callback(Protocol):
 
     def end(self, net: NetworkView, history: History) -> None:
         """Be told that training ended, be it by an error or Ctrl-C."""
+
+
+_MOMENTS = ("begin", "advance", "epoch_end", "end")
+
+
+def checked_callbacks(callbacks: Any) -> list[Callback]:
+    """Return callbacks as a list.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is no list, or one of them lacks a method of `Callback`.
+    """
+    if not isinstance(callbacks, Iterable):
+        raise ConfigurationError(f"callbacks is {callbacks!r:.60}; a list of them is needed")
+    found = list(callbacks)
+    for each in found:
+        lacking = [name for name in _MOMENTS if not callable(getattr(each, name, None))]
+        if lacking or isinstance(each, type):
+            raise ConfigurationError(
+                f"callbacks hold {each!r:.60}; an object with the methods {', '.join(_MOMENTS)} is"
+                " needed"
+            )
+    return found
 
 
 def callback_name(callback: Callback) -> str:

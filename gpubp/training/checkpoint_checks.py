@@ -44,11 +44,16 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_factor(value: Any) -> bool:
-    return type(value) in (int, float) and 0 < value < math.inf
+    return _is_float(value) and 0 < value < math.inf
+
+
+def _is_float(value: Any) -> bool:
+    """Tell whether JSON holds a number that is, or goes into, a float; infinity is one."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)
 
 
 def _are_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(each) in (int, float) for each in value)
+    return isinstance(value, list) and all(map(_is_float, value))
 
 
 def _are_measures(value: Any) -> bool:
@@ -125,8 +130,9 @@ def check_memory(known: dict[str, Any], found: dict[str, Any], who: str, folder:
     for name, value in known.items():
         if isinstance(value, np.ndarray):
             continue
-        kinds = (int, float) if type(value) in (int, float) else (type(value),)
-        if type(found.get(name)) not in kinds:
+        other = found.get(name)
+        alike = _is_float(other) if _is_float(value) else type(other) is type(value)
+        if not alike:
             raise _refused(folder, f"the {name} of {who} is {found.get(name)!r:.60}")
 
 

@@ -191,7 +191,8 @@ def check_same_run(here: dict[str, Any], saved: dict[str, Any], folder: Path) ->
         if here.get(name) != saved.get(name):
             raise CheckpointError(
                 f"the checkpoint in {folder} is of another run: {name!s:.60} is"
-                f" {here.get(name)!r:.200} here and {saved.get(name)!r:.200} there; take another folder, or the same settings"
+                f" {here.get(name)!r:.200} here and {saved.get(name)!r:.200} there; take another"
+                " folder, or the same settings"
             )
 
 

@@ -14,7 +14,7 @@ from gpubp.data.feeds import Feed
 from gpubp.distributed.communicator import Communicator, on_root
 from gpubp.errors import CheckpointError
 from gpubp.nn.backprop import LayerStack
-from gpubp.training.callbacks import Callback, History, Resumable, callback_name
+from gpubp.training.callbacks import Callback, History, Resumable
 from gpubp.training.checkpoint_checks import Expected, check_fields, check_memory
 from gpubp.training.checkpoint_files import (
     Checkpoint,
@@ -142,7 +142,7 @@ class Checkpointer:
                 for name, array in arrays.items()
                 if name.startswith(prefix)
             }
-            who = callback_name(callback)
+            who = type(callback).__name__
             check_memory(callback.get_state(net), own, who, folder)
             try:
                 callback.set_state(net, own)
