@@ -129,7 +129,12 @@ def columns_of(path: Path, arrow: Any, is_csv: bool) -> Columns:
             found.left_out[name] = f"{column.type} values, neither numbers nor text"
         else:
             _, found.kinds[name], convert = converter
-            found.values[name] = convert(column)
+            try:
+                found.values[name] = convert(column)
+            except UNREADABLE as error:
+                raise DataError(
+                    f"column {name!r} of {path.name!r} cannot be read: {reason_of(error)}"
+                ) from error
     return found
 
 

@@ -68,24 +68,32 @@ def launch(words: list[str], processes: int, timeout: float | None = None) -> in
     with tempfile.TemporaryDirectory(prefix="gpubp-launch-") as marks:
         around = environment(processes, timeout) | {MARKS_VARIABLE: marks}
         code = _run(command, around)
-        gone = _vanished(Path(marks))
-    if code == 0 and gone:
-        print(
-            f"gpubp: error: rank {gone[0]} ended without a word in the middle of its work; the"
-            " training is not whole",
-            file=sys.stderr,
-        )
-        code = 1
+        said = _why(Path(marks), processes, code)
+    if said:
+        print(f"gpubp: error: {said}", file=sys.stderr)
+        code = code or 1
     if code:
         _sweep(_segments() - before)
     return code
 
 
-def _vanished(marks: Path) -> list[int]:
-    """Return the ranks that joined the others and did not leave as Python leaves."""
-    told = {what: {path.name for path in marks.glob(f"{what}-*")} for what in ("joined", "left")}
-    joined, left = ({int(name.partition("-")[2]) for name in names} for names in told.values())
-    return sorted(joined - left)
+def _why(marks: Path, processes: int, code: int) -> str:
+    """Return what processes that can say nothing left unsaid, by the marks they made; "" if none.
+
+    Each marks that it began, joined the others, and left as Python leaves.
+    """
+    names = [path.name.partition("-") for path in marks.iterdir()]
+    began, joined, left = (
+        {int(rank) for what, _, rank in names if what == wanted}
+        for wanted in ("began", "joined", "left")
+    )
+    if code == 0 and joined - left:
+        rank = min(joined - left)
+        return f"rank {rank} ended without a word in the middle of its work; nothing is whole"
+    if began and not joined and len(began) < processes:
+        lacking = sorted(set(range(processes)) - began)
+        return f"ranks {sorted(began)} waited to begin for ranks {lacking}, which never came"
+    return ""
 
 
 def find_launcher() -> str:

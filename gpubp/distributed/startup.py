@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import sys
 from contextlib import suppress
@@ -14,7 +15,7 @@ from typing import Any
 from gpubp.backends.cpu.compiled_backend import told_threads
 from gpubp.backends.cpu.threads import use_threads
 from gpubp.distributed.communicator import TIMEOUT, Communicator
-from gpubp.distributed.watchdog import Watchdog
+from gpubp.distributed.watchdog import PATIENCE
 from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
 
 # What launchers tell their processes of how many there are.
@@ -103,9 +104,12 @@ def load_mpi(timeout: float = TIMEOUT) -> Any:
         ) from error
     if not MPI.Is_initialized():
         check_family(*MPI.get_vendor())
-        beginning = Watchdog(_told_rank(), timeout, os._exit)  # there is nothing to abort yet
-        with beginning.waiting("the others to begin", True):
+        _mark("began", _told_rank())
+        with open(os.devnull, "wb") as nothing:  # `gpubp launch` says what was waited for
+            # ends the process though MPI keeps Python's lock meanwhile, as no thread could
+            faulthandler.dump_traceback_later(PATIENCE * timeout, exit=True, file=nothing)
             MPI.Init_thread(MPI.THREAD_MULTIPLE)
+            faulthandler.cancel_dump_traceback_later()
     return MPI
 
 

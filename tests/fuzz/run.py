@@ -34,7 +34,7 @@ def main() -> int:
         (folder / name).mkdir()
         prepared[name] = make(folder / name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    sys.stderr = open(folder / "stderr", "w", encoding="utf-8")  # notes of what is converted
+    sys.stderr = open(folder / "stderr", "w", encoding="utf-8")  # noqa: SIM115 - notes of what is converted
     number = given.first
     while time.monotonic() - start < 60 * given.minutes:
         for name, attack in prepared.items():
@@ -65,7 +65,7 @@ def write(
     lines = [
         "# Fuzzing",
         "",
-        "Printed by `nox -s fuzz -- --minutes N`: files changed at random, odd arrays and settings.",
+        "Printed by `nox -s fuzz -- --minutes N`: files changed at random, odd arrays, settings.",
         "A failure is an exception that is not of `gpubp.errors`, or has several lines, a case of",
         "more than 10 s, or growth beyond 2 GB.",
         "",

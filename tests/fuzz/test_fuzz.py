@@ -12,7 +12,7 @@ for module in ("safetensors", "pyarrow", "scipy"):
     pytest.importorskip(module)
 sys.path.insert(0, str(Path(__file__).parent))
 
-from attacks import ATTACKS, failure
+from attacks import ATTACKS, failure  # noqa: E402
 
 CASES = {"model files": 400, "CSV tables": 200, "arrays and settings": 400}
 
