@@ -35,8 +35,8 @@ def test_names_of_columns_and_classes_do_not_reach_the_terminal(tmp_path):
     (tmp_path / "d.csv").write_text(f"\x1b]0;owned\x07v,\x1b[2Jt,\x1b[5mnote\n{rows}")
     options = ("--target", "\x1b[2Jt", "--epochs", "1", "--preset", "fast")
     outputs = [command("train", "d.csv", *options, folder=tmp_path)]
-    for words in (("explain", "d.safetensors", "d.csv"), ("evaluate", "d.safetensors", "d.csv")):
-        outputs.append(command(*words, folder=tmp_path))
+    for word in ("explain", "evaluate"):
+        outputs += [command(word, "d.safetensors", "d.csv", folder=tmp_path)]
     (tmp_path / "e.csv").write_text("a\n1\n")
     outputs.append(command("predict", "d.safetensors", "e.csv", folder=tmp_path))
     for done in outputs:
