@@ -109,9 +109,40 @@ def mpi(session: nox.Session, mpi: str) -> None:
     session.run(
         "pytest",
         "--timeout=120",
-        *(session.posargs or ["tests/test_mpi.py"]),
+        *(
+            session.posargs
+            or ["tests/distributed/test_mpi.py", "tests/distributed/test_mpi_faults.py"]
+        ),
         env={"GPUBP_REQUIRE_MPI": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Attack with changed files, odd arrays and settings: `nox -s fuzz -- --minutes 60`."""
+    session.install(".[all]", "scipy")
+    session.run("python", "tests/fuzz/run.py", *session.posargs)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the tests of the compiled kernels and some attacks with address and undefined checks.
+
+    Not run by default: it needs g++ and Linux, and Python itself leaks on purpose.
+    """
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+    session.install("-e", ".[all]", *TEST_TOOLS, env={"CXXFLAGS": flags, "LDFLAGS": flags})
+    found = [
+        session.run("g++", f"-print-file-name=lib{n}.so", silent=True, external=True) or ""
+        for n in ("asan", "ubsan")
+    ]
+    around = {
+        "LD_PRELOAD": ":".join(name.strip() for name in found),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "GPUBP_TEST_BACKEND": "cpu",
+    }
+    files = [f"tests/backends/test_{name}.py" for name in ("compiled", "programs")]
+    session.run("pytest", "-q", *(session.posargs or [*files, "tests/fuzz"]), env=around)
 
 
 @nox.session

@@ -7,7 +7,7 @@ import os
 import sys
 
 from gpubp.cli.openblas import use_best_kernels
-from gpubp.errors import GpubpError
+from gpubp.errors import GpubpError, printable
 
 
 def main() -> None:
@@ -48,7 +48,11 @@ def _fail(message: str, everywhere: bool = False) -> None:
         processes = sys.modules["gpubp.distributed.startup"].current()
     if processes is None or processes.is_root or not everywhere:
         rank = f"rank {processes.rank}: " if processes is not None and not everywhere else ""
-        print(f"gpubp: error: {rank}{' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(
+            f"gpubp: error: {rank}{printable(' '.join(message.split()))}",
+            file=sys.stderr,
+            flush=True,
+        )
     if processes is not None and everywhere:
         processes.barrier("the end")
     sys.exit(2)

@@ -13,7 +13,7 @@ from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, checked_whole
+from gpubp.errors import ConfigurationError, checked_list, checked_whole
 from gpubp.inspection.memory import on_device
 from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss, get_loss
@@ -205,7 +205,8 @@ class Network(SteppedNetwork):
             `gpubp.EarlyStopping`.
         checkpoint, every, resume : path or None, int or None, bool
             A folder to write checkpoints into, every so many steps or at the end of every epoch;
-            whether to go on from the newest, to the same bits, up to `epochs` in all.
+            whether to go on from the newest, to the same bits, up to `epochs` in all; else the
+            folder must hold none.
         regularization : Regularization or None
             L1 and L2 penalties, clipping of gradients, a largest norm of weights.
         sample_weight, class_weight : array, (rows,), or None; "balanced", dict, sequence or None
@@ -267,7 +268,7 @@ class Network(SteppedNetwork):
         used = Adam() if optimizer is None else get_optimizer(optimizer)
         settings = TrainingSettings(
             *(used, chosen, regularization or NONE, accumulate, average),
-            *(tuple(groups), dropout_factor),
+            *(checked_list("groups", groups), dropout_factor),
         )
         keeper = None
         if checkpoint is not None:
@@ -275,7 +276,7 @@ class Network(SteppedNetwork):
             same["callbacks"] = [callback_name(one) for one in listed]
             same |= {"metrics": list(map(metric_name, measured))} if measured else {}
             same |= {} if group is None else group.described()
-            keeper = checkpointer(checkpoint, every, same, feed, processes)
+            keeper = checkpointer(checkpoint, every, same, feed, processes, resume)
         losses = self.backend.empty((feed.steps,), self.dtype)
         training = Training(stack, self._state, feed, settings, losses, group)
         self.history = History()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
+from gpubp import tensor_files
 from gpubp.backends import Array, Backend, get_backend
-from gpubp.errors import BackendUnavailableError, ModelFileError, import_extra
+from gpubp.errors import BackendUnavailableError, DeviceError, DeviceMemoryError, ModelFileError
 from gpubp.files import write_atomically
 from gpubp.inspection.memory import on_device
 from gpubp.inspection.methods import InspectedNetwork
@@ -25,6 +28,7 @@ FORMAT = "gpubp"
 MEMBERS = "members"  # where a description has those of the networks after the first
 HISTORIES = "histories"  # where those of trained networks are, beside the description
 MOST_EPOCHS = 10_000  # a longer history is left out, so that files stay small
+FEW = 1_000_000  # neurons, a description of which does no harm
 VERSION = 1  # raised when older releases could no longer read what is written
 
 
@@ -47,12 +51,11 @@ def write(
     MissingExtraError
         When safetensors is not installed.
     """
-    safetensors = import_extra("safetensors.numpy", "files")
     metadata = {"format": FORMAT, "version": str(VERSION), "network": json.dumps(network)}
     if any(0 < each.epochs <= MOST_EPOCHS for each in histories):
         metadata[HISTORIES] = json.dumps([_kept(history) for history in histories])
     tensors = {_tensor(number): each for number, each in enumerate(parameters)}
-    write_atomically(path, safetensors.save(tensors, metadata))
+    write_atomically(path, tensor_files.encode(tensors, metadata))
 
 
 def _kept(history: History) -> dict[str, Any]:
@@ -77,28 +80,19 @@ def read(
     MissingExtraError
         When safetensors is not installed.
     """
-    safetensors = import_extra("safetensors", "files")
     if os.path.isdir(path):
         raise ModelFileError(
             f"{path} is a folder; a model file is needed. fit(checkpoint=..., resume=True) goes on"
             " from a folder of checkpoints"
         )
-    try:
-        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            network = _described_network(path, metadata)
-            count = len(network.get(MEMBERS, ())) + 1
-            parameters = [file.get_tensor(_tensor(number)) for number in range(count)]
-            histories = _histories(path, metadata, count)
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{path} does not exist; a model file is needed") from error
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
-        raise ModelFileError(
-            f"{path} is torn or no model file ({error}); a file that gpubp saved is needed"
-        ) from error
-    return parameters, network, histories
+    described: dict[str, Any] = {}
+
+    def names(metadata: dict[str, str]) -> list[str]:
+        described.update(_described_network(path, metadata))
+        return [_tensor(number) for number in range(len(described.get(MEMBERS, ())) + 1)]
+
+    metadata, tensors = tensor_files.read(path, "model file", ModelFileError, names)
+    return list(tensors.values()), described, _histories(path, metadata, len(tensors))
 
 
 def _histories(path: Any, metadata: dict[str, str], count: int) -> list[History]:
@@ -106,9 +100,11 @@ def _histories(path: Any, metadata: dict[str, str], count: int) -> list[History]
     if HISTORIES not in metadata:
         return [History() for _ in range(count)]
     try:
-        found = [History.from_dict(each) for each in json.loads(metadata[HISTORIES])]
+        found = [History.from_dict(each) for each in tensor_files.parse_json(metadata[HISTORIES])]
     except (TypeError, ValueError, AttributeError) as error:
-        raise ModelFileError(f"{path} holds a history that cannot be read: {error}") from error
+        raise ModelFileError(
+            f"{path} holds a history that cannot be read: {error!s:.200}"
+        ) from error
     if len(found) != count:
         raise ModelFileError(f"{path} holds {len(found)} histories; {count} are needed")
     return found
@@ -120,15 +116,15 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
             f"{path} is a safetensors file of another program; one that gpubp saved is needed"
         )
     version = metadata.get("version", "")
-    if not version.isdigit():
-        raise ModelFileError(f"{path} has version {version!r}; a whole number is needed")
+    if not re.fullmatch("[0-9]{1,9}", version):
+        raise ModelFileError(f"{path} has version {version!r:.60}; a whole number is needed")
     if int(version) > VERSION:
         raise ModelFileError(
             f"{path} has version {version} and this gpubp reads up to {VERSION}: install a newer"
             " gpubp"
         )
     try:
-        network = json.loads(metadata["network"])
+        network = tensor_files.parse_json(metadata["network"])
     except (KeyError, ValueError) as error:
         raise ModelFileError(f"{path} lacks a readable description of its network") from error
     if isinstance(network, dict):
@@ -136,6 +132,19 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
         if isinstance(members, list) and all(isinstance(each, dict) for each in members):
             return network
     raise ModelFileError(f"{path} describes no network; an object of settings is needed")
+
+
+def _check_sizes(sizes: Any, count: int) -> None:
+    """Refuse layers larger than all parameters together, before anything of their size is made.
+
+    Raises
+    ------
+    ValueError
+        Names the size.
+    """
+    for size in sizes if isinstance(sizes, list) else ():
+        if isinstance(size, int) and size > max(count, FEW):
+            raise ValueError(f"sizes hold {size!s:.20} and the file has {count} parameters")
 
 
 class SavedNetwork(InspectedNetwork):
@@ -264,14 +273,23 @@ class SavedNetwork(InspectedNetwork):
     ) -> Self:
         """Return the network of a description with the parameters that a file holds."""
         try:
+            _check_sizes(description.get("sizes"), parameters.size)
             spec = NetworkSpec.from_dict(description)
             # their number is compared before anything of that size is allocated
             net = cls._of(spec, backend, parameters)
-        except (TypeError, ValueError) as error:
-            raise ModelFileError(f"{path} describes no network: {error}") from error
+        except (BackendUnavailableError, DeviceError, DeviceMemoryError):
+            raise
+        except Exception as error:  # a stranger's description can be wrong in any way
+            raise ModelFileError(f"{path} describes no network: {error!s:.300}") from error
         if parameters.dtype != net.dtype:
             raise ModelFileError(
                 f"{path} holds parameters of {parameters.dtype}; its network needs {net.dtype}"
+            )
+        finite = np.isfinite(parameters)
+        if not finite.all():
+            place = int(np.argmin(finite))
+            raise ModelFileError(
+                f"{path} has {parameters[place]} as parameter {place}; finite numbers are needed"
             )
         net.preprocessing = preprocessing
         return net

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +13,7 @@ from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, printable
 from gpubp.files import check_writable, write_atomically
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.table import read_table
@@ -67,7 +66,7 @@ def predict(
     cli_output.warn(answers.warnings)
     text = cli_output.predictions(answers, loaded.preprocessing, as_json)
     if out is None:
-        sys.stdout.write(text)
+        cli_output.write(text)
     else:
         write_atomically(out, text.encode())
         cli_output.note(f"{len(answers.labels)} predictions written to {out}")
@@ -109,7 +108,7 @@ def explain(
     if as_json:
         print(trace.to_json())
         return
-    print(expected)
+    print(printable(expected))
     print(trace.table(max_rows=lines))
 
 

@@ -14,9 +14,16 @@ from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
-from gpubp.errors import ConfigurationError, DivergenceError
+from gpubp.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DivergenceError,
+    GpubpError,
+    OutputPathError,
+)
 from gpubp.files import check_writable, free_memory
 from gpubp.nn.optimizers import OPTIMIZERS
+from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
@@ -142,7 +149,8 @@ def train(
     )
     if root:
         cli_output.before_training(prepared, model, as_json)
-    start, stopped = time.perf_counter(), None
+    start = time.perf_counter()
+    stopped: KeyboardInterrupt | GpubpError | None = None
     try:
         shown = sys.stderr.isatty() and not as_json
         model.train(
@@ -150,6 +158,10 @@ def train(
             *(processes or False, deterministic, time_limit),
         )
     except (KeyboardInterrupt, DivergenceError) as error:
+        stopped = error
+    except (OutputPathError, CheckpointError) as error:
+        if not has_learnt(model.net):  # nothing would be lost
+            raise
         stopped = error
     seconds = time.perf_counter() - start
     if root:
@@ -160,8 +172,9 @@ def train(
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
         _leave(processes, 130)
     if stopped is not None:
-        cli_output.note(f"error: {stopped}; they are saved in {path}", root)
-        _leave(processes, 1)
+        what = "they are" if isinstance(stopped, DivergenceError) else "the model so far is"
+        cli_output.note(f"error: {stopped}; {what} saved in {path}", root)
+        _leave(processes, 1 if isinstance(stopped, DivergenceError) else 2)
 
 
 def training_report(

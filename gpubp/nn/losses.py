@@ -171,7 +171,7 @@ def get_loss(name: str | Loss, output: Activation) -> Loss:
         loss = name
     else:
         known = {"auto": _AUTOMATIC.get(output.name, "squared_error")} | OTHER_NAMES
-        wanted = known.get(name, name)
+        wanted = known.get(name, name) if isinstance(name, str) else None
         if wanted not in LOSSES:
             raise UnknownNameError("loss", name, ["auto", *LOSSES])
         loss = LOSSES[wanted]

@@ -332,12 +332,12 @@ def get_optimizer(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
     if isinstance(optimizer, type):
         optimizer = optimizer()
     if not isinstance(optimizer, str):
-        if not hasattr(optimizer, "scalars"):
-            raise ConfigurationError(
-                f"optimizer is {optimizer!r:.80}; a name, or settings such as gpubp.Adam(1e-3), is"
-                " needed"
-            )
-        return optimizer
+        if hasattr(optimizer, "kernel") and hasattr(optimizer, "scalars"):
+            return optimizer
+        raise ConfigurationError(
+            f"optimizer is {optimizer!r:.80}; a name, or settings such as gpubp.Adam(1e-3), is"
+            " needed"
+        )
     if optimizer not in OPTIMIZERS:
         raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()

@@ -54,6 +54,10 @@ class TabularModel:
         self.preprocessing = preprocessing
         self._held: dict[int, NDArray[Any]] = {}  # answers for the rows that a member held out
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: not the answers for held-out rows, as many as there were."""
+        return vars(self) | {"_held": {}}
+
     @property
     def net(self) -> Network:
         """The first network."""

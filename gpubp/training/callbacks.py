@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
-from gpubp.errors import ConfigurationError, import_extra
+from gpubp.errors import CheckpointError, ConfigurationError, import_extra
 from gpubp.nn.view import NetworkView
 from gpubp.text import ShownAsText
 from gpubp.training.metrics import metric_name
@@ -174,22 +174,26 @@ class Callback(Protocol):
         """Be told that training ended, be it by an error or Ctrl-C."""
 
 
-def as_callbacks(callbacks: Callback | Sequence[Callback]) -> list[Callback]:
+_MOMENTS = ("begin", "advance", "epoch_end", "end")
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
     """Return a list of callbacks, of one that stands by itself too.
 
     Raises
     ------
     ConfigurationError
-        When one is no callback.
+        When one of them lacks a method of `Callback`.
     """
-    listed = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    for callback in listed:
-        if isinstance(callback, type) or not hasattr(callback, "epoch_end"):
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for each in found:
+        lacking = [name for name in _MOMENTS if not callable(getattr(each, name, None))]
+        if lacking or isinstance(each, type):
             raise ConfigurationError(
-                f"callbacks holds {callback!r:.80}; callbacks such as gpubp.EarlyStopping() are"
-                " needed"
+                f"callbacks hold {each!r:.60}; an object with the methods {', '.join(_MOMENTS)} is"
+                " needed, such as gpubp.EarlyStopping()"
             )
-    return listed
+    return found
 
 
 def callback_name(callback: Callback) -> str:
@@ -266,6 +270,8 @@ class ReduceOnPlateau:
 
     def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Go on with what was best."""
+        if not 0 < state["share"] <= 1:
+            raise CheckpointError(f"share is {state['share']!r}; a number from 0 to 1 is needed")
         self._best, self._waited, self._share = state["best"], state["waited"], state["share"]
 
     def end(self, net: NetworkView, history: History) -> None:

@@ -150,11 +150,14 @@ def test_a_model_file_of_the_command_is_exported_with_its_preprocessing(tmp_path
 def test_a_predictor_file_answers_on_the_command_line(tmp_path):
     model = table_model("classification")
     exchange.write_numpy_predictor(model, tmp_path / "model.py")
+    since = np.array(NEW["since"])
+    known = np.nan_to_num(since).astype("datetime64[s]")
+    times = ["" if np.isnan(v) else str(t) for v, t in zip(since, known, strict=True)]
     lines = [
         ",".join(NEW),
         *(
             ",".join("" if v is None or v != v else str(v) for v in row)
-            for row in zip(*NEW.values(), strict=True)
+            for row in zip(*(NEW | {"since": times}).values(), strict=True)
         ),
     ]
     (tmp_path / "new.csv").write_text("\n".join(lines))
