@@ -13,8 +13,9 @@ from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
+from gpubp.cli.written_files import check_no_model, check_output
 from gpubp.errors import ConfigurationError, printable
-from gpubp.files import check_writable, write_atomically
+from gpubp.files import write_atomically
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.table import read_table
 
@@ -59,7 +60,8 @@ def predict(
 ) -> None:
     """Predict the target for every row: CSV with probabilities for classes."""
     if out is not None:
-        check_writable(out)
+        check_output(out, [model, data])
+        check_no_model(out)
     loaded = TabularModel.load(model, backend)
     table = read_table(data, text=loaded.preprocessing.text_columns)
     answers = loaded.predict(table, strict)
@@ -126,7 +128,8 @@ def export(
     writers = {".onnx": exchange.write_onnx, ".py": exchange.write_numpy_predictor}
     if out.suffix not in writers:
         raise ConfigurationError(f"{out} ends in {out.suffix!r}; .onnx or .py is needed")
-    check_writable(out)
+    check_output(out, [model], "FILE")
+    check_no_model(out)
     writers[out.suffix](TabularModel.load(model, "cpu"), out)
     cli_output.note(f"{model} written to {out}")
 

@@ -14,6 +14,7 @@ from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
+from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
     CheckpointError,
     ConfigurationError,
@@ -21,7 +22,7 @@ from gpubp.errors import (
     GpubpError,
     OutputPathError,
 )
-from gpubp.files import check_writable, free_memory
+from gpubp.files import free_memory
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
@@ -89,6 +90,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Write over a file that is no model of this target."),
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A folder for a checkpoint after each epoch.")
     ] = None,
@@ -111,7 +116,7 @@ def train(
     path = out or Path(f"{Path(data).name.split('.')[0] or 'model'}.safetensors")
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
-    distributed.on_root(processes, lambda: check_writable(path), "the model file")
+    distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
     settings = {
         "hidden": None if hidden is None else _hidden_sizes(hidden),
         "activation": activation,
@@ -136,6 +141,10 @@ def train(
         table = read_table(data)
         column = _target(table, data, target)
         prepared = prepare(table, column, task, test, validation, seed, recipe.members > 1)
+    predicted = prepared.preprocessing.target
+    distributed.on_root(
+        processes, lambda: check_overwrite(path, predicted, overwrite), "the model file"
+    )
     if isinstance(prepared, StreamedTable):  # so many rows need no several networks
         settings["members"] = members or 1
     recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
