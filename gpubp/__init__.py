@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gpubp.interop.classifier import MLPClassifier as MLPClassifier
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
     from gpubp.network import Network
+    from gpubp.networks import Each, Networks
     from gpubp.nn import losses as losses
     from gpubp.nn.bins import quantile_bins, tree_bins
     from gpubp.nn.layers.periodic import Periodic
@@ -57,6 +58,7 @@ __all__ = [
     "Constant",
     "CosineDecay",
     "CosineWaves",
+    "Each",
     "EarlyStopping",
     "ExponentialDecay",
     "FlatCosine",
@@ -66,6 +68,7 @@ __all__ = [
     "ModelCheckpoint",
     "Nadam",
     "Network",
+    "Networks",
     "OneCycle",
     "ParameterGroup",
     "Periodic",
@@ -96,6 +99,7 @@ _MODULES = {
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
+    "networks": ("Each", "Networks"),
     "nn.bins": ("quantile_bins", "tree_bins"),
     "nn.layers.periodic": ("Periodic",),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),

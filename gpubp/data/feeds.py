@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gpubp.backends import Array
 from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed, Shuffle
 from gpubp.data.batches import Data, take_data
@@ -108,8 +111,9 @@ def feed_of(
     shuffle: Shuffle,
     loss: Loss,
     shards: Shards = ALL,
+    rows: NDArray[np.int64] | None = None,
 ) -> Feed:
-    """Return the batches of arrays or of a data set.
+    """Return the batches of arrays, or of some of their rows, or of a data set.
 
     Raises
     ------
@@ -119,7 +123,7 @@ def feed_of(
     if not isinstance(data, Data):
         return DatasetFeed(net, data, batch_size, shuffle, loss, shards)
     kind = HostArrayFeed if is_on_host(net, data.x) else ArrayFeed
-    return kind(net, data, batch_size, shuffle, shards)
+    return kind(net, data, batch_size, shuffle, shards, rows)
 
 
 def held_out(net: Reader, data: Data | Dataset, loss: Loss) -> HeldOut:

@@ -22,17 +22,21 @@ def use_threads(count: int) -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread(undivided: bool = False) -> Iterator[None]:
     """Compute within this context on the calling thread alone: others train beside it.
 
-    No bit of a result depends on it.
+    No bit of a result depends on it, unless steps are `undivided`: those prepared within have the
+    bits, and take the time, of a process that computes with one thread.
     """
     host, _ = _compiled.host_kernels()
+    before = _compiled.undivided()
+    _compiled.steps.undivided = before or undivided
     with blas.threads_for(0):
         if host is not None:
             host.work_alone(True)
         try:
             yield
         finally:
+            _compiled.steps.undivided = before
             if host is not None:
                 host.work_alone(False)
