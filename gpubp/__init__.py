@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gpubp.backends import available_backends, get_backend
     from gpubp.inspection.gradient_checking import gradient_check
     from gpubp.interop.classifier import MLPClassifier as MLPClassifier
+    from gpubp.interop.cross_validation import cross_val_predict as cross_val_predict
+    from gpubp.interop.cross_validation import cross_validate as cross_validate
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
     from gpubp.network import Network
     from gpubp.networks import Each, Networks
@@ -92,7 +94,7 @@ _MODULES = {
     "backends": ("available_backends", "get_backend"),
     "training.callbacks": ("Callback", "HealthWatch", "History", "ReduceOnPlateau"),
     "training.stopping": ("EarlyStopping", "TimeLimit"),
-    "interop": ("MLPClassifier", "MLPRegressor"),
+    "interop": ("MLPClassifier", "MLPRegressor", "cross_val_predict", "cross_validate"),
     "tables.classifier": ("TabularClassifier",),
     "tables.regressor": ("TabularRegressor",),
     "tables.model": ("TabularModel",),

@@ -201,3 +201,12 @@ def test_what_cannot_be_used_is_said(wrong, error, said):
 def test_members_of_two_shapes_are_refused():
     with pytest.raises(ConfigurationError, match="2 shapes"):
         Networks(SIZES, 2, backend="cpu", normalization=Each([None, "layer"]))
+
+
+def test_a_thread_that_works_alone_does_so_until_it_has_left_all_contexts():
+    with one_thread():
+        with one_thread(undivided=True):
+            assert compiled_backend.undivided()
+        assert compiled_backend.steps.alone
+        assert not compiled_backend.undivided()
+    assert not compiled_backend.steps.alone

@@ -12,6 +12,7 @@ from gpubp.errors import import_extra
 
 if TYPE_CHECKING:
     from gpubp.interop.classifier import MLPClassifier
+    from gpubp.interop.cross_validation import cross_val_predict, cross_validate
     from gpubp.interop.from_sklearn import from_scikit_learn
     from gpubp.interop.numpy_file import write_numpy_predictor
     from gpubp.interop.onnx_file import write_onnx
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MLPClassifier",
     "MLPRegressor",
+    "cross_val_predict",
+    "cross_validate",
     "from_pytorch",
     "from_scikit_learn",
     "write_numpy_predictor",
@@ -30,6 +33,8 @@ __all__ = [
 _HOMES = {
     "MLPClassifier": "classifier",
     "MLPRegressor": "regressor",
+    "cross_val_predict": "cross_validation",
+    "cross_validate": "cross_validation",
     "from_pytorch": "pytorch",
     "from_scikit_learn": "from_sklearn",
     "write_numpy_predictor": "numpy_file",
@@ -40,7 +45,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gpubp.interop' has no attribute {name!r}")
-    if name.startswith("MLP"):
+    if name.startswith(("MLP", "cross_")):
         import_extra("sklearn", "sklearn")
     value = getattr(importlib.import_module(f"gpubp.interop.{_HOMES[name]}"), name)
     globals()[name] = value

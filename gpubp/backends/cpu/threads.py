@@ -29,14 +29,15 @@ def one_thread(undivided: bool = False) -> Iterator[None]:
     bits, and take the time, of a process that computes with one thread.
     """
     host, _ = _compiled.host_kernels()
-    before = _compiled.undivided()
-    _compiled.steps.undivided = before or undivided
+    steps = _compiled.steps
+    before = getattr(steps, "alone", False), _compiled.undivided()
+    steps.alone, steps.undivided = True, undivided or before[1]
     with blas.threads_for(0):
         if host is not None:
             host.work_alone(True)
         try:
             yield
         finally:
-            _compiled.steps.undivided = before
+            steps.alone, steps.undivided = before
             if host is not None:
-                host.work_alone(False)
+                host.work_alone(steps.alone)
