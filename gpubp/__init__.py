@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpubp.interop.cross_validation import cross_val_predict as cross_val_predict
     from gpubp.interop.cross_validation import cross_validate as cross_validate
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
+    from gpubp.interop.search import search as search
     from gpubp.network import Network
     from gpubp.networks import Each, Networks
     from gpubp.nn import losses as losses
@@ -94,7 +95,7 @@ _MODULES = {
     "backends": ("available_backends", "get_backend"),
     "training.callbacks": ("Callback", "HealthWatch", "History", "ReduceOnPlateau"),
     "training.stopping": ("EarlyStopping", "TimeLimit"),
-    "interop": ("MLPClassifier", "MLPRegressor", "cross_val_predict", "cross_validate"),
+    "interop": ("MLPClassifier", "MLPRegressor", "cross_val_predict", "cross_validate", "search"),
     "tables.classifier": ("TabularClassifier",),
     "tables.regressor": ("TabularRegressor",),
     "tables.model": ("TabularModel",),

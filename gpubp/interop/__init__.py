@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gpubp.interop.onnx_file import write_onnx
     from gpubp.interop.pytorch import from_pytorch
     from gpubp.interop.regressor import MLPRegressor
+    from gpubp.interop.search import search
 
 __all__ = [
     "MLPClassifier",
@@ -26,6 +27,7 @@ __all__ = [
     "cross_validate",
     "from_pytorch",
     "from_scikit_learn",
+    "search",
     "write_numpy_predictor",
     "write_onnx",
 ]
@@ -37,6 +39,7 @@ _HOMES = {
     "cross_validate": "cross_validation",
     "from_pytorch": "pytorch",
     "from_scikit_learn": "from_sklearn",
+    "search": "search",
     "write_numpy_predictor": "numpy_file",
     "write_onnx": "onnx_file",
 }
@@ -45,7 +48,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'gpubp.interop' has no attribute {name!r}")
-    if name.startswith(("MLP", "cross_")):
+    if name.startswith(("MLP", "cross_", "search")):
         import_extra("sklearn", "sklearn")
     value = getattr(importlib.import_module(f"gpubp.interop.{_HOMES[name]}"), name)
     globals()[name] = value

@@ -36,10 +36,15 @@ def side_by_side(estimator: Any) -> Iterator[None]:
 
     On a GPU they train one after the other. No bit of a result depends on it.
     """
-    on_cpu = get_backend(getattr(estimator, "backend", "auto")).name == "cpu"
-    workers = thread_count() if on_cpu else 1
-    with warnings.catch_warnings(), joblib.parallel_config(SideBySide(), n_jobs=workers):
+    parallel = joblib.parallel_config(SideBySide(), n_jobs=workers_for(estimator))
+    with warnings.catch_warnings(), parallel:
         yield
+
+
+def workers_for(estimator: Any) -> int:
+    """Return how many of an estimator train at a time."""
+    on_cpu = get_backend(getattr(estimator, "backend", "auto")).name == "cpu"
+    return thread_count() if on_cpu else 1
 
 
 def cross_validate(estimator: Any, X: Any, y: Any = None, *, cv: Any = 5, **options: Any) -> Any:

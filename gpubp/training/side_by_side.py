@@ -37,6 +37,11 @@ class Watch:
         """Why the training ended, as ``history.stopped`` has it."""
         return "interrupted" if self._asked.is_set() else TIME_LIMIT
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody wants all trainings to end."""
+        return self._asked.is_set()
+
     def begin(self, net: NetworkView, epochs: int) -> None:
         """Do nothing."""
 
