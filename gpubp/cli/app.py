@@ -1,4 +1,4 @@
-"""The command line: train, predict, evaluate, explain, export, launch, plan, doctor."""
+"""The command line: train, tune, predict, evaluate, explain, export, launch, plan, doctor."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
+from gpubp.cli.tune import tune
 from gpubp.errors import ConfigurationError
 from gpubp.files import check_writable, write_atomically
 from gpubp.tables.model import TabularModel, finite_only
@@ -47,6 +48,7 @@ def command(
 
 
 app.command()(train)
+app.command()(tune)
 app.command("plan")(plan_command)
 
 

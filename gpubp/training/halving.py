@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,18 @@ from gpubp.training.trials import SearchResult, Trial, TrialFile
 FACTOR = 3  # of settings, the share that goes on; of epochs, how many times as many
 # score(settings, epochs, fold, watch): the larger the better; NaN where training failed
 Score = Callable[[dict[str, Any], int, int, Watch], float]
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """Numbers from `low` to `high`, every order of magnitude as likely as another."""
+
+    low: float
+    high: float
+
+    def rvs(self, random_state: np.random.RandomState) -> float:
+        """Return one of them."""
+        return math.exp(random_state.uniform(math.log(self.low), math.log(self.high)))
 
 
 def draw(
