@@ -117,8 +117,7 @@ class TabularModel:
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
                 validation=validation,
-                callbacks=[*callbacks, *watch]
-                + [EarlyStopping(recipe.patience)] * (validation is not None),
+                callbacks=[*callbacks, *watch, *stopping],
                 progress=progress,
                 checkpoint=folder,
                 resume=resume,
