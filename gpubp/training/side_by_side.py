@@ -102,7 +102,8 @@ def train_side_by_side(
     def run(number: int) -> None:
         turn = number // workers + 1
         until = None if time_limit is None else start + time_limit * turn / turns
-        if until is None or not number or time.perf_counter() <= until:
+        in_time = until is None or not number or time.perf_counter() <= until
+        if in_time and not asked.is_set():
             train(number, [Watch(until, asked)])
 
     def run_alone(number: int) -> None:
@@ -114,8 +115,13 @@ def train_side_by_side(
         failures = [_failure(lambda number=number: one(number)) for number in range(count)]  # type: ignore[misc]
     else:
         with ThreadPoolExecutor(workers) as threads:
-            futures = [threads.submit(run_alone, number) for number in range(count)]
-            failures = _failures(futures, asked)
+            try:
+                futures = [threads.submit(run_alone, number) for number in range(count)]
+                failures = _failures(futures, asked)
+            except BaseException:
+                asked.set()
+                threads.shutdown(cancel_futures=True)
+                raise
     diverged = [failure for failure in failures if failure is not None]
     if len(diverged) == count:
         raise diverged[0]
@@ -133,22 +139,15 @@ def _failure(run: Callable[[], None]) -> DivergenceError | None:
 def _failures(
     futures: Sequence[Future[None]], asked: threading.Event
 ) -> list[DivergenceError | None]:
-    """Wait for all trainings; after Ctrl-C or an error have the others end first.
+    """Wait for all trainings; after an error have the others end first.
 
     Of several errors that of the first network is raised.
     """
     pending: Any = futures
-    try:
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_EXCEPTION)
-            if any(_is_serious(future.exception()) for future in done):
-                asked.set()
-    except BaseException:
-        asked.set()
-        for future in futures:
-            future.cancel()
-        wait(futures)
-        raise
+    while pending:
+        done, pending = wait(pending, return_when=FIRST_EXCEPTION)
+        if any(_is_serious(future.exception()) for future in done):
+            asked.set()
     errors = [future.exception() for future in futures]
     for error in errors:
         if error is not None and _is_serious(error):
