@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
 
 import numpy as np
@@ -94,3 +95,15 @@ def test_folds_at_once_have_the_bits_of_separate_fits(estimator, data):
         )
         assert found["test_score"][number] == alone.score(x[test], y[test])
         np.testing.assert_array_equal(predicted[test], alone.predict(x[test]))
+
+
+def test_an_exported_file_answers_as_all_members(tmp_path):
+    x, y = IRIS
+    model = MLPClassifier(members=3, **SETTINGS).fit(x, y)
+    gpubp.exchange.write_numpy_predictor(model, tmp_path / "model.py")
+    spec = importlib.util.spec_from_file_location("model", tmp_path / "model.py")
+    predictor = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(predictor)
+    np.testing.assert_allclose(
+        predictor.outputs(x.astype(np.float32)), model.predict_proba(x), rtol=1e-4, atol=1e-6
+    )
