@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from gpubp.backends import available_backends, get_backend
     from gpubp.inspection.gradient_checking import gradient_check
     from gpubp.interop.classifier import MLPClassifier as MLPClassifier
+    from gpubp.interop.cross_validation import cross_val_predict as cross_val_predict
+    from gpubp.interop.cross_validation import cross_validate as cross_validate
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
+    from gpubp.interop.search import search as search
     from gpubp.network import Network
+    from gpubp.networks import Each, Networks
     from gpubp.nn import losses as losses
     from gpubp.nn.bins import quantile_bins, tree_bins
     from gpubp.nn.layers.periodic import Periodic
@@ -59,6 +63,7 @@ __all__ = [
     "Constant",
     "CosineDecay",
     "CosineWaves",
+    "Each",
     "EarlyStopping",
     "ExponentialDecay",
     "FlatCosine",
@@ -68,6 +73,7 @@ __all__ = [
     "ModelCheckpoint",
     "Nadam",
     "Network",
+    "Networks",
     "OneCycle",
     "ParameterGroup",
     "Periodic",
@@ -91,7 +97,7 @@ _MODULES = {
     "backends": ("available_backends", "get_backend"),
     "training.callbacks": ("Callback", "HealthWatch", "History", "ReduceOnPlateau"),
     "training.stopping": ("EarlyStopping", "TimeLimit"),
-    "interop": ("MLPClassifier", "MLPRegressor"),
+    "interop": ("MLPClassifier", "MLPRegressor", "cross_val_predict", "cross_validate", "search"),
     "tables.classifier": ("TabularClassifier",),
     "tables.regressor": ("TabularRegressor",),
     "tables.model": ("TabularModel",),
@@ -99,6 +105,7 @@ _MODULES = {
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
+    "networks": ("Each", "Networks"),
     "nn.bins": ("quantile_bins", "tree_bins"),
     "nn.layers.periodic": ("Periodic",),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),

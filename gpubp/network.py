@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gpubp.backends import Backend, get_backend
 from gpubp.data.batches import take_data
-from gpubp.data.feeds import Shuffle, check_alone, feed_of, hold_out, validation_rows
+from gpubp.data.chosen_rows import ChosenRows, take_rows
+from gpubp.data.feeds import HeldOut, Shuffle, check_alone, feed_of, hold_out, validation_rows
 from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
 from gpubp.errors import ConfigurationError, checked_list, checked_whole
 from gpubp.inspection.memory import on_device
+from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
@@ -177,6 +180,8 @@ class Network(SteppedNetwork):
         distributed: bool | Communicator = False,
         deterministic: bool = False,
         shards: int | None = None,
+        rows: Any = None,
+        validation_rows: Any = None,
     ) -> History:
         """Train for some epochs.
 
@@ -225,6 +230,9 @@ class Network(SteppedNetwork):
         distributed, deterministic, shards : bool or Communicator, bool, int or None
             Whether the processes of an MPI job train together, to the same bits however many they
             are, each batch cut into so many shards: see docs/distributed.md.
+        rows, validation_rows : array of int, (chosen,), or None
+            Which rows of x and y to train on, as if there were no others, and which to validate
+            on, instead of `validation`; rows may come several times, and nothing is copied.
 
         Returns
         -------
@@ -256,15 +264,26 @@ class Network(SteppedNetwork):
             )
         data: Any = x
         if isinstance(x, Dataset):
-            check_alone(y=y, sample_weight=sample_weight, class_weight=class_weight)
+            check_alone(
+                y=y,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                rows=rows,
+                validation_rows=validation_rows,
+            )
         else:
-            data = take_data(stack, x, y, chosen, "", sample_weight, class_weight)
+            rows = None if rows is None else take_rows(rows, x)
+            data = take_data(stack, x, y, chosen, "", sample_weight, class_weight, rows)
         held: Any = validation
         if isinstance(validation, int | float):
+            if rows is not None or validation_rows is not None:
+                raise ConfigurationError(
+                    f"validation={validation} and rows are both given; validation_rows is needed"
+                )
             data, held = hold_out(stack, data, validation)
-        validated = None if held is None else validation_rows(stack, held, chosen)
         share = ALL if group is None else group.shards
-        feed = feed_of(stack, data, batch_size, shuffle, chosen, share)
+        feed = feed_of(stack, data, batch_size, shuffle, chosen, share, rows)
+        validated = _validated(stack, held, validation_rows, data, chosen)
         used = Adam() if optimizer is None else get_optimizer(optimizer)
         settings = TrainingSettings(
             *(used, chosen, regularization or NONE, accumulate, average),
@@ -284,3 +303,17 @@ class Network(SteppedNetwork):
         told = [*listed, *shown] if processes is None or processes.is_root else []
         Fit(self, training, self.history, keeper).run(epochs, validated, told, resume, measured)
         return self.history
+
+
+def _validated(
+    stack: LayerStack, validation: Any, chosen: Any, data: Any, loss: Loss
+) -> HeldOut | None:
+    """Return the rows to validate on: some of the data's, others, or none."""
+    if chosen is None:
+        return None if validation is None else validation_rows(stack, validation, loss)
+    if validation is not None:
+        raise ConfigurationError(
+            "validation and validation_rows are both given; one of them is needed"
+        )
+    plain = replace(data, weights=None)
+    return ChosenRows(stack, plain, take_rows(chosen, data.x, "validation_rows"))

@@ -195,6 +195,12 @@ class SavedNetwork(InspectedNetwork):
         return self
 
     @on_device
+    def lie_in(self, place: Array) -> None:
+        """Move the parameters to a place (count,) on the network's backend, in place."""
+        self.stack.lie_in(place)
+        self._last = None
+
+    @on_device
     def copy(self, dtype: Any = None) -> Self:
         """Return a network with a copy of the parameters, in another dtype if one is given."""
         spec = self.spec if dtype is None else self.spec.with_dtype(dtype)

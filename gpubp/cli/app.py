@@ -1,4 +1,4 @@
-"""The command line: train, predict, evaluate, explain, export, launch, plan, doctor."""
+"""The command line: train, tune, predict, evaluate, explain, export, launch, plan, doctor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
+from gpubp.cli.tune import tune
 from gpubp.cli.written_files import check_no_model, check_output
 from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
@@ -46,6 +47,7 @@ def command(
 
 
 app.command(epilog="Example: gpubp train people.csv --target income")(train)
+app.command(epilog="Example: gpubp tune people.csv --target income --trials 64")(tune)
 app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(plan_command)
 
 

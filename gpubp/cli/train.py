@@ -139,7 +139,7 @@ def train(
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table = read_table(data)
-        column = _target(table, data, target)
+        column = target_of(table, data, target)
         prepared = prepare(table, column, task, test, validation, seed, recipe.members > 1)
     predicted = prepared.preprocessing.target
     distributed.on_root(
@@ -283,7 +283,8 @@ def stream_table(
     )
 
 
-def _target(table: Table, data: str, target: str) -> str:
+def target_of(table: Table, data: str, target: str) -> str:
+    """Return the column to predict; a bundled set has one."""
     if target or data in BUNDLED:
         return target or BUNDLED[data]
     columns = ", ".join(list(table.columns)[:20])

@@ -25,6 +25,11 @@ Shuffle = bool | Callable[[int], Any]
 class ArrayFeed:
     """Batches of arrays that a step gathers by the clock; see `gpubp.data.feeds.Feed`.
 
+    Parameters
+    ----------
+    rows : array, (chosen,), or None
+        Which rows of the data an epoch has; None for all.
+
     Raises
     ------
     ConfigurationError
@@ -43,22 +48,24 @@ class ArrayFeed:
         batch_size: int | None,
         shuffle: Shuffle,
         shards: Shards = ALL,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
-        self.rows = len(data)
+        self.rows = len(data) if rows is None else len(rows)
         self.size = checked_batch_size(batch_size, self.rows)
         self.steps = -(-self.rows // self.size)
         self.sizes = [min(self.size, self.rows - k * self.size) for k in range(self.steps)]
         spans = map(shards.span, self.sizes)
         self.own_sizes = [stop - start for start, stop in spans]
         self.weighted, self.shuffle, self.shards = data.weights is not None, shuffle, shards
-        self._net, self._data = net, data
+        self._net, self._data, self._chosen = net, data, rows
         host = self._own_order(0, shuffled=False)
         self._order = net.backend.empty(host.shape, host.dtype)
         net.backend.put(self._order, host)
 
     def begin_epoch(self, epoch: int) -> None:
         """Bring the rows into the order of an epoch."""
-        if callable(self.shuffle) or (self.shuffle and self.shards != ALL):
+        by_host = callable(self.shuffle) or self.shards != ALL or self._chosen is not None
+        if self.shuffle and by_host:
             self._net.backend.put(self._order, self._own_order(epoch))
         elif self.shuffle:
             self._net.backend.shuffle(self._net.seed, SHUFFLE, epoch, self._order)
@@ -113,6 +120,8 @@ class ArrayFeed:
         order = np.arange(self.rows, dtype=np.int64)
         if self.shuffle and shuffled:
             order = self.order(epoch)
+        if self._chosen is not None:
+            order = self._chosen[order]
         if self.shards == ALL:
             return order
         starts = range(0, len(order), self.size)
@@ -121,7 +130,7 @@ class ArrayFeed:
         return np.concatenate([order[start + low : start + high] for start, (low, high) in pairs])
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Return the order of the rows in an epoch, shape (rows,)."""
+        """Return the order of the rows in an epoch, shape (rows,), counted among those chosen."""
         if not callable(self.shuffle):
             return permutation(self._net.seed, epoch, self.rows)
         order = np.asarray(self.shuffle(epoch))
@@ -141,6 +150,8 @@ class ArrayFeed:
         """Return what tells the data apart: their shapes, dtypes and a fingerprint."""
         data, backend = self._data, self._net.backend
         rows = sampled_rows(self.rows)
+        if self._chosen is not None:
+            rows = self._chosen[rows]
 
         def sample(array: Array) -> Any:
             if isinstance(array, SparseRows):
@@ -171,8 +182,9 @@ class HostArrayFeed(SlotFeed, ArrayFeed):
         batch_size: int | None,
         shuffle: Shuffle,
         shards: Shards = ALL,
+        rows: NDArray[np.int64] | None = None,
     ) -> None:
-        ArrayFeed.__init__(self, net, data, batch_size, shuffle, shards)
+        ArrayFeed.__init__(self, net, data, batch_size, shuffle, shards, rows)
         most = max(self.own_sizes)
         SlotFeed.__init__(self, net, [((most, data.x.shape[1]), data.x.dtype)], self.steps)
         self._rows = self._own_order(0, shuffled=False)

@@ -69,8 +69,11 @@ def take_data(
     name: str = "",
     sample_weight: Any = None,
     class_weight: ClassWeight = None,
+    rows: Any = None,
 ) -> Data:
     """Return inputs, expected values and weights, checked against each other and the network.
+
+    All rows are returned; weights of classes are those among the chosen `rows`, (chosen,).
 
     Raises
     ------
@@ -91,7 +94,7 @@ def take_data(
     if values.dtype.kind == "i":
         values = values.copy()  # classes are checked once: what is written later must not be read
     one_class = outputs > 1 and expected.size == len(expected)
-    weights = take_weights(net, sample_weight, class_weight, expected, name)
+    weights = take_weights(net, sample_weight, class_weight, expected, name, rows)
     return Data(inputs, values, one_class, weights)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array
 from gpubp.backends.random import SPLIT, generator
@@ -111,8 +112,9 @@ def feed_of(
     shuffle: Shuffle,
     loss: Loss,
     shards: Shards = ALL,
+    rows: NDArray[np.int64] | None = None,
 ) -> Feed:
-    """Return the batches of arrays or of a data set.
+    """Return the batches of arrays, or of some of their rows, or of a data set.
 
     Raises
     ------
@@ -122,7 +124,7 @@ def feed_of(
     if not isinstance(data, Data):
         return DatasetFeed(net, data, batch_size, shuffle, loss, shards)
     kind = HostArrayFeed if is_on_host(net, data.x) else ArrayFeed
-    return kind(net, data, batch_size, shuffle, shards)
+    return kind(net, data, batch_size, shuffle, shards, rows)
 
 
 def held_out(net: Reader, data: Data | Dataset, loss: Loss) -> HeldOut:

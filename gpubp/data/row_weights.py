@@ -16,7 +16,12 @@ ClassWeight = str | Mapping[Any, float] | Sequence[float] | None
 
 
 def take_weights(
-    net: Reader, sample_weight: Any, class_weight: ClassWeight, expected: Array, name: str
+    net: Reader,
+    sample_weight: Any,
+    class_weight: ClassWeight,
+    expected: Array,
+    name: str,
+    chosen: Any = None,
 ) -> Array | None:
     """Return the weights of the rows, (rows,), those given times their classes'; None for all 1.
 
@@ -25,6 +30,8 @@ def take_weights(
     class_weight : {"balanced"}, dict, sequence or None
         A weight a class, by its index; ``"balanced"`` gives every class the same in all:
         ``rows / (classes * rows of the class)`` (King and Zeng 2001).
+    chosen : array, (chosen,), or None
+        The rows that are trained on, among which classes are counted; None for all.
 
     Raises
     ------
@@ -42,7 +49,7 @@ def take_weights(
             )
         weights = checked_weights(array, backend, net.dtype, name)
     if class_weight is not None:
-        by_class = _weights_by_class(net, class_weight, expected)
+        by_class = _weights_by_class(net, class_weight, expected, chosen)
         weights = by_class if weights is None else weights * by_class
     return weights
 
@@ -66,7 +73,9 @@ def checked_weights(given: Array, backend: Backend, dtype: Any, name: str) -> Ar
     return weights
 
 
-def _weights_by_class(net: Reader, class_weight: ClassWeight, expected: Array) -> Array:
+def _weights_by_class(
+    net: Reader, class_weight: ClassWeight, expected: Array, chosen: Any
+) -> Array:
     host = net.backend.to_numpy(expected)
     classes = max(net.sizes[-1], 2)
     indices = host.argmax(axis=1) if host.ndim == 2 and host.shape[1] > 1 else host.reshape(-1)
@@ -81,8 +90,9 @@ def _weights_by_class(net: Reader, class_weight: ClassWeight, expected: Array) -
             raise ConfigurationError(
                 f"class_weight is {class_weight!r}; 'balanced', or a weight a class, is needed"
             )
-        counts = np.bincount(indices, minlength=classes)
-        table = len(indices) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        counted = indices if chosen is None else indices[chosen]
+        counts = np.bincount(counted, minlength=classes)
+        table = len(counted) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     elif isinstance(class_weight, Mapping):
         unknown = [key for key in class_weight if key not in range(classes)]
         if unknown:

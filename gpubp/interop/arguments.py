@@ -83,6 +83,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_fun": _whole(1),
     "label_smoothing": _number(0, 1),
     "layer_norm": _FLAG,
+    "members": _whole(1),
     "batch_norm": _FLAG,
     "max_norm": (
         lambda value: value is None or _number(0, open_least=True)[0](value),
@@ -113,6 +114,8 @@ def stochastic(estimator: Any) -> bool:
         raise AttributeError(
             "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
         )
+    if getattr(estimator, "members", 1) != 1:
+        raise AttributeError("partial_fit is only available for a single network: members=1.")
     return True
 
 

@@ -53,6 +53,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Takes the place of `solver` and its settings; see `gpubp.nn.optimizers`.
     callbacks : sequence of Callback or None
         Called with the network during `fit`; see `gpubp.training.callbacks`.
+    members : int
+        Networks that answer together, by the mean of their probabilities, trained side by side. The
+        first is that of this estimator alone, to the same bits; the others differ by their seeds.
 
     Attributes
     ----------
@@ -65,7 +68,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     history_ : History
         Losses and times of the last fit.
     network_ : Network
-        The network itself.
+        The network itself, the first of several.
+    others_ : list of MLPClassifier
+        The members after the first, each with a network of its own.
     """
 
     def __init__(
@@ -106,6 +111,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         max_norm: float | None = None,
         optimizer: str | Optimizer | None = None,
         callbacks: list[Callback] | None = None,
+        members: int = 1,
     ) -> None:
         take_parameters(self, locals())
 
@@ -204,6 +210,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         both[:, 1] = yes
         both[:, 0] = 1 - yes
         return both
+
+    def predict_std(self, X: Any) -> Any:
+        """Return how far the members' probabilities spread, as `predict_proba` has them.
+
+        Returns
+        -------
+        array
+            Standard deviations among the members; 0 for a single one.
+        """
+        spread = self._spread(X)
+        if spread.shape[1] > 1 or self._labels.several:
+            return spread
+        return module_of(spread).concatenate([spread, spread], axis=1)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithm of `predict_proba`."""

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from gpubp.backends import Backend, get_backend
+from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.interchange import is_cupy
 from gpubp.data.batches import take_data
 from gpubp.errors import ConfigurationError, DataError, DivergenceError
@@ -40,6 +41,7 @@ from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import SGD, Optimizer, get_optimizer
 from gpubp.nn.regularization import Regularization
 from gpubp.training.callbacks import Callback
+from gpubp.training.side_by_side import train_side_by_side
 
 # As scikit-learn says it
 NOT_FINITE = (
@@ -50,6 +52,8 @@ NOT_FINITE = (
 
 class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
     """A multilayer perceptron with scikit-learn's parameters and attributes."""
+
+    _watch: Sequence[Callback] = ()  # what ends a training beside others
 
     # What a subclass says of its task.
 
@@ -103,7 +107,52 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
         DivergenceError
             When the loss is not finite; with early stopping training ends there with a warning.
         """
+        if self.members != 1:
+            return self._fit_members(X, y, sample_weight, validation_data)
+        self.others_: list[BaseMLP] = []
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
+
+    def _fit_members(self, x: Any, y: Any, sample_weight: Any, validation_data: Any) -> BaseMLP:
+        """Train all members, as many at a time as there are processors; this is the first.
+
+        Raises
+        ------
+        DivergenceError
+            When the first diverged; of the others is a warning, and they are left out.
+        """
+        check_parameters(self.get_params(deep=False))
+        if not (self.warm_start and getattr(self, "others_", None)):
+            seeds = np.random.RandomState(self._drawn(check_random_state(self.random_state)))
+            self.others_ = [
+                clone(self).set_params(members=1, random_state=int(seeds.randint(2**31)))
+                for _ in range(self.members - 1)
+            ]
+        members = [self, *self.others_]
+
+        def train(number: int, watch: Sequence[Any]) -> None:
+            members[number]._watch = watch
+            try:
+                members[number]._fit(x, y, sample_weight, validation_data, incremental=False)
+            finally:
+                members[number]._watch = ()
+
+        failures = train_side_by_side(len(members), train, self._workers(x))
+        if failures[0] is not None:
+            raise failures[0]
+        if any(failures):
+            lost = [number for number, failure in enumerate(failures) if failure is not None]
+            warnings.warn(
+                f"members {lost} of {len(members)} diverged and are left out",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        pairs = zip(self.others_, failures[1:], strict=True)
+        self.others_ = [other for other, failure in pairs if failure is None]
+        return self
+
+    def _workers(self, x: Any) -> int:
+        on_cpu = get_backend(used_backend(self.backend, x)).name == "cpu"
+        return min(self.members, thread_count()) if on_cpu else 1
 
     def _fit(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
@@ -171,7 +220,11 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _seed(self) -> int:
         """Return a seed for dropout, without a draw from the random state itself."""
-        return int(copy.deepcopy(self._random_state).randint(2**31))
+        return self._drawn(self._random_state)
+
+    @staticmethod
+    def _drawn(state: np.random.RandomState) -> int:
+        return int(copy.deepcopy(state).randint(2**31))
 
     def _fit_stochastic(
         self, x: Any, y: Any, weights: Any, validation_data: Any, incremental: bool
@@ -228,7 +281,7 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
             )
 
     def _callbacks(self) -> list[Callback]:
-        return list(self.callbacks or ())
+        return [*(self.callbacks or ()), *self._watch]
 
     def _fit_lbfgs(self, x: Any, y: Any, weights: Any) -> None:
         net, loss = self.network_, get_loss(self._chosen_loss(), self.network_.output)

@@ -180,7 +180,7 @@ def plain_model(model: Any) -> PlainModel:
             " themselves, is needed"
         )
     elif hasattr(model, "get_params"):  # an estimator
-        nets = [getattr(model, "network_", None)]
+        nets = model._networks if hasattr(model, "network_") else [None]
         if hasattr(model, "classes_") and not model._labels.several:
             labels = model.classes_.tolist()
     elif isinstance(model, Network):

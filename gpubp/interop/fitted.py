@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp.interop.arguments import checked
+from gpubp.interop.labels import module_of
 from gpubp.network import Network
 
 
@@ -19,13 +20,35 @@ class FittedNetwork:
     _dtype_reason: str
 
     def _outputs(self, X: Any) -> Any:
-        """Return the network's outputs (rows, outputs) for inputs that are checked first."""
+        """Return the mean outputs (rows, outputs) for inputs that are checked first."""
+        answers = self._answers(X)
+        return answers[0] if len(answers) == 1 else self._stacked(answers).mean(axis=0)
+
+    def _spread(self, X: Any) -> Any:
+        """Return the standard deviations of the outputs among the members, (rows, outputs)."""
+        return self._stacked(self._answers(X)).std(axis=0)
+
+    def _answers(self, X: Any) -> list[Any]:
+        """Return the outputs (rows, outputs) of every member."""
         check_is_fitted(self)
-        return self.network_.predict(checked(self, X))
+        x = checked(self, X)
+        return [net.predict(x) for net in self._networks]
+
+    @staticmethod
+    def _stacked(answers: list[Any]) -> Any:
+        return module_of(answers[0]).stack(answers)
 
     def _gradient(self, X: Any) -> Any:
+        """Return the derivatives of the mean outputs by the features."""
         check_is_fitted(self)
-        return self.network_.input_gradient(checked(self, X))
+        x = checked(self, X)
+        first, *others = (net.input_gradient(x) for net in self._networks)
+        return sum(others, first) / (len(others) + 1)
+
+    @property
+    def _networks(self) -> list[Network]:
+        """The networks that answer together: one, or that of each member."""
+        return [self.network_, *(other.network_ for other in getattr(self, "others_", ()))]
 
     def _report(self) -> None:
         net = self.network_

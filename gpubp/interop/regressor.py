@@ -32,14 +32,15 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         What is minimised; with a setting of its own as ``gpubp.losses.quantile(0.9)``.
     hidden_layer_sizes ... max_fun
         scikit-learn's. `activation` may also be any of gpubp's functions, or one a hidden layer.
-    backend, dtype, precision, dropout, layer_norm, batch_norm, max_norm, optimizer, callbacks
+    backend, dtype, precision, dropout, layer_norm, batch_norm, max_norm, optimizer, callbacks,
+    members
         As for `gpubp.MLPClassifier`.
 
     Attributes
     ----------
     coefs_, intercepts_, loss_curve_, ...
         scikit-learn's.
-    validation_loss_curve_, backend_report_, history_, network_
+    validation_loss_curve_, backend_report_, history_, network_, others_
         As for `gpubp.MLPClassifier`.
     """
 
@@ -79,6 +80,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         max_norm: float | None = None,
         optimizer: str | Optimizer | None = None,
         callbacks: list[Callback] | None = None,
+        members: int = 1,
     ) -> None:
         take_parameters(self, locals())
 
@@ -128,6 +130,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         """Return the outputs, (rows,) for one and (rows, outputs) for several."""
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def predict_std(self, X: Any) -> Any:
+        """Return how far the members' outputs spread, as `predict` has them; 0 for a single one."""
+        spread = self._spread(X)
+        return spread[:, 0] if spread.shape[1] == 1 else spread
 
     def predict_gradient(self, X: Any) -> Any:
         """Return the derivatives of the outputs by the features.

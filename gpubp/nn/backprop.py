@@ -124,9 +124,16 @@ class LayerStack:
             layer.initialize(values, generator(self.seed, INITIAL_WEIGHTS + index))
         return parameters
 
-    def _lay_out(self, parameters: Array) -> None:
+    def lie_in(self, place: Array) -> None:
+        """Move the parameters to a place (count,) on the same backend, such as a part of a buffer.
+
+        Whoever holds views or prepared steps of them from before must make them anew.
+        """
+        self._lay_out(self.parameters, place)
+
+    def _lay_out(self, parameters: Array, place: Array = None) -> None:
         backend, trained = self.backend, self._trained_count
-        self.parameters = backend.empty(parameters.shape, self.dtype)
+        self.parameters = backend.empty(parameters.shape, self.dtype) if place is None else place
         self.parameters[...] = backend.asarray(parameters, self.dtype)
         self.trained = self.parameters[:trained] if self._running_count else self.parameters
         self.exchanged = backend.empty((HEADER + trained,), self.dtype)

@@ -2,60 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from gpubp.backends.cpu.compiled_backend import thread_count
-from gpubp.backends.cpu.threads import one_thread
-from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.network import Network
-from gpubp.nn.view import NetworkView
-from gpubp.training.callbacks import History
-from gpubp.training.stopping import TIME_LIMIT
+from gpubp.training.side_by_side import train_side_by_side
 
 Training = Callable[[Network, int, Sequence[Any]], None]
-
-
-class Watch:
-    """A callback that ends a training when its time is over or somebody asks for it.
-
-    Parameters
-    ----------
-    until : float or None
-        When the time is over, in seconds of `time.perf_counter`.
-    asked : threading.Event
-        Set by whoever wants all trainings to end.
-    """
-
-    def __init__(self, until: float | None, asked: threading.Event) -> None:
-        self._until, self._asked = until, asked
-
-    @property
-    def reason(self) -> str:
-        """Why the training ended, as ``history.stopped`` has it."""
-        return "interrupted" if self._asked.is_set() else TIME_LIMIT
-
-    def begin(self, net: NetworkView, epochs: int) -> None:
-        """Do nothing."""
-
-    def advance(self, history: History, share: float) -> bool:
-        """Say whether to end within an epoch."""
-        return self._asked.is_set() or self._is_over()
-
-    def epoch_end(self, net: NetworkView, history: History) -> bool:
-        """Say whether to end, also because half of the next epoch would be too late."""
-        mean = sum(history.seconds) / max(history.epochs, 1)
-        return self._asked.is_set() or self._is_over(mean / 2)
-
-    def end(self, net: NetworkView, history: History) -> None:
-        """Do nothing."""
-
-    def _is_over(self, more: float = 0.0) -> bool:
-        return self._until is not None and time.perf_counter() + more > self._until
 
 
 def train_members(
@@ -91,37 +45,14 @@ def train_members(
     KeyboardInterrupt
         After Ctrl-C; every network then keeps its best weights so far.
     """
-    if time_limit is not None and not 0 < time_limit < math.inf:
-        raise ConfigurationError(
-            f"time_limit is {time_limit!r}; a finite number of seconds above 0 is needed"
-        )
     workers = min(len(nets), thread_count()) if nets[0].backend.name == "cpu" else 1
-    workers = workers if side_by_side else 1
-    asked, start = threading.Event(), time.perf_counter()
-    turns = -(-len(nets) // workers)
 
-    def run(number: int) -> None:
-        turn = number // workers + 1
-        until = None if time_limit is None else start + time_limit * turn / turns
-        if until is not None and number and time.perf_counter() > until:
-            return
-        train(nets[number], number, [Watch(until, asked)])
+    def run(number: int, callbacks: Sequence[Any]) -> None:
+        train(nets[number], number, callbacks)
         if finished is not None:
             finished(number)
 
-    def run_alone(number: int) -> None:
-        with one_thread():
-            run(number)
-
-    if workers == 1:
-        failures = [_failure(lambda number=number: run(number)) for number in range(len(nets))]  # type: ignore[misc]
-    else:
-        with ThreadPoolExecutor(workers) as threads:
-            futures = [threads.submit(run_alone, number) for number in range(len(nets))]
-            failures = _failures(futures, asked)
-    diverged = [failure for failure in failures if failure is not None]
-    if len(diverged) == len(nets):
-        raise diverged[0]
+    failures = train_side_by_side(len(nets), run, workers if side_by_side else 1, time_limit)
     pairs = zip(nets, failures, strict=True)
     return [net for net, failure in pairs if failure is None and has_learnt(net)]
 
@@ -129,41 +60,3 @@ def train_members(
 def has_learnt(net: Network) -> bool:
     """Tell whether a network was trained, if only for a part of an epoch."""
     return bool(net.history.epochs or net.history.stopped)
-
-
-def _failure(run: Callable[[], None]) -> DivergenceError | None:
-    try:
-        run()
-    except DivergenceError as error:
-        return error
-    return None
-
-
-def _failures(
-    futures: Sequence[Future[None]], asked: threading.Event
-) -> list[DivergenceError | None]:
-    """Wait for all trainings; after Ctrl-C or an error have the others end first.
-
-    Of several errors that of the first network is raised.
-    """
-    pending: Any = futures
-    try:
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_EXCEPTION)
-            if any(_is_serious(future.exception()) for future in done):
-                asked.set()
-    except BaseException:
-        asked.set()
-        for future in futures:
-            future.cancel()
-        wait(futures)
-        raise
-    errors = [future.exception() for future in futures]
-    for error in errors:
-        if error is not None and _is_serious(error):
-            raise error
-    return [error if isinstance(error, DivergenceError) else None for error in errors]
-
-
-def _is_serious(error: BaseException | None) -> bool:
-    return error is not None and not isinstance(error, DivergenceError)

@@ -25,7 +25,7 @@ from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
-from gpubp.training.callbacks import History
+from gpubp.training.callbacks import Callback, History
 from gpubp.training.stopping import EarlyStopping
 
 
@@ -98,6 +98,7 @@ class TabularModel:
         distributed: bool | Communicator = False,
         deterministic: bool = False,
         time_limit: float | None = None,
+        callbacks: Sequence[Callback] = (),
         **settings: Any,
     ) -> History:
         """Train every network on its training rows; with validation rows, stop early on its loss.
@@ -114,6 +115,7 @@ class TabularModel:
 
         def fit(net: Network, member: int, watch: Sequence[Any]) -> None:
             train, validation, rows = member_data(prepared, member)
+            stopping = [] if validation is None else [EarlyStopping(recipe.patience)]
             folder = checkpoint
             if checkpoint is not None and len(self.nets) > 1:
                 folder = os.path.join(checkpoint, f"member-{member}")
@@ -124,7 +126,7 @@ class TabularModel:
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
                 validation=validation,
-                callbacks=[*watch] + [EarlyStopping(recipe.patience)] * (validation is not None),
+                callbacks=[*callbacks, *watch, *stopping],
                 progress=progress,
                 checkpoint=folder,
                 resume=resume,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -29,6 +30,14 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
+
+# What each thread of Python says of the steps that it prepares; see `gpubp.backends.cpu.threads`.
+steps = threading.local()
+
+
+def undivided() -> bool:
+    """Tell whether the steps that this thread prepares are cut into no parts."""
+    return getattr(steps, "undivided", False)
 
 
 class CompiledBackend(NumpyBackend):
@@ -109,7 +118,8 @@ class CompiledBackend(NumpyBackend):
         largest = largest_product(operations)
         if largest > WHOLE_STEP_PRODUCT:
             return self._walked(work, largest)
-        parts = max(1, min(thread_count(), largest // PRODUCT_A_THREAD))
+        threads = 1 if undivided() else thread_count()
+        parts = max(1, min(threads, largest // PRODUCT_A_THREAD))
         try:
             return PlannedSteps(self._host, self._places, operations, parts)
         except NotPlannedError:

@@ -22,17 +22,22 @@ def use_threads(count: int) -> None:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread(undivided: bool = False) -> Iterator[None]:
     """Compute within this context on the calling thread alone: others train beside it.
 
-    No bit of a result depends on it.
+    No bit of a result depends on it, unless steps are `undivided`: those prepared within have the
+    bits, and take the time, of a process that computes with one thread.
     """
     host, _ = _compiled.host_kernels()
+    steps = _compiled.steps
+    before = getattr(steps, "alone", False), _compiled.undivided()
+    steps.alone, steps.undivided = True, undivided or before[1]
     with blas.threads_for(0):
         if host is not None:
             host.work_alone(True)
         try:
             yield
         finally:
+            steps.alone, steps.undivided = before
             if host is not None:
-                host.work_alone(False)
+                host.work_alone(steps.alone)

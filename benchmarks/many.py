@@ -1,0 +1,280 @@
+"""Train many networks of one shape: at once, one after the other, in two processes, elsewhere.
+
+    python benchmarks/many.py [--peer-python PATH] [--rounds 5] [--epochs 4]
+
+Every way trains the same K networks on the same data for so many epochs with Adam. Each runs in a
+process of its own, in turn, in an order drawn anew each round; a ratio is the median over the
+rounds of the ratio within a round. Data are on every side where a step can read them before the
+clock starts, and compilation is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from markdown import Rounds, circumstances, median, number, ratio, table
+
+# sizes, batch, rows
+CASES = (((30, 64, 64, 2), 32, 3200), ((784, 128, 10), 128, 12_800))
+MEMBERS = (1, 2, 8, 32, 64)
+OURS = ("at once", "one after the other", "two processes")
+PEERS = ("jax vmap+scan", "torch.func+vmap", "scikit-learn n_jobs=2")
+Way = Callable[[tuple[int, ...], int, Any, Any, int, int], Callable[[], None]]
+
+
+def at_once(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+    """Train by `gpubp.Networks`."""
+    import gpubp
+
+    def run() -> None:
+        nets = gpubp.Networks(sizes, members, output="softmax", backend="cpu")
+        nets.fit(x, y, epochs=epochs, batch_size=batch)
+
+    return run
+
+
+def one_after_the_other(
+    sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int, first: int = 0
+) -> Any:
+    """Train by `gpubp.Network`, each with all threads."""
+    import gpubp
+
+    def run() -> None:
+        for seed in range(first, first + members):
+            net = gpubp.Network(sizes, output="softmax", backend="cpu", seed=seed)
+            net.fit(x, y, epochs=epochs, batch_size=batch)
+
+    return run
+
+
+def two_processes(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+    """Train half of them here and half in a process that was started before, on a thread each."""
+    from gpubp.backends.cpu.threads import use_threads
+
+    use_threads(1)
+    here = (members + 1) // 2
+    mine = one_after_the_other(sizes, batch, x, y, here, epochs)
+    others = one_after_the_other(sizes, batch, x, y, members - here, epochs, here)
+    ask_read, ask = os.pipe()
+    done, done_write = os.pipe()
+    if os.fork() == 0:
+        os.close(ask)  # so that the end of the parent ends this process
+        while os.read(ask_read, 1):
+            others()
+            os.write(done_write, b".")
+        os._exit(0)
+
+    def run() -> None:
+        os.write(ask, b".")
+        mine()
+        os.read(done, 1)
+
+    return run
+
+
+def jax_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+    """Train by JAX: steps scanned, members mapped, all compiled to one call an epoch."""
+    import jax
+    import jax.numpy as jnp
+    from cases import Case
+    from peers.jax_peer import Jax
+
+    case, jax_peer = Case("step", sizes, batch), Jax()
+    update = jax_peer.update(case)
+    states = [jax_peer.start(case, seed) for seed in range(members)]
+    stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *states)
+    xs, ys, steps = jnp.asarray(x), jnp.asarray(y), len(x) // batch
+
+    def epoch(state: Any, key: Any) -> Any:
+        order = jax.random.permutation(key, len(x))[: steps * batch].reshape(steps, batch)
+        return jax.lax.scan(lambda s, rows: update(s, xs[rows], ys[rows]), state, order)
+
+    many = jax.jit(jax.vmap(epoch))
+
+    def run() -> None:
+        state = stacked
+        for seed in range(epochs):
+            state, losses = many(state, jax.random.split(jax.random.key(seed), members))
+        losses.block_until_ready()
+
+    return run
+
+
+def torch_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+    """Train by PyTorch: gradients of all members by torch.func, Adam on the stacked parameters."""
+    import torch
+    from cases import Case
+    from peers.torch_peer import Torch
+
+    made = [Torch().network(Case("step", sizes, batch), seed) for seed in range(members)]
+    xs, ys = torch.from_numpy(x), torch.from_numpy(y)
+
+    def loss_of(parameters: Any, rows: Any) -> Any:
+        outputs = torch.func.functional_call(made[0], parameters, (xs[rows],))
+        return torch.nn.functional.cross_entropy(outputs, ys[rows])
+
+    gradients = torch.func.vmap(torch.func.grad(loss_of))
+
+    def run() -> None:
+        parameters, _ = torch.func.stack_module_state(made)
+        optimizer = torch.optim.Adam(parameters.values(), 1e-3, fused=True)
+        for _ in range(epochs):
+            orders = torch.stack([torch.randperm(len(xs)) for _ in range(members)])
+            for start in range(0, len(xs), batch):
+                found = gradients(parameters, orders[:, start : start + batch])
+                for name, parameter in parameters.items():
+                    parameter.grad = found[name]
+                optimizer.step()
+
+    return run
+
+
+def scikit_learn(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+    """Train by scikit-learn's classifiers in two processes of joblib."""
+    import joblib
+    from sklearn.neural_network import MLPClassifier
+
+    def one(seed: int) -> Any:
+        settings = {"batch_size": batch, "max_iter": epochs, "random_state": seed, "tol": 0}
+        return MLPClassifier(sizes[1:-1], alpha=0, **settings).fit(x, y)
+
+    def run() -> None:
+        joblib.Parallel(n_jobs=2)(joblib.delayed(one)(seed) for seed in range(members))
+
+    return run
+
+
+WAYS: dict[str, Way] = dict(
+    zip(
+        (*OURS, *PEERS),
+        (at_once, one_after_the_other, two_processes, jax_vmap, torch_vmap, scikit_learn),
+        strict=True,
+    )
+)
+VERSIONS = {"jax vmap+scan": "jax", "torch.func+vmap": "torch", "scikit-learn n_jobs=2": "sklearn"}
+
+
+def child(way: str, case: int, members: int, epochs: int) -> None:
+    """Prepare one way, then train each time a line comes, and answer with the seconds."""
+    import importlib
+    import warnings
+
+    import numpy as np
+
+    warnings.simplefilter("ignore")  # of few epochs
+    sizes, batch, rows = CASES[case]
+    values = np.random.default_rng(0)
+    x = values.standard_normal((rows, sizes[0]), dtype=np.float32)
+    y = values.integers(0, sizes[-1], rows)
+    run = WAYS[way](sizes, batch, x, y, members, epochs)
+    run()  # compiles, wakes threads, fills caches
+    module = VERSIONS.get(way)
+    print(importlib.import_module(module).__version__ if module else "", flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        run()
+        print(json.dumps(time.perf_counter() - start), flush=True)
+
+
+class Peer:
+    """A way in a process of its own."""
+
+    def __init__(self, python: str, way: str, case: int, members: int, epochs: int) -> None:
+        words = [python, str(Path(__file__).resolve()), "--child", way]
+        words += [str(value) for value in (case, members, epochs)]
+        self._process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        line = self._process.stdout.readline()
+        self.works, self.version = bool(line), line.strip()
+        self.problem = "" if line else self._process.stderr.read().strip().splitlines()[-1]
+
+    def seconds(self) -> float:
+        """Train once and return the seconds."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print("go", file=self._process.stdin)
+        return float(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def measure(case: int, members: int, given: argparse.Namespace) -> tuple[Rounds, dict[str, str]]:
+    """Return the seconds of every round of every way, and what was said of each."""
+    peers, said = {}, {}
+    for way in WAYS:
+        python = given.peer_python if way in PEERS else sys.executable
+        peer = Peer(python, way, case, members, given.epochs)
+        said[way] = peer.version or peer.problem
+        if peer.works:
+            peers[way] = peer
+    rounds: Rounds = {way: [] for way in peers}
+    for round_number in range(given.rounds):
+        for way in random.Random(round_number).sample(list(peers), len(peers)):
+            rounds[way].append(peers[way].seconds())
+    for peer in peers.values():
+        peer.close()
+    return rounds, said
+
+
+def main() -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument(
+        "--members",
+        type=lambda text: tuple(map(int, text.split(","))),
+        default=MEMBERS,
+        help="such as 1,8",
+    )
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(given.child[0], *map(int, given.child[1:]))
+        return 0
+    versions: dict[str, str] = {}
+    tables = []
+    for case, (sizes, batch, rows) in enumerate(CASES):
+        lines = []
+        for members in given.members:
+            rounds, said = measure(case, members, given)
+            versions |= said
+            own = median(rounds, "at once")
+            pace = "" if own is None else f"{members * rows * given.epochs / own:,.0f}"
+            others = [number(ratio(rounds, way, "at once")) for way in WAYS if way != "at once"]
+            lines.append([str(members), pace, *others])
+        head = ["networks", "rows a second, at once", *(way for way in WAYS if way != "at once")]
+        name = "-".join(map(str, sizes))
+        tables.append(f"## {name}, batch {batch}, {rows:,} rows\n\n{table(head, lines)}\n")
+    said = [f"{way}: {version}" for way, version in versions.items() if version]
+    load = "" if not hasattr(os, "getloadavg") else f"load {os.getloadavg()[0]:.1f}"
+    print(circumstances(*said, load))
+    print(f"Times as a multiple of those at once, medians of {given.rounds} rounds.\n")
+    print("\n".join(tables))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

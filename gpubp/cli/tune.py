@@ -1,0 +1,125 @@
+"""The command `tune`: settings tried on a table, and the best of them trained and saved."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gpubp.backends import get_backend
+from gpubp.cli import output as cli_output
+from gpubp.cli.options import BackendName, Data, Json
+from gpubp.cli.train import target_of, training_report
+from gpubp.errors import ConfigurationError
+from gpubp.files import check_writable
+from gpubp.tables.model import TabularModel
+from gpubp.tables.prepared import prepare
+from gpubp.tables.recipe import Recipe, preset_help
+from gpubp.tables.table import read_table
+from gpubp.tables.tuning import tune as tune_table
+from gpubp.tables.tuning import tuned
+from gpubp.training.trials import SearchResult, Trial
+
+
+def tune(
+    data: Data,
+    target: Annotated[
+        str, typer.Option(help="The column to predict; bundled sets have one.", show_default=False)
+    ] = "",
+    trials: Annotated[int, typer.Option(help="Settings to try.", min=1)] = 64,
+    time_limit: Annotated[
+        float | None, typer.Option(help="Seconds for the trials; the best is then trained.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help=preset_help())] = "default",
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training part at most.", min=1)
+    ] = None,
+    validation: Annotated[float, typer.Option(help="Share of the rows to measure on.")] = 0.2,
+    test: Annotated[float, typer.Option(help="Share of the rows held out to test; 0 for none.")] = (
+        0.2
+    ),
+    task: Annotated[str, typer.Option(help="classification, regression or auto.")] = "auto",
+    backend: BackendName = "auto",
+    seed: Annotated[int, typer.Option(help="Decides settings, split, weights, order.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where trials are kept as they end, by default DATA's name.trials.jsonl; the same"
+            " command goes on from there."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Try settings on a table, train the best and save it."""
+    stem = Path(data).name.split(".")[0] or "model"
+    path, kept = out or Path(f"{stem}.safetensors"), file or Path(f"{stem}.trials.jsonl")
+    check_writable(path)
+    check_writable(kept)
+    if time_limit is not None and not time_limit > 0:
+        raise ConfigurationError(f"--time-limit is {time_limit}; seconds above 0 are needed")
+    where, table = get_backend(backend), read_table(data)
+    settings = {"epochs": epochs}
+    several = Recipe.of(preset, table.rows, "classification", settings).members > 1
+    prepared = prepare(table, target_of(table, data, target), task, test, validation, seed, several)
+    recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
+    show = Progress(trials, wanted=not as_json)
+    found = tune_table(
+        *(prepared, recipe, where),
+        trials=trials,
+        time_limit=time_limit,
+        seed=seed,
+        file=kept,
+        ended=show,
+    )
+    if not as_json:
+        print_trials(found)
+    if found.stopped == "interrupted":
+        cli_output.note(f"interrupted: {len(found.trials)} trials are kept in {kept}")
+        raise typer.Exit(130)
+    best = tuned(recipe, found.best.settings)
+    start = time.perf_counter()
+    model = TabularModel.create(prepared, best, seed, backend=where)
+    model.train(prepared, best)
+    model.save(path)
+    report = training_report(model, prepared, path, time.perf_counter() - start, None)
+    extra = {"trials": len(found.trials), "settings": found.best.settings, "kept": str(kept)}
+    cli_output.after_training(report | extra, data, as_json)
+
+
+class Progress:
+    """Says on standard error how each trial ended."""
+
+    def __init__(self, trials: int, wanted: bool) -> None:
+        self._best, self._done, self._trials = float("-inf"), 0, trials
+        self._wanted = wanted and sys.stderr.isatty()
+
+    def __call__(self, trial: Trial) -> None:
+        """Be told of a trial."""
+        self._done, self._best = self._done + 1, max(self._best, trial.score)
+        cli_output.note(
+            f"trial {self._done}: loss {-trial.score:.4f} after {trial.epochs} epochs at most, best"
+            f" {-self._best:.4f}",
+            self._wanted,
+        )
+
+
+def print_trials(found: SearchResult, lines: int = 5) -> None:
+    """Print the best trials, those that were trained longest first."""
+    ordered = sorted(found.trials, key=lambda trial: (-trial.epochs, -trial.score))
+    print(f"{len(found.trials)} trials{f', {found.stopped}' if found.stopped else ''}; the best:")
+    for trial in ordered[:lines]:
+        print(f"  loss {-trial.score:.4f}, {trial.epochs} epochs: {_in_words(trial)}")
+
+
+def _in_words(trial: Trial) -> str:
+    values = {
+        name: f"{value:.3g}" if isinstance(value, float) else value
+        for name, value in trial.settings.items()
+    }
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,337 @@
+"""Many networks of one shape, trained at once: folds, seeds, settings."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from gpubp.backends import Backend, get_backend
+from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.backends.interchange import give_back
+from gpubp.data.batches import take_inputs
+from gpubp.data.protocol import Dataset
+from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_whole
+from gpubp.inspection.health import Health
+from gpubp.inspection.memory import MemoryPlan
+from gpubp.network import Network
+from gpubp.saving import save_networks
+from gpubp.training import evaluation
+from gpubp.training.callbacks import Callback, History
+from gpubp.training.side_by_side import train_side_by_side
+
+LINE = 16  # numbers: no two members share a line of a processor's cache
+
+
+@dataclass(frozen=True)
+class Each:
+    """A value of its own for each member, wherever `Networks` is given one for all.
+
+    Parameters
+    ----------
+    values : sequence
+        One a member, such as ``gpubp.Each([0.1, 0.2, 0.3])``.
+    """
+
+    values: Sequence[Any]
+
+
+class Networks:
+    """Networks of one shape that are trained at once, each with the bits of one trained alone.
+
+    On a CPU every core trains one of them after the other, on one thread: a member has the bits of
+    a `Network` that a process of one thread trains. On a GPU they train one after the other.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        As for `Network`.
+    members : int
+        How many.
+    seed : int, None or Each
+        The seed of the first, the next have the next ones; None draws them.
+    backend : str or Backend
+        As for `Network`.
+    **settings
+        Of `Network`; each may be an `Each`, unless it changes the number of parameters.
+
+    Attributes
+    ----------
+    members : tuple of Network
+        The networks, whose parameters lie in `parameters`.
+    parameters : array, (members, count)
+        All parameters; written in place.
+    failures : tuple of DivergenceError or None
+        For each member why the last `fit` ended it; the others train on, and answer without it.
+    callbacks : tuple of tuple of Callback
+        Each member's own callbacks of the last `fit`.
+
+    Raises
+    ------
+    ConfigurationError, ShapeError, BackendUnavailableError
+        When a setting cannot be used, or the members have different shapes.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        members: int,
+        seed: int | Each | None = 0,
+        backend: str | Backend = "auto",
+        **settings: Any,
+    ) -> None:
+        count, chosen = checked_whole("members", members), get_backend(backend)
+        seeds = Each([seed + number for number in range(count)]) if isinstance(seed, int) else seed
+        settings["seed"] = seeds
+        self._hold(
+            [
+                Network(sizes, backend=chosen, **_of_member(settings, number, count))
+                for number in range(count)
+            ]
+        )
+
+    @classmethod
+    def of(cls, members: Sequence[Network]) -> Self:
+        """Return networks that there are already, together; their parameters move."""
+        made = cls.__new__(cls)
+        made._hold(members)
+        return made
+
+    def _hold(self, members: Sequence[Network]) -> None:
+        shapes = {(net.sizes, net.parameters.size, net.dtype.name) for net in members}
+        if len(shapes) != 1:
+            raise ConfigurationError(
+                f"members have {len(shapes)} shapes, {sorted(shapes)}; one and the same is needed"
+            )
+        self.members = tuple(members)
+        self.failures: tuple[DivergenceError | None, ...] = (None,) * len(members)
+        self.callbacks: tuple[tuple[Callback, ...], ...] = ((),) * len(members)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Move the members' parameters into one buffer."""
+        first, count = self.members[0], self.members[0].parameters.size
+        with self.backend.on_device():
+            wide = (len(self.members), -(-count // LINE) * LINE)
+            self.parameters = self.backend.empty(wide, first.dtype)[:, :count]
+            for net, place in zip(self.members, self.parameters, strict=True):
+                net.lie_in(place)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.members, self.failures)
+
+    @property
+    def backend(self) -> Backend:
+        """Where the arrays live."""
+        return self.members[0].backend
+
+    @property
+    def histories(self) -> tuple[History, ...]:
+        """The losses and times of each member's last training."""
+        return tuple(net.history for net in self.members)
+
+    def fit(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        sample_weight: Any = None,
+        callbacks: Sequence[Callback] | Each = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        time_limit: float | None = None,
+        progress: bool = False,
+        **options: Any,
+    ) -> tuple[History, ...]:
+        """Train all members; one that has ended, early or diverged, costs nothing from then on.
+
+        Parameters
+        ----------
+        x, y : array
+            The data of all, which are stored once. ``rows=gpubp.Each([...])`` and
+            ``validation_rows`` give each its own of them, as folds or a bootstrap do.
+        sample_weight : array, (rows,) or (members, rows), or None
+            What rows weigh, for all or for each.
+        callbacks : sequence of Callback, or Each
+            Every member has copies of its own.
+        checkpoint : path or None
+            A folder, in which each member has one of its own.
+        time_limit : float or None
+            Seconds for all of them; members that are not begun by then stay as they are.
+        progress : bool
+            Whether to say on standard error which member is done.
+        **options
+            Of `Network.fit`; each may be an `Each`: ``optimizer``, ``loss``, ``rows``, ...
+
+        Returns
+        -------
+        tuple of History
+
+        Raises
+        ------
+        DivergenceError
+            When the loss of every member became infinite; of some is a warning, see `failures`.
+        KeyboardInterrupt
+            After Ctrl-C; every member keeps what it has learnt.
+        ConfigurationError, ShapeError, DataError, ...
+            As `Network.fit` does.
+        """
+        count, weights = len(self.members), _weights_of_members(sample_weight, len(self.members))
+        each = [
+            _of_member(options | {"callbacks": callbacks, "sample_weight": weights}, number, count)
+            for number in range(count)
+        ]
+        for number, settings in enumerate(each):
+            settings["callbacks"] = tuple(copy.deepcopy(list(settings["callbacks"])))
+            if checkpoint is not None:
+                settings["checkpoint"] = Path(checkpoint, f"member-{number}")
+        self.callbacks = tuple(settings["callbacks"] for settings in each)
+        shared = x
+        if not isinstance(x, Dataset):
+            with self.backend.on_device():
+                shared = take_inputs(self.members[0].stack, x)  # in a dtype that all read
+
+        def train(number: int, watch: Sequence[Any]) -> None:
+            settings = each[number] | {"callbacks": [*each[number]["callbacks"], *watch]}
+            history = self.members[number].fit(shared, y, **settings)
+            if progress:
+                print(
+                    f"member {number + 1} of {count}: {history.epochs} epochs, loss"
+                    f" {history.loss[-1] if history.loss else float('nan'):.6g}",
+                    file=sys.stderr,
+                )
+
+        workers = self._workers(isinstance(x, Dataset) or bool(options.get("distributed")))
+        undivided = self.backend.name == "cpu"
+        found = train_side_by_side(count, train, workers, time_limit, undivided)
+        self.failures = tuple(found)
+        diverged = [number for number, failure in enumerate(found) if failure is not None]
+        if diverged:
+            warnings.warn(
+                f"members {diverged} of {count} diverged and answer no more; the first:"
+                f" {found[diverged[0]]}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return self.histories
+
+    def _workers(self, by_turns: bool) -> int:
+        """Return how many members train at a time: data that are read ahead have one reader."""
+        if by_turns or self.backend.name != "cpu":
+            return 1
+        return min(len(self.members), thread_count())
+
+    def predict(self, x: Any, each: bool = False) -> Any:
+        """Return the mean of the members' outputs, (rows, outputs), or with `each` all of them.
+
+        Returns
+        -------
+        array
+            (rows, outputs); with `each` (members, rows, outputs), those that diverged included.
+
+        Raises
+        ------
+        ShapeError, DataError, NonFiniteError, DeviceError
+            When x cannot be used.
+        """
+        found = self._outputs(x, self.members if each else self._answering)
+        return give_back(found if each else found.mean(axis=0), self.backend, x)
+
+    def spread(self, x: Any) -> Any:
+        """Return the standard deviation of the outputs among the members, (rows, outputs)."""
+        return give_back(self._outputs(x, self._answering).std(axis=0), self.backend, x)
+
+    @property
+    def _answering(self) -> list[Network]:
+        pairs = zip(self.members, self.failures, strict=True)
+        return [net for net, failure in pairs if failure is None]
+
+    def _outputs(self, x: Any, members: Sequence[Network]) -> Any:
+        with self.backend.on_device():
+            inputs = take_inputs(members[0].stack, x)
+            outputs = [evaluation.predict(net.stack, inputs) for net in members]
+            return self.backend.xp.stack(outputs)
+
+    def health(self, x: Any, y: Any, **options: Any) -> tuple[Health, ...]:
+        """Return what ails each member; see `Network.health`."""
+        return tuple(net.health(x, y, **options) for net in self.members)
+
+    def memory_plan(self, batch_size: int, optimizer: Any = "adam") -> MemoryPlan:
+        """Return how much memory training takes: that of all members; the data come on top, once.
+
+        Raises
+        ------
+        ConfigurationError
+            When the batch size is no whole number above 0, or the optimizer is not known.
+        """
+        one = self.members[0].memory_plan(batch_size, optimizer)
+        sizes = {each.name: getattr(one, each.name) for each in fields(one)}
+        alike = ("batch_size", "workspace")
+        return replace(one, **{n: size * len(self) for n, size in sizes.items() if n not in alike})
+
+    def to(self, backend: str | Backend) -> Self:
+        """Move all members to another backend, in place, and return them; see `Network.to`."""
+        for net in self.members:
+            net.to(backend)
+        self._lay_out()
+        return self
+
+    def save(
+        self, path: str | os.PathLike[str], preprocessing: dict[str, Any] | None = None
+    ) -> None:
+        """Write those that answer to one model file, complete or not at all; see `Network.save`."""
+        save_networks(self._answering, path, preprocessing)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> Self:
+        """Read a model file of one network or several; see `Network.load`."""
+        return cls.of(Network.load_all(path, backend))
+
+    def __repr__(self) -> str:
+        return f"Networks({list(self.members[0].sizes)}, members={len(self)})"
+
+
+def _of_member(settings: dict[str, Any], number: int, count: int) -> dict[str, Any]:
+    """Return the settings of one member of so many.
+
+    Raises
+    ------
+    ShapeError
+        When one has other than a value a member.
+    """
+    own = {}
+    for name, value in settings.items():
+        if isinstance(value, Each) and len(value.values) != count:
+            raise ShapeError(
+                f"{name} has values for {len(value.values)} members; {count} are needed"
+            )
+        own[name] = value.values[number] if isinstance(value, Each) else value
+    return own
+
+
+def _weights_of_members(weights: Any, count: int) -> Any:
+    """Return weights (members, rows) as one a member, and others as they are."""
+    shape: tuple[int, ...] = getattr(weights, "shape", ())
+    if len(shape) != 2:
+        return weights
+    if shape[0] != count:
+        raise ShapeError(
+            f"sample_weight has shape {tuple(shape)}; ({count}, rows), a row a member, is needed"
+        )
+    return Each(list(weights))
+
+
+def _restored(
+    kind: type[Networks], members: Sequence[Network], failures: tuple[DivergenceError | None, ...]
+) -> Networks:
+    """Return pickled networks."""
+    made = kind.of(members)
+    made.failures = failures
+    return made

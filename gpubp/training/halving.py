@@ -1,0 +1,172 @@
+"""The search for settings: trials at random, the better third trained for longer.
+
+Successive halving (Jamieson and Talwalkar 2016): all settings are trained for a few epochs and
+measured, the best third for three times as many, and so on. The trials of a round are trained side
+by side on the processors, each with the bits of one trained alone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpubp.errors import ConfigurationError
+from gpubp.training.side_by_side import Watch, train_side_by_side
+from gpubp.training.trials import SearchResult, Trial, TrialFile
+
+FACTOR = 3  # of settings, the share that goes on; of epochs, how many times as many
+# score(settings, epochs, fold, watch): the larger the better; NaN where training failed
+Score = Callable[[dict[str, Any], int, int, Watch], float]
+
+
+@dataclass(frozen=True)
+class LogUniform:
+    """Numbers from `low` to `high`, every order of magnitude as likely as another."""
+
+    low: float
+    high: float
+
+    def rvs(self, random_state: np.random.RandomState) -> float:
+        """Return one of them."""
+        return math.exp(random_state.uniform(math.log(self.low), math.log(self.high)))
+
+
+def draw(
+    space: Mapping[str, Any], trials: int, random: np.random.RandomState
+) -> list[dict[str, Any]]:
+    """Return so many settings drawn from a space, each value from its list or distribution.
+
+    Raises
+    ------
+    ConfigurationError
+        When the space is empty or has something that is neither.
+    """
+    if not space:
+        raise ConfigurationError("space is empty; settings and their values are needed")
+    for name, values in space.items():
+        listed = isinstance(values, Sequence) and not isinstance(values, str) and len(values)
+        if not (listed or hasattr(values, "rvs")):
+            raise ConfigurationError(
+                f"space of {name} is {values!r}; a list of values, or an object with rvs(), is"
+                " needed"
+            )
+    return [
+        {name: _drawn(values, random) for name, values in sorted(space.items())}
+        for _ in range(trials)
+    ]
+
+
+def _drawn(values: Any, random: np.random.RandomState) -> Any:
+    if hasattr(values, "rvs"):
+        value = values.rvs(random_state=random)
+        return value.item() if isinstance(value, np.generic) else value
+    return values[random.randint(len(values))]
+
+
+def rounds_of(trials: int, most: int | None) -> list[tuple[int, int]]:
+    """Return (settings, epochs) of every round: a third of the settings, three times as long.
+
+    With `most` None there is one round, which says nothing of epochs.
+    """
+    if most is None:
+        return [(trials, 0)]
+    depth = 0
+    while FACTOR ** (depth + 1) <= min(trials, most):
+        depth += 1
+    return [
+        (max(1, trials // FACTOR**step), max(1, most // FACTOR ** (depth - step)))
+        for step in range(depth + 1)
+    ]
+
+
+def run_rounds(
+    score: Score,
+    folds: int,
+    drawn: Sequence[dict[str, Any]],
+    rounds: Sequence[tuple[int, int]],
+    workers: int,
+    known: TrialFile,
+    time_limit: float | None = None,
+    ended: Callable[[Trial], None] | None = None,
+) -> SearchResult:
+    """Do the trials of all rounds, those of a round side by side.
+
+    Parameters
+    ----------
+    score : callable
+        Trains and measures; called on several threads at a time.
+    drawn, rounds
+        What `draw` and `rounds_of` return.
+    known : TrialFile
+        Trials that ended before are taken from it, and others added.
+    time_limit : float or None
+        Seconds, looked at before each training.
+    ended : callable or None
+        Told each trial as it ends.
+
+    Raises
+    ------
+    ConfigurationError
+        When no trial ended within the time.
+    KeyboardInterrupt
+        After Ctrl-C before the first trial has ended; later the result says so.
+    """
+    until = math.inf if time_limit is None else time.perf_counter() + time_limit
+    result, survivors = SearchResult([]), list(range(len(drawn)))
+    lock = threading.Lock()
+
+    def run_round(epochs: int) -> None:
+        found = {number: known.get(number, epochs, drawn[number]) for number in survivors}
+        waiting = [number for number in survivors if found[number] is None]
+
+        def run(place: int, watches: Sequence[Any]) -> None:
+            number, start, scores = waiting[place], time.perf_counter(), list[float]()
+            for fold in range(folds):
+                if time.perf_counter() > until:
+                    return
+                scores.append(score(drawn[number], epochs, fold, watches[0]))
+                if watches[0].is_asked:
+                    return
+            seconds = time.perf_counter() - start
+            trial = Trial(number, drawn[number], epochs, scores, seconds)
+            with lock:
+                found[number] = trial
+                known.add(trial)
+                if ended is not None:
+                    ended(trial)
+
+        try:
+            if waiting:
+                train_side_by_side(len(waiting), run, min(workers, len(waiting)))
+        finally:
+            result.trials += [trial for trial in found.values() if trial is not None]
+        if any(trial is None for trial in found.values()):
+            result.stopped = "time limit"
+
+    try:
+        for count, epochs in rounds:
+            survivors = _best_of(result.trials, survivors)[:count]
+            run_round(epochs)
+            if result.stopped:
+                break
+    except KeyboardInterrupt:
+        if not result.trials:
+            raise
+        result.stopped = "interrupted"
+    if not result.trials:
+        raise ConfigurationError(
+            f"time_limit is {time_limit!r} and no trial ended by then; a longer time is needed"
+        )
+    return result
+
+
+def _best_of(trials: Sequence[Trial], among: Sequence[int]) -> list[int]:
+    """Return numbers of settings, those with the best last scores first."""
+    last = {trial.number: trial.score for trial in trials}
+    return sorted(among, key=lambda number: (-last.get(number, 0.0), number))

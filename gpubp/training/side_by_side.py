@@ -1,0 +1,159 @@
+"""Trainings side by side on the processors: what one does when another ends, or all must."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from gpubp.backends.cpu.threads import one_thread
+from gpubp.errors import ConfigurationError, DivergenceError
+from gpubp.nn.view import NetworkView
+from gpubp.training.callbacks import History
+from gpubp.training.stopping import TIME_LIMIT
+
+Training = Callable[[int, Sequence[Any]], None]
+
+
+class Watch:
+    """A callback that ends a training when its time is over or somebody asks for it.
+
+    Parameters
+    ----------
+    until : float or None
+        When the time is over, in seconds of `time.perf_counter`.
+    asked : threading.Event
+        Set by whoever wants all trainings to end.
+    """
+
+    def __init__(self, until: float | None, asked: threading.Event) -> None:
+        self._until, self._asked = until, asked
+
+    @property
+    def reason(self) -> str:
+        """Why the training ended, as ``history.stopped`` has it."""
+        return "interrupted" if self._asked.is_set() else TIME_LIMIT
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody wants all trainings to end."""
+        return self._asked.is_set()
+
+    def begin(self, net: NetworkView, epochs: int) -> None:
+        """Do nothing."""
+
+    def advance(self, history: History, share: float) -> bool:
+        """Say whether to end within an epoch."""
+        return self._asked.is_set() or self._is_over()
+
+    def epoch_end(self, net: NetworkView, history: History) -> bool:
+        """Say whether to end, also because half of the next epoch would be too late."""
+        mean = sum(history.seconds) / max(history.epochs, 1)
+        return self._asked.is_set() or self._is_over(mean / 2)
+
+    def end(self, net: NetworkView, history: History) -> None:
+        """Do nothing."""
+
+    def _is_over(self, more: float = 0.0) -> bool:
+        return self._until is not None and time.perf_counter() + more > self._until
+
+
+def train_side_by_side(
+    count: int,
+    train: Training,
+    workers: int,
+    time_limit: float | None = None,
+    undivided: bool = False,
+) -> list[DivergenceError | None]:
+    """Do so many trainings, some at a time, and return for each why it diverged, or None.
+
+    No bit of a result depends on how many go at a time.
+
+    Parameters
+    ----------
+    train : callable
+        ``train(number, callbacks)`` does one of them.
+    workers : int
+        How many at a time, each on one thread; a single one has all threads, unless `undivided`.
+    time_limit : float or None
+        Seconds for all of them. What is not begun by then is left out.
+    undivided : bool
+        Whether steps have the bits of a process that computes with one thread.
+
+    Raises
+    ------
+    ConfigurationError
+        When the time limit is no finite number above 0.
+    DivergenceError
+        When the loss of all became infinite.
+    KeyboardInterrupt
+        After Ctrl-C, when all have ended.
+    """
+    if time_limit is not None and not 0 < time_limit < math.inf:
+        raise ConfigurationError(
+            f"time_limit is {time_limit!r}; a finite number of seconds above 0 is needed"
+        )
+    asked, start = threading.Event(), time.perf_counter()
+    turns = -(-count // workers)
+
+    def run(number: int) -> None:
+        turn = number // workers + 1
+        until = None if time_limit is None else start + time_limit * turn / turns
+        in_time = until is None or not number or time.perf_counter() <= until
+        if in_time and not asked.is_set():
+            train(number, [Watch(until, asked)])
+
+    def run_alone(number: int) -> None:
+        with one_thread(undivided):
+            run(number)
+
+    if workers == 1:
+        one = run_alone if undivided else run
+        failures = [_failure(lambda number=number: one(number)) for number in range(count)]  # type: ignore[misc]
+    else:
+        with ThreadPoolExecutor(workers) as threads:
+            try:
+                futures = [threads.submit(run_alone, number) for number in range(count)]
+                failures = _failures(futures, asked)
+            except BaseException:
+                asked.set()
+                threads.shutdown(cancel_futures=True)
+                raise
+    diverged = [failure for failure in failures if failure is not None]
+    if len(diverged) == count:
+        raise diverged[0]
+    return failures
+
+
+def _failure(run: Callable[[], None]) -> DivergenceError | None:
+    try:
+        run()
+    except DivergenceError as error:
+        return error
+    return None
+
+
+def _failures(
+    futures: Sequence[Future[None]], asked: threading.Event
+) -> list[DivergenceError | None]:
+    """Wait for all trainings; after an error have the others end first.
+
+    Of several errors that of the first network is raised.
+    """
+    pending: Any = futures
+    while pending:
+        done, pending = wait(pending, return_when=FIRST_EXCEPTION)
+        if any(_is_serious(future.exception()) for future in done):
+            asked.set()
+    errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None and _is_serious(error):
+            raise error
+    return [error if isinstance(error, DivergenceError) else None for error in errors]
+
+
+def _is_serious(error: BaseException | None) -> bool:
+    return error is not None and not isinstance(error, DivergenceError)

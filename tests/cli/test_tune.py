@@ -1,0 +1,82 @@
+"""The command `tune`, each run a process of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("pyarrow")
+pytest.importorskip("sklearn")
+
+ENVIRONMENT = {**os.environ, "COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
+WORDS = [sys.executable, "-m", "gpubp", "tune", "table.csv", "--target", "y", "--preset", "fast"]
+
+
+def tune(folder, *words):
+    command = [*WORDS, *map(str, words)]
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    random = np.random.default_rng(0)
+    x = random.uniform(size=(200, 2))
+    with open(tmp_path / "table.csv", "w", newline="") as file:
+        rows = [[f"{a:.3f}", f"{b:.3f}", f"{3 * a + b:.3f}"] for a, b in x]
+        csv.writer(file).writerows([["a", "b", "y"], *rows])
+    return tmp_path
+
+
+def test_the_best_is_saved_and_the_trials_are_kept(folder):
+    done = tune(folder, "--trials", 3, "--epochs", 3, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    _, *lines = (folder / "table.trials.jsonl").read_text().splitlines()
+    trials = [json.loads(line) for line in lines]
+    assert [trial["epochs"] for trial in trials] == [1, 1, 1, 3]
+    assert report["trials"] == 4
+    assert report["settings"] == trials[-1]["settings"]
+    assert (folder / "table.safetensors").exists()
+    again = tune(folder, "--trials", 3, "--epochs", 3)
+    assert again.returncode == 0, again.stderr
+    assert "4 trials; the best:" in again.stdout
+    assert (folder / "table.trials.jsonl").read_text().splitlines()[1:] == lines
+
+
+def test_ctrl_c_keeps_what_is_known(folder):
+    command = [*WORDS, "--trials", "1000"]
+    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
+        kept, until = folder / "table.trials.jsonl", time.monotonic() + 60
+        while not kept.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"trials are kept in table.trials.jsonl" in said
+    assert len(kept.read_text().splitlines()) >= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--validation", 0], "validation is 0"),
+        (["--time-limit", 0], "--time-limit is 0"),
+        (["--target", "z"], "'z'"),
+    ],
+)
+def test_bad_input_is_one_line(folder, words, said):
+    done = tune(folder, *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
