@@ -13,7 +13,10 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "wheel"]
 nox.options.error_on_missing_interpreters = False
 
-TEST_TOOLS = ["pytest>=8", "hypothesis>=6.100", "mpmath>=1.3", "onnxruntime>=1.17", "polars>=1"]
+TEST_TOOLS = [
+    *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100"),
+    *("mpmath>=1.3", "onnxruntime>=1.17", "polars>=1"),
+]
 # Compiles kernels with no GPU and no driver; without a GPU CuPy itself is installed too, so that
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
@@ -42,14 +45,13 @@ def cuda_extra() -> str:
 
 
 @nox.session
-@nox.parametrize("backend", ["cpu", "gpu"])
-def tests(session: nox.Session, backend: str) -> None:
-    """Run the tests on one backend; the gpu half is skipped, with the reason, without a GPU."""
-    if backend == "cpu":
-        session.install(".[all]", *TEST_TOOLS)
-    else:
-        session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC)
-    session.run("pytest", *session.posargs, env={"GPUBP_TEST_BACKEND": backend})
+def tests(session: nox.Session) -> None:
+    """Run the tests on every backend, a process for each processor.
+
+    What needs a GPU is skipped without one, with the reason. What follows `--` goes to pytest.
+    """
+    session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC)
+    session.run("pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session

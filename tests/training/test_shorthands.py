@@ -61,7 +61,7 @@ def test_one_callback_needs_no_list():
     history = network().fit(x, y, epochs=3, validation=(x, y), callbacks=stopping)
     assert stopping.best_epoch == history.epochs
     for wrong in (gpubp.EarlyStopping, [3]):
-        with pytest.raises(errors.ConfigurationError, match=r"callbacks holds .*EarlyStopping"):
+        with pytest.raises(errors.ConfigurationError, match=r"callbacks hold"):
             network().fit(x, y, callbacks=wrong)
 
 
