@@ -382,3 +382,26 @@ def test_version_and_help(tmp_path):
 
     assert good("--version", cwd=tmp_path) == f"gpubp {package.__version__}\n"
     assert "train" in good("--help", cwd=tmp_path)
+
+
+def test_pages_are_written(folder, tmp_path):
+    """`explain --html` names columns and classes; `learn` needs no data; bad input is one line."""
+    page = tmp_path / "step.html"
+    model = folder / "people.safetensors"
+    good("explain", model, folder / "people.csv", "--row", 3, "--html", page, cwd=folder)
+    text = page.read_text()
+    assert '"target": "rich"' in text
+    assert '"outputs": ["no", "yes"]' in text
+    assert "town" in text
+    good("learn", "xor", "--out", page, "--language", "fa", cwd=folder)
+    assert '"language": "fa"' in page.read_text()
+    for words, why in (
+        (("learn", "xr"), "unknown lesson 'xr'"),
+        (("learn", "--language", "xx"), "unknown language 'xx'"),
+        (("learn", "--out", tmp_path / "none" / "a.html"), "cannot write"),
+    ):
+        done = gpubp(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        assert why in " ".join(done.stderr.split())
+        assert "Traceback" not in done.stderr
+    assert sorted(tmp_path.iterdir()) == [page]
