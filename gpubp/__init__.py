@@ -13,6 +13,7 @@ from gpubp import errors
 
 if TYPE_CHECKING:
     from gpubp import interop
+    from gpubp import plots as plots
     from gpubp.backends import available_backends, get_backend
     from gpubp.inspection.gradient_checking import gradient_check
     from gpubp.interop.classifier import MLPClassifier as MLPClassifier
@@ -114,7 +115,12 @@ _MODULES = {
     ),
 }
 # Modules that are reached as attributes, such as gpubp.losses.quantile(0.9), and where they lie
-_SUBMODULES = {"estimators": "interop", "exchange": "interop", "losses": "nn.losses"}
+_SUBMODULES = {
+    "estimators": "interop",
+    "exchange": "interop",
+    "losses": "nn.losses",
+    "plots": "plots",
+}
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 

@@ -1,8 +1,9 @@
-"""The command line: train, predict, evaluate, explain, learn, export, launch, plan, doctor."""
+"""The command line, one function a command but `train` and `plan`, which lie beside this file."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from gpubp.files import check_writable, write_atomically
 from gpubp.inspection.lessons import LESSONS, write_lessons
 from gpubp.inspection.page import check_language
 from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.report import TrainingFacts, check_report, write_report
 from gpubp.tables.table import read_table
 
 app = typer.Typer(
@@ -125,6 +127,22 @@ def explain(
         return
     print(expected)
     print(trace.table(max_rows=lines))
+
+
+@app.command()
+def report(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    backend: BackendName = "auto",
+) -> None:
+    """Write a page about a model, measured on a table that has the target column."""
+    check_report(out)
+    loaded = TabularModel.load(model, backend)
+    table = read_table(data, text=loaded.preprocessing.text_columns)
+    facts = TrainingFacts(command=shlex.join(["gpubp", *sys.argv[1:]]))
+    write_report(out, loaded, table, facts)
+    cli_output.note(f"the report is written to {out}")
 
 
 @app.command()

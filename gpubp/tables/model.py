@@ -281,6 +281,18 @@ class TabularModel:
             outputs = [self.preprocessing.target]
         return PageNames(inputs, outputs, self.preprocessing.target, title, len(self.nets))
 
+    def report(self, path: str | os.PathLike[str], table: Table) -> None:
+        """Write a page about the model, measured on a table with the target; see docs/explain.md.
+
+        Raises
+        ------
+        OutputPathError, MissingExtraError
+            When it cannot be written, or Jinja2 or Matplotlib is not installed.
+        """
+        from gpubp.tables.report import write_report
+
+        write_report(path, self, table)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file; see `Network.save`."""
         save_networks(self.nets, path, self.preprocessing.to_dict())

@@ -405,3 +405,24 @@ def test_pages_are_written(folder, tmp_path):
         assert why in " ".join(done.stderr.split())
         assert "Traceback" not in done.stderr
     assert sorted(tmp_path.iterdir()) == [page]
+
+
+def test_reports_are_written_and_refused_before_training(folder, tmp_path):
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    page, model = tmp_path / "report.html", folder / "people.safetensors"
+    good("report", model, folder / "people.csv", "--out", page, cwd=tmp_path)
+    assert "Which columns matter" in page.read_text()
+    options = ("train", folder / "people.csv", "--target", "rich", "--epochs", 2, "--out", "m")
+    good(*options, "--preset", "fast", "--report", page, cwd=tmp_path)
+    text = page.read_text()
+    assert "the test part" in text
+    assert "gpubp train" in text
+    (tmp_path / "m").unlink()
+    done = gpubp(*options, "--report", tmp_path / "none" / "report.html", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot write" in done.stderr
+    done = gpubp(*options, "--stream", "--report", page, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "read while training" in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == [page]

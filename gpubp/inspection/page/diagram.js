@@ -119,7 +119,7 @@ export function drawDiagram(element, state, { stages, at, selected, lit, names, 
     const group = draw("g", { class: `neuron ${marks.join(" ")}`, transform: `translate(${x(k)} ${y(k, place)})` }, svg);
     draw("title", {}, group).textContent = name;
     draw("circle", { r: RADIUS }, group);
-    write(group, shown, { class: shown.length > 6 ? "value long" : "value", y: 5 });
+    write(group, shown, { class: shown.length > 5 ? "value long" : "value", y: 5 });
     write(group, shorten(name, 16), { class: "name", y: RADIUS + 16 });
     if (k === counts.length - 1) {
       const expected = `t = ${shortNumber(state.expected[state.row][j])}`;

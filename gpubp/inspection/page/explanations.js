@@ -29,7 +29,7 @@ export function formatNumber(value, digits = 9) {
 /** Write a number for a small place: three digits, a power of ten where it is tiny. */
 export function shortNumber(value) {
   const size = Math.abs(value);
-  if (size === 0 || (size >= 1e-3 && size < 1e4) || !Number.isFinite(value)) return formatNumber(value, 3);
+  if (size === 0 || (size >= 1e-2 && size < 1e4) || !Number.isFinite(value)) return formatNumber(value, 3);
   return value.toExponential(1).replace("+", "").replaceAll("-", "−");
 }
 
