@@ -229,7 +229,8 @@ class _Measured:
         places = range(len(values)) if isinstance(values[0], str) else values
         for line in lines:
             label = plots.literal(names[line]) if self.is_classes else None
-            axes.plot(places, answers[:, line], "o-", markersize=3, label=label)
+            style = "o" if isinstance(values[0], str) else "o-"
+            axes.plot(places, answers[:, line], style, markersize=3, label=label)
         if isinstance(values[0], str):
             shown = [plots.literal(value) for value in values]
             axes.set_xticks(range(len(values)), shown, rotation=30, ha="right")
