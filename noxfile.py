@@ -189,3 +189,13 @@ def bench(session: nox.Session) -> None:
     session.install("torch", "--extra-index-url", "https://download.pytorch.org/whl/cpu")
     session.run("python", "benchmarks/step_allocations.py")
     session.run("python", "benchmarks/cpu.py", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Walk through the pages in a real browser; not run by default: not every machine has one."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    if not any(map(shutil.which, names)):
+        session.error(f"no browser is installed; one of {', '.join(names)} is needed")
+    session.install(".[all]", "pytest>=8", "playwright>=1.45", "axe-core-python>=0.1")
+    session.run("pytest", "tests/browser", *session.posargs, env={"GPUBP_REQUIRE_BROWSER": "1"})

@@ -14,6 +14,7 @@ from gpubp import errors
 if TYPE_CHECKING:
     from gpubp import data as data
     from gpubp import interop
+    from gpubp import plots as plots
     from gpubp.backends import available_backends, get_backend
     from gpubp.inspection.gradient_checking import gradient_check
     from gpubp.interop.classifier import MLPClassifier as MLPClassifier
@@ -129,6 +130,7 @@ _SUBMODULES = {
     "estimators": "interop",
     "exchange": "interop",
     "losses": "nn.losses",
+    "plots": "plots",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

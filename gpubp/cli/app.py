@@ -1,8 +1,10 @@
-"""The command line: train, tune, predict, evaluate, explain, export, launch, plan, doctor."""
+"""The command line, one function a command but `train` and `plan`, which lie beside this file."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +12,17 @@ import typer
 
 from gpubp import __version__, exchange
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import BackendName, Data, Json, Model, Strict
+from gpubp.cli.options import BackendName, Data, Json, Language, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
 from gpubp.cli.tune import tune
 from gpubp.cli.written_files import check_no_model, check_output
 from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
+from gpubp.inspection.lessons import LESSONS, write_lessons
+from gpubp.inspection.page import check_language
 from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.report import TrainingFacts, check_report, write_report
 from gpubp.tables.table import read_table
 
 app = typer.Typer(
@@ -102,18 +107,59 @@ def explain(
     row: Annotated[int, typer.Option(help="Which row, counted from 1.")] = 1,
     learning_rate: Annotated[float, typer.Option(help="Size of the step.")] = 0.5,
     lines: Annotated[int, typer.Option(help="Lines a table at most.", min=4)] = 12,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page to walk through the step instead.")
+    ] = None,
+    language: Language = "en",
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Show one step of backpropagation on one row, number by number."""
+    check_language(language)
+    if html is not None:
+        check_output(html, [data, model], "--html")
     loaded = TabularModel.load(model, backend)
     table = read_table(data, text=loaded.preprocessing.text_columns)
     trace, expected = loaded.explain(table, row, learning_rate)
+    if html is not None:
+        trace.to_html(html, loaded.page_names(f"{model}: {expected}"), language)
+        cli_output.note(f"the page is written to {html}")
+        return
     if as_json:
         print(trace.to_json())
         return
     print(printable(expected))
     print(trace.table(max_rows=lines))
+
+
+@app.command(epilog="Example: gpubp report people.safetensors people.csv")
+def report(
+    model: Model,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    backend: BackendName = "auto",
+) -> None:
+    """Write a page about a model, measured on a table that has the target column."""
+    check_report(out)
+    check_output(out, [data, model])
+    loaded = TabularModel.load(model, backend)
+    table = read_table(data, text=loaded.preprocessing.text_columns)
+    facts = TrainingFacts(command=shlex.join(["gpubp", *sys.argv[1:]]))
+    write_report(out, loaded, table, facts)
+    cli_output.note(f"the report is written to {out}")
+
+
+@app.command(epilog="Example: gpubp learn xor --out xor.html")
+def learn(
+    lesson: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(LESSONS)}; by default all.")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("learn.html"),
+    language: Language = "en",
+) -> None:
+    """Write a page to learn backpropagation from, on small networks: open it in a browser."""
+    write_lessons(out, lesson, language)
+    cli_output.note(f"the page is written to {out}")
 
 
 @app.command(epilog="Example: gpubp export people.safetensors people.onnx")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gpubp.inspection.page import LANGUAGES
 from gpubp.tables.table import BUNDLED
 
 _DATA = (
@@ -19,3 +20,4 @@ Model = Annotated[Path, typer.Argument(help="A model file.", show_default=False)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON alone, for scripts.")]
 BackendName = Annotated[str, typer.Option("--backend", help="cpu, gpu, gpu:1 or auto.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse categories not seen in training.")]
+Language = Annotated[str, typer.Option(help=f"Language of the page: {', '.join(LANGUAGES)}.")]

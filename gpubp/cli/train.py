@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +30,7 @@ from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
+from gpubp.tables.report import TrainingFacts, check_report, write_report
 from gpubp.tables.splits import check_shares
 from gpubp.tables.streamed import StreamedTable, prepare_stream
 from gpubp.tables.table import BUNDLED, Table, read_table
@@ -107,6 +110,9 @@ def train(
             show_default=False,
         ),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page about the model as well.")
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option(help="With `gpubp launch`: the same bits for any -n.")
     ] = False,
@@ -117,6 +123,9 @@ def train(
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
+    if report is not None:
+        check_output(report, [data])
+        _check_report(report, is_streamed(data, stream) or processes is not None)
     settings = {
         "hidden": None if hidden is None else _hidden_sizes(hidden),
         "activation": activation,
@@ -175,8 +184,10 @@ def train(
     seconds = time.perf_counter() - start
     if root:
         model.save(path)
-        report = training_report(model, prepared, path, seconds, processes)
-        cli_output.after_training(report, data, as_json)
+        result = training_report(model, prepared, path, seconds, processes)
+        cli_output.after_training(result, data, as_json)
+        if report is not None and isinstance(prepared, Prepared):
+            _write_report(report, model, prepared, recipe)
     if isinstance(stopped, KeyboardInterrupt):
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
         _leave(processes, 130)
@@ -216,6 +227,30 @@ def training_report(
     if prepared.rows("test"):
         report |= finite_only(model.test(prepared))
     return report
+
+
+def _check_report(path: Path, apart: bool) -> None:
+    """Refuse before the training a report that could not be made or written."""
+    if apart:
+        raise ConfigurationError(
+            f"--report {path} of a table that is read while training, or by several processes;"
+            " one in memory is needed, or `gpubp report` afterwards"
+        )
+    check_report(path)
+
+
+def _write_report(path: Path, model: TabularModel, prepared: Prepared, recipe: Recipe) -> None:
+    """Write a report on the test part; without one, on the validation or the training part."""
+    part = next(name for name in ("test", "validation", "train") if prepared.rows(name))
+    facts = TrainingFacts(
+        rows=prepared.table.take(prepared.split.train),
+        part=f"the {part} part",
+        notes=prepared.notes,
+        settings=asdict(recipe),
+        command=shlex.join(["gpubp", *sys.argv[1:]]),
+    )
+    write_report(path, model, prepared.table.take(getattr(prepared.split, part)), facts)
+    cli_output.note(f"the report is written to {path}")
 
 
 def _leave(processes: distributed.Communicator | None, code: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, overload
 
 import numpy as np
@@ -100,9 +101,9 @@ class InspectedNetwork(NetworkView):
             raise ConfigurationError(
                 "trace of a network with normalization; one without is needed to show its numbers"
             )
-        return trace(
-            self.stack, take_data(self.stack, x, expected, chosen), chosen, learning_rate, apply
-        )
+        data = take_data(self.stack, x, expected, chosen)
+        made = trace(self.stack, data, chosen, learning_rate, apply)
+        return replace(made, optimizer=self._state.kernel)
 
     @on_device
     def health(

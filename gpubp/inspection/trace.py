@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from gpubp.backends import Array
 from gpubp.data.batches import Data
 from gpubp.data.feeds import read_rows
 from gpubp.errors import ConfigurationError
+from gpubp.inspection.page import PageNames, trace_model, write_page
 from gpubp.inspection.trace_table import trace_table
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
@@ -50,6 +52,10 @@ class LayerTrace:
         What a layer is that is not dense. Its bias is empty where it has none.
     mix_gradient, mix_before, mix_after : array or None
         The same of the mixing factors of a layer that has them.
+    residual : bool or None
+        True of a layer that adds its inputs to its outputs.
+    weight_factor : float or None
+        What products with the weights are multiplied by, where it is not 1.
     """
 
     activation: str
@@ -77,6 +83,8 @@ class LayerTrace:
     mix_gradient: NDArray[Any] | None = None
     mix_before: NDArray[Any] | None = None
     mix_after: NDArray[Any] | None = None
+    residual: bool | None = None
+    weight_factor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,10 @@ class Trace(ShownAsText):
         Expected values; classes as one-hot rows.
     layers : tuple of LayerTrace
         First to last.
+    loss_parameter : float
+        The loss's own setting where it has one.
+    optimizer : str
+        What trained the network; "" where that is not known.
     """
 
     loss_name: str
@@ -99,6 +111,8 @@ class Trace(ShownAsText):
     loss_after: float
     expected: NDArray[Any]
     layers: tuple[LayerTrace, ...]
+    loss_parameter: float = 0.0
+    optimizer: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all numbers as nested lists."""
@@ -134,6 +148,30 @@ class Trace(ShownAsText):
         """
         return trace_table(self.to_dict(), max_rows, row)
 
+    def to_html(
+        self,
+        path: str | os.PathLike[str],
+        names: PageNames | None = None,
+        language: str = "en",
+    ) -> None:
+        """Write a page of its own in which a person walks through the step; see docs/explain.md.
+
+        Parameters
+        ----------
+        path : path
+            The file to write; nothing else is needed to read it.
+        names : PageNames or None
+            What inputs and outputs are called.
+        language : {"en", "fa"}
+            The language it opens in.
+
+        Raises
+        ------
+        UnknownNameError, ShapeError, OutputPathError
+            When there is no such language, names do not fit, or the file cannot be written.
+        """
+        write_page(path, [trace_model(self, names or PageNames())], language)
+
     def __str__(self) -> str:
         return self.table()
 
@@ -165,7 +203,8 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
         stack.parameters[...] = before
         stack.gradients[...] = gradients
     expected = _one_hot(stack, data.expected)
-    return Trace(loss.name, learning_rate, loss_before, loss_after, expected, layers)
+    numbers = (learning_rate, loss_before, loss_after, expected, layers)
+    return Trace(loss.name, *numbers, loss.first_parameter)
 
 
 def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
@@ -183,7 +222,14 @@ def _note(stack: LayerStack, buffers: Buffers, index: int) -> dict[str, Any]:
     noted |= _parameters(stack, layer, "before") | {"bias_gradient": np.empty(0, stack.dtype)}
     for name in layer.parameter_shapes():
         noted[f"{name}_gradient"] = _host(stack, getattr(layer, f"d{name}"))
-    return {"activation": layer.activation.name, "kind": layer.kind, **noted}
+    factor = getattr(layer, "scale", 1.0)
+    form = {
+        "activation": layer.activation.name,
+        "kind": layer.kind,
+        "residual": getattr(layer, "residual", False) or None,
+        "weight_factor": None if factor == 1 else factor,
+    }
+    return form | noted
 
 
 def _parameters(stack: LayerStack, layer: Layer, when: str) -> dict[str, Any]:

@@ -240,7 +240,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         Use rows that were not trained on.
         """
         check_is_fitted(self)
-        return importances(self, self._table(X, first=False), y, repeats, scoring)
+        found = importances(self, self._table(X, first=False), y, repeats, scoring)
+        return {name: mean for name, (mean, _) in found.items()}
 
     def explain(self, X: Any, y: Any = None, row: int = 0, learning_rate: float = 0.5) -> Trace:
         """Return a step of backpropagation on a row of X, number by number; see `Network.trace`.
@@ -258,6 +259,26 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         else:
             expected = self._encode_target(np.asarray(y)[row : row + 1])
         return self.model_.net.trace(x, expected, learning_rate)
+
+    def report(self, path: str | os.PathLike[str], X: Any, y: Any) -> None:
+        """Write a page about the model, measured on rows with known targets; see docs/explain.md.
+
+        Raises
+        ------
+        ConfigurationError
+            When there are several targets, or X has a column named as the target.
+        OutputPathError, MissingExtraError
+            When it cannot be written, or Jinja2 or Matplotlib is not installed.
+        """
+        from gpubp.tables.report import write_report
+
+        check_is_fitted(self)
+        table, target = self._table(X, first=False), self.model_.preprocessing.target
+        if target in table.columns or np.ndim(y) > 1:
+            raise ConfigurationError(
+                f"X has a column {target!r}, or y several; one target of another name is needed"
+            )
+        write_report(path, self.model_, table.with_column(target, np.asarray(y)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file, which the command reads too: ``gpubp predict``.
@@ -279,15 +300,16 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         ModelFileError
             When it cannot be read, or is a model of the other task.
         """
-        return cls.of(TabularModel.load(path, backend), path, backend)
-
-    @classmethod
-    def of(cls, model: TabularModel, path: str | os.PathLike[str], backend: Any = "auto") -> Self:
-        """Return the estimator of a model that was read from a file; see `load`."""
+        model = TabularModel.load(path, backend)
         if model.preprocessing.task != cls.task:
             raise ModelFileError(
                 f"{path} is a model of {model.preprocessing.task}; one of {cls.task} is needed"
             )
+        return cls.of(model, backend)
+
+    @classmethod
+    def of(cls, model: TabularModel, backend: str = "auto") -> Self:
+        """Return an estimator of networks that are trained."""
         made = cls(backend=backend)
         made.model_ = model
         made._loaded(model.preprocessing.goal)

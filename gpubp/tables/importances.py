@@ -12,9 +12,9 @@ from gpubp.tables.table import Table
 
 
 def importances(
-    estimator: Any, table: Table, y: Any, repeats: int, scoring: Any
-) -> dict[str, float]:
-    """Return how much worse the score becomes when a column is shuffled, for every column used.
+    estimator: Any, table: Table, y: Any, repeats: int, scoring: Any = None
+) -> dict[str, tuple[float, float]]:
+    """Return how much worse the score becomes when a column is shuffled: mean and deviation.
 
     scikit-learn shuffles columns of a matrix; so the table becomes one of objects.
     """
@@ -27,7 +27,8 @@ def importances(
         n_repeats=repeats,
         random_state=0,
     )
-    return dict(zip(names, found.importances_mean.tolist(), strict=True))
+    pairs = zip(found.importances_mean.tolist(), found.importances_std.tolist(), strict=True)
+    return dict(zip(names, pairs, strict=True))
 
 
 class _OfMatrix(BaseEstimator):  # type: ignore[misc]

@@ -46,8 +46,8 @@ def load(
 
     model = TabularModel.of(nets, path)
     if model.preprocessing.task == "classification":
-        return TabularClassifier.of(model, path, backend)
-    return TabularRegressor.of(model, path, backend)
+        return TabularClassifier.of(model, backend)
+    return TabularRegressor.of(model, backend)
 
 
 def _is_of_table(preprocessing: Any) -> bool:

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from gpubp.backends import Backend
 from gpubp.distributed import Communicator
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
+from gpubp.inspection.page import PageNames
 from gpubp.inspection.trace import Trace
 from gpubp.network import Network
+from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
 from gpubp.saving import save_networks
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import has_learnt, train_members
@@ -278,6 +280,29 @@ class TabularModel:
             label = self.preprocessing.labels(outputs)[0]
             note = f"row {row} has no {target}; the model's own answer is expected: {label}"
         return self.net.trace(x, y, learning_rate), note
+
+    def page_names(self, title: str = "") -> PageNames:
+        """Return what the page of a step calls inputs, outputs and target."""
+        inputs = self.preprocessing.features
+        for layer in self.net.layers:
+            if isinstance(layer, PiecewiseLinear):
+                inputs = layer.names(inputs)
+        outputs = list(map(str, self.preprocessing.classes))
+        if self.preprocessing.outputs == 1:
+            outputs = [self.preprocessing.target]
+        return PageNames(inputs, outputs, self.preprocessing.target, title, len(self.nets))
+
+    def report(self, path: str | os.PathLike[str], table: Table) -> None:
+        """Write a page about the model, measured on a table with the target; see docs/explain.md.
+
+        Raises
+        ------
+        OutputPathError, MissingExtraError
+            When it cannot be written, or Jinja2 or Matplotlib is not installed.
+        """
+        from gpubp.tables.report import write_report
+
+        write_report(path, self, table)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a model file; see `Network.save`."""

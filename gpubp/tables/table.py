@@ -111,6 +111,14 @@ class Table:
         orders = {pairs[name]: order for name, order in self.orders.items()}
         return Table(self.name, columns, kinds, self.left_out, self.row_numbers, orders)
 
+    def with_column(self, name: str, values: NDArray[Any]) -> Table:
+        """Return the table with one column more."""
+        values = values.astype(object) if values.dtype.kind == "U" else values
+        return Table(
+            *(self.name, {**self.columns, name: values}, dict(self.kinds), self.left_out),
+            *(self.row_numbers, self.orders),
+        )
+
     def without(self, name: str) -> Table:
         """Return the table without one column.
 

@@ -188,5 +188,12 @@ class PiecewiseLinear(Layer):
         """Return weight and table, each with its gradient."""
         return [(self.weight, self.dweight), (self.table, self.dtable)]
 
+    def names(self, inputs: Sequence[str]) -> list[str]:
+        """Return names of the outputs: an embedded input's with a number, the others behind."""
+        pairs = list(zip(inputs, self.edges, strict=True))
+        embedded = [name for name, edges in pairs if edges]
+        numbered = [f"{name} [{k + 1}]" for name in embedded for k in range(self.width)]
+        return numbered + [name for name, edges in pairs if not edges]
+
     def __repr__(self) -> str:
         return f"PiecewiseLinear({self.inputs} -> {self.outputs}, {len(self.bins.owner)} bins)"
