@@ -308,7 +308,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         return cls.of(model, backend)
 
     @classmethod
-    def of(cls, model: TabularModel, backend: str = "auto") -> Self:
+    def of(cls, model: TabularModel, backend: Any = "auto") -> Self:
         """Return an estimator of networks that are trained."""
         made = cls(backend=backend)
         made.model_ = model
