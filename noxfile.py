@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,33 +14,50 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "wheel"]
 nox.options.error_on_missing_interpreters = False
 
-TEST_TOOLS = ["pytest>=8", "hypothesis>=6.100", "mpmath>=1.3", "onnxruntime>=1.17", "polars>=1"]
-# Compiles kernels with no GPU and no driver; without a GPU CuPy itself is installed too, so that
+TEST_TOOLS = [
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "filelock>=3.12",
+    "hypothesis>=6.100",
+    "mpmath>=1.3",
+    "onnxruntime>=1.17",
+    "polars>=1",
+    "pyyaml>=6",
+]
+# As many workers as there are cores, each with one thread: more of them would wait for each other.
+WORKERS = ["-n", "auto", "--dist", "worksteal"]
+NO_COMPILER = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Compiles kernels with no GPU and no driver; CuPy itself is installed too, so that without a GPU
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
 LINT_TOOLS = ["ruff==0.17.6", "clang-format==23.1.5", "import-linter>=2.1"]
 
 
 def cuda_extra() -> str:
-    """Name the CUDA extra for this machine's driver; the newest where there is none."""
+    """Name the CUDA extra for this machine's driver, the newest where there is none, as `,name`.
+
+    The empty text on macOS, for which there is no CuPy.
+    """
+    if sys.platform == "darwin":
+        return ""
     smi = shutil.which("nvidia-smi")
     if smi is None:
-        return "cuda13"
+        return ",cuda13"
     command = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     major = answer.split(".")[0]
-    return "cuda12" if major.isdigit() and int(major) < 580 else "cuda13"
+    return ",cuda12" if major.isdigit() and int(major) < 580 else ",cuda13"
 
 
 @nox.session
-@nox.parametrize("backend", ["cpu", "gpu"])
-def tests(session: nox.Session, backend: str) -> None:
-    """Run the tests on one backend; the gpu half is skipped, with the reason, without a GPU."""
-    if backend == "cpu":
-        session.install(".[all]", *TEST_TOOLS)
-    else:
-        session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC)
-    session.run("pytest", *session.posargs, env={"GPUBP_TEST_BACKEND": backend})
+def tests(session: nox.Session) -> None:
+    """Run all tests on every backend; without a GPU its tests are skipped, with the reason.
+
+    What follows `--` goes to pytest: `--hypothesis-profile=thorough`, or the name of a file.
+    """
+    session.install(f".[all{cuda_extra()}]", *TEST_TOOLS, *(NVRTC if cuda_extra() else []))
+    session.run("pytest", *WORKERS, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
@@ -57,7 +75,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types strictly."""
-    session.install(".[all]", "mypy>=1.15")
+    session.install(".[all]", "mypy>=1.15", env=NO_COMPILER)
     session.run("mypy")
 
 
@@ -82,8 +100,7 @@ def wheel(session: nox.Session) -> None:
 
 def install_without_compiler(session: nox.Session, sdist: Path) -> None:
     """Install as on a machine that has no compiler; the backend is then plain NumPy."""
-    none = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
-    session.run("pip", "install", "--force-reinstall", "--no-deps", str(sdist), env=none)
+    session.run("pip", "install", "--force-reinstall", "--no-deps", str(sdist), env=NO_COMPILER)
     check = "import gpubp; device = gpubp.get_backend('cpu').device; assert device == 'CPU', device"
     session.run("python", "-c", check)
 
@@ -111,7 +128,14 @@ def coverage(session: nox.Session) -> None:
     # what counts the lines of a process cannot write under a quota either
     quota = "test_a_quota_ends_the_training_with_one_line_and_no_part_of_a_file"
     without = f"--deselect=tests/training/test_checkpoints.py::{quota}"
-    session.run("pytest", without, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95")
+    session.run(
+        "pytest",
+        *WORKERS,
+        without,
+        "--cov",
+        "--cov-report=term:skip-covered",
+        "--cov-fail-under=95",
+    )
 
 
 @nox.session
@@ -120,7 +144,7 @@ def gpu(session: nox.Session) -> None:
 
     Where all of it is installed already, `python benchmarks/gpu.py` does the same without nox.
     """
-    session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC, "torch", "jax[cuda13]")
+    session.install(f".[all{cuda_extra()}]", *TEST_TOOLS, *NVRTC, "torch", "jax[cuda13]")
     session.run("python", "benchmarks/gpu.py", *session.posargs)
 
 
