@@ -31,7 +31,21 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 # Compiles kernels with no GPU and no driver; CuPy itself is installed too, so that without a GPU
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
-LINT_TOOLS = ["ruff==0.17.6", "clang-format==23.1.5", "import-linter>=2.1"]
+LINT_TOOLS = [
+    "ruff==0.17.6",
+    "clang-format==23.1.5",
+    "import-linter>=2.1",
+    "check-jsonschema>=0.35",
+    "zizmor>=1.20",
+]
+# file -> the schema it keeps, of those that check-jsonschema holds
+SCHEMAS = {
+    ".github/workflows/*.yml": "github-workflows",
+    ".github/dependabot.yml": "dependabot",
+    ".github/ISSUE_TEMPLATE/config.yml": "github-issue-config",
+    ".github/ISSUE_TEMPLATE/[!c]*.yml": "github-issue-forms",
+    "CITATION.cff": "citation-file-format",
+}
 
 
 def cuda_extra() -> str:
@@ -62,7 +76,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format of Python and CUDA sources, and that no import goes up a floor."""
+    """Check the sources' style and format, that no import goes up a floor, and the automation."""
     session.install(*LINT_TOOLS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -70,6 +84,10 @@ def lint(session: nox.Session) -> None:
     kernels = sorted(map(str, sources))
     session.run("clang-format", "--dry-run", "-Werror", *kernels)
     session.run("lint-imports", env={"PYTHONPATH": "."})
+    for pattern, schema in SCHEMAS.items():
+        files = map(str, sorted(Path().glob(pattern)))
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session
