@@ -14,6 +14,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "wheel"]
 nox.options.error_on_missing_interpreters = False
 
+PROJECT = nox.project.load_toml("pyproject.toml")
 TEST_TOOLS = [
     "pytest>=8",
     "pytest-xdist>=3.6",
@@ -22,6 +23,7 @@ TEST_TOOLS = [
     "mpmath>=1.3",
     "onnxruntime>=1.17",
     "polars>=1",
+    "array-api-strict>=2.2",
     "pyyaml>=6",
 ]
 # As many workers as there are cores, each with one thread: more of them would wait for each other.
@@ -71,6 +73,32 @@ def tests(session: nox.Session) -> None:
     What follows `--` goes to pytest: `--hypothesis-profile=thorough`, or the name of a file.
     """
     session.install(f".[all{cuda_extra()}]", *TEST_TOOLS, *(NVRTC if cuda_extra() else []))
+    run_tests(session)
+
+
+@nox.session(python=nox.project.python_versions(PROJECT))
+def versions(session: nox.Session) -> None:
+    """Run the tests on every supported Python that is on this machine; not run by default."""
+    session.install(".[all]", *TEST_TOOLS)
+    run_tests(session)
+
+
+@nox.session(python=nox.project.python_versions(PROJECT)[0])
+def oldest(session: nox.Session) -> None:
+    """Run the tests on the oldest of all that pyproject.toml names; not run by default."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    of_all = extras["all"][0].partition("[")[2].rstrip("]").split(",")
+    named = [
+        *PROJECT["project"]["dependencies"],
+        *(need for name in of_all for need in extras[name]),
+    ]
+    floors = {need.replace(">=", "==") for need in named if ">=" in need}
+    session.install(".", *sorted(floors), *TEST_TOOLS)
+    run_tests(session)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run pytest in as many processes as there are cores."""
     session.run("pytest", *WORKERS, *session.posargs, env=ONE_THREAD)
 
 
