@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,13 +14,40 @@ import nox
 nox.options.sessions = ["lint", "types", "tests", "wheel"]
 nox.options.error_on_missing_interpreters = False
 
+PROJECT = nox.project.load_toml("pyproject.toml")
 TEST_TOOLS = [
-    *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100"),
-    *("mpmath>=1.3", "onnxruntime>=1.17", "polars>=1"),
+    "pytest>=8",
+    "pytest-xdist>=3.6",
+    "filelock>=3.12",
+    "hypothesis>=6.100",
+    "mpmath>=1.3",
+    "onnxruntime>=1.17",
+    "polars>=1",
+    "array-api-strict>=2.2",
+    "pyyaml>=6",
 ]
-# Compiles kernels with no GPU and no driver; without a GPU CuPy itself is installed too, so that
+# As many workers as there are cores, each with one thread: more of them would wait for each other.
+WORKERS = ["-n", "auto", "--dist", "worksteal"]
+NO_COMPILER = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+# Compiles kernels with no GPU and no driver; CuPy itself is installed too, so that without a GPU
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
+LINT_TOOLS = [
+    "ruff==0.17.6",
+    "clang-format==23.1.5",
+    "import-linter>=2.1",
+    "check-jsonschema>=0.35",
+    "zizmor>=1.20",
+]
+# file -> the schema it keeps, of those that check-jsonschema holds
+SCHEMAS = {
+    ".github/workflows/*.yml": "github-workflows",
+    ".github/dependabot.yml": "dependabot",
+    ".github/ISSUE_TEMPLATE/config.yml": "github-issue-config",
+    ".github/ISSUE_TEMPLATE/[!c]*.yml": "github-issue-forms",
+    "CITATION.cff": "citation-file-format",
+}
 DOCS_TOOLS = [
     "sphinx>=8",
     "pydata-sphinx-theme>=0.16",
@@ -30,33 +58,63 @@ DOCS_TOOLS = [
     "sphinxcontrib-mermaid>=1",
     "onnxruntime>=1.17",
 ]
-LINT_TOOLS = ["ruff==0.17.6", "clang-format==23.1.5", "import-linter>=2.1"]
 
 
 def cuda_extra() -> str:
-    """Name the CUDA extra for this machine's driver; the newest where there is none."""
+    """Name the CUDA extra for this machine's driver, the newest where there is none, as `,name`.
+
+    The empty text on macOS, for which there is no CuPy.
+    """
+    if sys.platform == "darwin":
+        return ""
     smi = shutil.which("nvidia-smi")
     if smi is None:
-        return "cuda13"
+        return ",cuda13"
     command = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     major = answer.split(".")[0]
-    return "cuda12" if major.isdigit() and int(major) < 580 else "cuda13"
+    return ",cuda12" if major.isdigit() and int(major) < 580 else ",cuda13"
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on every backend, a process for each processor.
+    """Run all tests on every backend; without a GPU its tests are skipped, with the reason.
 
-    What needs a GPU is skipped without one, with the reason. What follows `--` goes to pytest.
+    What follows `--` goes to pytest: `--hypothesis-profile=thorough`, or the name of a file.
     """
-    session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC)
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.install(f".[all{cuda_extra()}]", *TEST_TOOLS, *(NVRTC if cuda_extra() else []))
+    run_tests(session)
+
+
+@nox.session(python=nox.project.python_versions(PROJECT))
+def versions(session: nox.Session) -> None:
+    """Run the tests on every supported Python that is on this machine; not run by default."""
+    session.install(".[all]", *TEST_TOOLS)
+    run_tests(session)
+
+
+@nox.session(python=nox.project.python_versions(PROJECT)[0])
+def oldest(session: nox.Session) -> None:
+    """Run the tests on the oldest of all that pyproject.toml names; not run by default."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    of_all = extras["all"][0].partition("[")[2].rstrip("]").split(",")
+    named = [
+        *PROJECT["project"]["dependencies"],
+        *(need for name in of_all for need in extras[name]),
+    ]
+    floors = {need.replace(">=", "==") for need in named if ">=" in need}
+    session.install(".", *sorted(floors), *TEST_TOOLS)
+    run_tests(session)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run pytest in as many processes as there are cores."""
+    session.run("pytest", *WORKERS, *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and format of Python and CUDA sources, and that no import goes up a floor."""
+    """Check the sources' style and format, that no import goes up a floor, and the automation."""
     session.install(*LINT_TOOLS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -64,12 +122,16 @@ def lint(session: nox.Session) -> None:
     kernels = sorted(map(str, sources))
     session.run("clang-format", "--dry-run", "-Werror", *kernels)
     session.run("lint-imports", env={"PYTHONPATH": "."})
+    for pattern, schema in SCHEMAS.items():
+        files = map(str, sorted(Path().glob(pattern)))
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types strictly."""
-    session.install(".[all]", "mypy>=1.15")
+    session.install(".[all]", "mypy>=1.15", env=NO_COMPILER)
     session.run("mypy")
 
 
@@ -94,8 +156,7 @@ def wheel(session: nox.Session) -> None:
 
 def install_without_compiler(session: nox.Session, sdist: Path) -> None:
     """Install as on a machine that has no compiler; the backend is then plain NumPy."""
-    none = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
-    session.run("pip", "install", "--force-reinstall", "--no-deps", str(sdist), env=none)
+    session.run("pip", "install", "--force-reinstall", "--no-deps", str(sdist), env=NO_COMPILER)
     check = "import gpubp; device = gpubp.get_backend('cpu').device; assert device == 'CPU', device"
     session.run("python", "-c", check)
 
@@ -154,7 +215,14 @@ def coverage(session: nox.Session) -> None:
     # what counts the lines of a process cannot write under a quota either
     quota = "test_a_quota_ends_the_training_with_one_line_and_no_part_of_a_file"
     without = f"--deselect=tests/training/test_checkpoints.py::{quota}"
-    session.run("pytest", without, "--cov", "--cov-report=term:skip-covered", "--cov-fail-under=95")
+    session.run(
+        "pytest",
+        *WORKERS,
+        without,
+        "--cov",
+        "--cov-report=term:skip-covered",
+        "--cov-fail-under=95",
+    )
 
 
 @nox.session
@@ -163,7 +231,7 @@ def gpu(session: nox.Session) -> None:
 
     Where all of it is installed already, benchmarks/first_contact.py does the same without nox.
     """
-    session.install(f".[all,{cuda_extra()}]", *TEST_TOOLS, *NVRTC, "torch", "jax[cuda13]")
+    session.install(f".[all{cuda_extra()}]", *TEST_TOOLS, *NVRTC, "torch", "jax[cuda13]")
     for part in ("tests", "kernels", "speed"):  # each although one before it fails
         command = ["benchmarks/first_contact.py", part, "--out", "first_contact"]
         session.run("python", *command, success_codes=[0, 1])

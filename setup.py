@@ -9,6 +9,7 @@ not be there when the package is built.
 
 import ast
 import platform
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ UNIX_FLAGS = ["-std=c++14", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math
 MSVC_FLAGS = ["/std:c++14", "/O2", "/EHsc"]
 FORMULAS = sorted(Path("gpubp/backends/formulas").glob("*.py"))
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+# The stable ABI is not that of Python without the global lock, where the kernels are left out: they
+# count on it (module.h). gpubp is then plain NumPy.
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def entries(kind: str) -> Iterator[dict[str, Any]]:
@@ -112,8 +117,11 @@ setup(
             optional=True,
         )
         for name in INSTRUCTIONS
-        if name == "baseline" or IS_X86
+        if not FREE_THREADED and (name == "baseline" or IS_X86)
     ],
     cmdclass={"build_ext": BuildKernels},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}, "build_ext": {"parallel": True}},
+    options={
+        "bdist_wheel": {} if FREE_THREADED else {"py_limited_api": "cp311"},
+        "build_ext": {"parallel": True},
+    },
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gpubp.backends import Backend, get_backend
+from gpubp.backends.random import Seed
 from gpubp.data.batches import take_data
 from gpubp.data.chosen_rows import ChosenRows, take_rows
 from gpubp.data.feeds import HeldOut, Shuffle, check_alone, feed_of, hold_out, validation_rows
@@ -55,8 +56,9 @@ class Network(SteppedNetwork):
         ``net.backend.notes`` what is slower there than it could be.
     dtype : {"float32", "float64"}
         Of parameters and results.
-    seed : int or None
-        Decides initial weights, row order and dropout, on every backend alike; None draws one.
+    seed : int, numpy.random.Generator, RandomState, SeedSequence or None
+        Decides initial weights, row order and dropout, on every backend alike; a generator draws a
+        number, None asks the operating system for one.
     dropout : float or sequence of float
         Share of outputs dropped in training, one number or one a hidden layer.
     initializer : str
@@ -113,7 +115,7 @@ class Network(SteppedNetwork):
         output: str = "identity",
         backend: str | Backend = "auto",
         dtype: Any = "float32",
-        seed: int | None = 0,
+        seed: Seed = 0,
         dropout: float | Sequence[float] = 0.0,
         initializer: str = "auto",
         input_scale: float = 1.0,

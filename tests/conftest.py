@@ -2,6 +2,7 @@
 
 GPUBP_TEST_BACKEND=cpu leaves the real GPU out, GPUBP_TEST_BACKEND=gpu leaves only it.
 GPUBP_REQUIRE_GPU=1 turns a GPU that cannot be used from a skipped test into a failed one.
+`pytest --hypothesis-profile=thorough` looks at ten times as many examples as without.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -21,6 +23,11 @@ from kernel_compilation import host_compiler
 
 # Tests that start Python shall find the installed gpubp, not the sources in the folder they run in.
 os.environ["PYTHONSAFEPATH"] = "1"
+
+# no deadline: the first example may import or compile what it needs
+hypothesis.settings.register_profile("quick", max_examples=30, deadline=None)
+hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
+hypothesis.settings.load_profile("quick")
 
 BACKENDS = {
     "": ("cpu", "numpy", "simulated-gpu", "gpu"),

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from gpubp.backends.gpu.elementwise import Elementwise
 
@@ -227,18 +228,23 @@ def load_host_library(source: str) -> ctypes.CDLL:
     folder = Path(tempfile.gettempdir(), f"gpubp-host-kernels-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{digest}.so"
-    if not library.exists():
-        # a test run beside this one may be at the same: write elsewhere, then rename
-        with tempfile.TemporaryDirectory(dir=folder) as own:
-            text, built = Path(own, "kernels.cpp"), Path(own, "kernels.so")
-            text.write_text(source, encoding="utf-8")
-            done = subprocess.run(
-                [*command, str(text), "-o", str(built)], capture_output=True, text=True, check=False
-            )
-            if done.returncode:
-                raise CompilationError(done.stderr)
-            built.replace(library)
+    with FileLock(folder / f"{digest}.lock"):  # of two workers one compiles, the other waits
+        if not library.exists():
+            _compile(command, source, library)
     return ctypes.CDLL(str(library))
+
+
+def _compile(command: list[str], source: str, library: Path) -> None:
+    """Compile the text into a library, which is there whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=library.parent) as own:
+        text, built = Path(own, "kernels.cpp"), Path(own, "kernels.so")
+        text.write_text(source, encoding="utf-8")
+        done = subprocess.run(
+            [*command, str(text), "-o", str(built)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise CompilationError(done.stderr)
+        built.replace(library)
 
 
 def compile_nvrtc(source: str, architecture: str, options: Sequence[str] = ()) -> bytes:

@@ -54,7 +54,7 @@ def take_in(array: Any, backend: Backend, name: str, large: bool = False) -> Arr
     if on_gpu(array):
         return _from_gpu(array, backend, name)
     try:
-        host = _host_array(array)
+        host = host_array(array)
     except Exception as error:
         raise DataError(
             f"{name} is no array of numbers: {type(array).__name__} ({_one_line(error)})"
@@ -106,7 +106,8 @@ def _from_gpu(array: Any, backend: Backend, name: str) -> Array:
     return result
 
 
-def _host_array(array: Any) -> Any:
+def host_array(array: Any) -> Any:
+    """Return an array of the host, by ``__array__`` or ``__dlpack__``, as one of NumPy."""
     if hasattr(array, "__array__") or not hasattr(array, "__dlpack__"):
         if hasattr(array, "detach"):  # a PyTorch tensor that requires grad refuses __array__
             array = array.detach()

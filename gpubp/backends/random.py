@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.errors import ConfigurationError
+
+Seed = int | np.random.Generator | np.random.RandomState | np.random.SeedSequence | None
 
 # The second half of the Philox key says what the numbers are for; layers are added to it.
 INITIAL_WEIGHTS = 0
@@ -28,19 +32,42 @@ def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-def checked_seed(seed: int | None) -> int:
-    """Return the seed, or one drawn from the operating system for None.
+def checked_seed(seed: Seed) -> int:
+    """Return the seed as a number.
+
+    None draws one from the operating system; NumPy's generators, of today and before, draw one
+    themselves, so that the next network made with the same generator is another one; a sequence of
+    seeds always gives its own.
 
     Raises
     ------
     ConfigurationError
-        When the seed is no whole number from 0 to 2**64 - 1.
+        When the seed is none of these, or a number not from 0 to 2**64 - 1.
     """
     if seed is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        seed = np.random.SeedSequence()
+    if isinstance(seed, np.random.SeedSequence):
+        return int(seed.generate_state(1, np.uint64)[0])
+    if isinstance(seed, np.random.Generator):
+        return int(seed.integers(1 << 64, dtype=np.uint64))
+    if isinstance(seed, np.random.RandomState):
+        return int(seed.randint(1 << 32, dtype=np.uint64))
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
-        raise ConfigurationError(f"seed is {seed!r}; a whole number from 0 to 2**64 - 1 is needed")
+        raise ConfigurationError(
+            f"seed is {seed!r}; None, one of NumPy's generators or a whole number from 0 to"
+            " 2**64 - 1 is needed"
+        )
     return int(seed)
+
+
+def as_random_state(random_state: Any) -> Any:
+    """Return a generator as a RandomState that draws from it; anything else as it is.
+
+    scikit-learn's `check_random_state` takes RandomState alone.
+    """
+    if isinstance(random_state, np.random.Generator):
+        return np.random.RandomState(random_state.bit_generator)
+    return random_state
 
 
 def permutation(seed: int, epoch: int, rows: int, part: int = 0) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.interchange import is_cupy
+from gpubp.backends.random import as_random_state
 from gpubp.data.batches import take_data
 from gpubp.errors import ConfigurationError, DataError, DivergenceError
 from gpubp.interop.arguments import (
@@ -163,7 +164,7 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
         if sample_weight is not None and not is_cupy(sample_weight):
             sample_weight = _check_sample_weight(sample_weight, x)
         targets, weights = self._take_targets(y, sample_weight, fresh)
-        self._random_state = check_random_state(self.random_state)
+        self._random_state = check_random_state(as_random_state(self.random_state))
         if fresh:
             self._start(x)
         if self.solver == "lbfgs" and self.optimizer is None:

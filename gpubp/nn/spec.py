@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.precision import Precision, get_precision
-from gpubp.backends.random import checked_seed
+from gpubp.backends.random import Seed, checked_seed
 from gpubp.errors import ConfigurationError, ShapeError, checked_list, checked_whole, is_number
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
@@ -102,7 +102,7 @@ class NetworkSpec:
         output: str = "identity",
         dtype: Any = "float32",
         precision: str | None = None,
-        seed: int | None = 0,
+        seed: Seed = 0,
         dropout: float | Sequence[float] = 0.0,
         initializer: str = "auto",
         input_scale: float = 1.0,

@@ -39,7 +39,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     input_factors, mixing, refit
         Settings of the preset to replace, see `gpubp.tables.recipe.Recipe`; None leaves one as it
         is.
-    random_state : int, RandomState or None
+    random_state : int, numpy.random.Generator, RandomState or None
         Decides initial weights, held-out rows, order and dropout.
     backend : {"auto", "cpu", "gpu", ...}
         Where to compute.

@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
 )
 
 from gpubp.backends import get_backend
+from gpubp.backends.random import as_random_state
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.trace import Trace
 from gpubp.tables.frames import has_names, table_of
@@ -134,7 +135,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         if settings["hidden"] is not None:
             settings["hidden"] = tuple(settings["hidden"])
         recipe = Recipe.of(self.preset, rows, self.task, settings)
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = int(check_random_state(as_random_state(self.random_state)).randint(2**31))
         dtype = self.dtype
         if dtype == "auto":
             dtype = "float64" if rows < FEW_ROWS else "float32"
@@ -184,7 +185,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             return lambda member: (every, np.arange(rows, table.rows))
         if groups is not None and time_column is not None:
             raise ConfigurationError("groups and time_column are both given; one is needed")
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = int(check_random_state(as_random_state(self.random_state)).randint(2**31))
         if groups is not None:
             check_consistent_length(expected, groups)
             return partial(deal_groups, np.asarray(groups), share, seed)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.backends.interchange import check_unmasked
+from gpubp.backends.interchange import check_unmasked, host_array, on_gpu
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
 from gpubp.tables.table import Table
 
@@ -87,7 +87,7 @@ def _columns(x: Any) -> Mapping[Any, Any]:
             return {key: x.iloc[:, place] for place, key in enumerate(x.columns)}
         return {key: x[key] for key in x.columns}
     check_unmasked(x, "X")
-    matrix = x if hasattr(x, "dtype") else np.asarray(x)
+    matrix = x if isinstance(x, np.ndarray) or on_gpu(x) else host_array(x)
     if matrix.ndim != 2:
         raise ShapeError(
             f"X has shape {tuple(matrix.shape)}; (rows, columns) is needed. Reshape your data:"

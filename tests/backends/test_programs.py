@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpubp
@@ -133,7 +133,6 @@ def test_every_update(parts, name):
     np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-7, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=25)
 @given(
     widths=st.lists(st.integers(1, 70), min_size=0, max_size=3),
     rows=st.integers(1, 40),

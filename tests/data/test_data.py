@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpubp
@@ -63,7 +63,6 @@ def numbered(rows, block, window=None):
     shuffle=st.booleans(),
     epoch=st.integers(0, 3),
 )
-@settings(max_examples=60, deadline=None)
 def test_every_row_comes_once_an_epoch(rows, block, window, batch, count, size, shuffle, epoch):
     size = min(size, count)
     data = numbered(rows, block, window)

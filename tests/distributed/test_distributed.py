@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpubp
@@ -342,7 +342,6 @@ def test_settings_for_ranks_need_ranks():
         max_size=9,
     )
 )
-@settings(max_examples=100, deadline=None)
 def test_sums_in_fixed_point_are_exact_to_the_largest_number(values):
     parts = [np.array(part, np.float32) for part in values]
     exact = [math.fsum(float(part[place]) for part in parts) for place in range(5)]

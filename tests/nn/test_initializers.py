@@ -56,3 +56,18 @@ def test_no_seed_draws_one():
     assert checked_seed(None) != checked_seed(None)
     assert checked_seed(np.int64(5)) == 5
     assert gpubp.Network([1, 1], backend="cpu", seed=2**64 - 1).seed == 2**64 - 1
+
+
+@pytest.mark.parametrize("make", [np.random.default_rng, np.random.RandomState])
+def test_a_generator_draws_the_seed(make):
+    """Of one state one seed, and the next network gets another."""
+    first, second = make(5), make(5)
+    seeds = [checked_seed(first), checked_seed(first)]
+    assert seeds == [checked_seed(second), checked_seed(second)]
+    assert seeds[0] != seeds[1]
+    assert gpubp.Network([1, 1], backend="cpu", seed=make(5)).seed == seeds[0]
+
+
+def test_a_sequence_of_seeds_is_a_seed():
+    expected = int(np.random.SeedSequence(3).generate_state(1, np.uint64)[0])
+    assert checked_seed(np.random.SeedSequence(3)) == expected

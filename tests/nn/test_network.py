@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpubp
@@ -125,7 +125,6 @@ def test_two_runs_give_the_same_bits(backend):
     assert runs[0] == runs[1]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     rows=st.integers(1, 70),
     sizes=st.lists(st.integers(1, 17), min_size=2, max_size=4),

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import gpubp
@@ -78,7 +78,6 @@ def test_it_is_the_dense_formula(backend, dtype):
     np.testing.assert_allclose(forward(net, x.astype(dtype)), exact, rtol=allowed, atol=allowed)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     edges=st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=9, unique=True),
     values=st.lists(st.floats(-1e4, 1e4, width=32), min_size=1, max_size=8),

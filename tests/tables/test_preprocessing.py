@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.impute import SimpleImputer
@@ -74,7 +74,6 @@ def test_mask_and_indices_choose_the_same_rows():
     assert Preprocessing.fit(MIXED, "y", rows=mask) == fitted_mixed()
 
 
-@settings(deadline=None)
 @given(
     arrays(
         np.float64, st.tuples(st.integers(2, 30), st.integers(1, 3)), elements=st.floats(-1e6, 1e6)
@@ -104,7 +103,6 @@ def test_missing_numbers_are_imputed_as_by_scikit_learn():
     np.testing.assert_array_equal(x[:, 1::2], np.isnan(matrix))
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=30))
 def test_categories_are_encoded_as_by_scikit_learn(values):
     data = table(c=values, y=np.linspace(0, 0.5, len(values)))

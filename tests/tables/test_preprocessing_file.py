@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp.errors import (
@@ -14,7 +14,6 @@ from gpubp.tables.preprocessing import Preprocessing
 from table_building import NAN, fitted_mixed, table
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.floats(allow_infinity=False, min_value=-1e30, max_value=1e30), min_size=4, max_size=9

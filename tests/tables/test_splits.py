@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp.errors import ConfigurationError, DataError, ShapeError
 from gpubp.tables.splits import train_validation_test_split
 
 
-@settings(deadline=None)  # the first example imports scikit-learn
 @given(st.integers(5, 200), st.integers(0, 2**32 - 1), st.integers(1, 6), st.booleans())
 def test_parts_are_sorted_disjoint_and_complete(rows, seed, classes, labelled):
     labels = np.arange(rows) % classes if labelled else None

@@ -140,9 +140,7 @@ def test_parquet_types_become_numbers_times_and_text(tmp_path):
         table.column("list")
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20))
 def test_every_finite_float_survives_a_csv_file(tmp_path, numbers):
     path = write(tmp_path, "a\n" + "".join(f"{number!r}\n" for number in numbers))

@@ -21,6 +21,8 @@ from gpubp.tables.intervals import Residuals
 from kernel_compilation import host_compiler
 
 SMALL = {"hidden": (16,), "epochs": 6, "random_state": 0, "members": 2}
+# Less than the presets have, and enough for what scikit-learn's checks ask of a model that learns.
+QUICK = {"hidden": (256, 256), "members": 2}
 # Two rows that are one row of weight 2 get dropout masks of their own, as in scikit-learn's own
 # stochastic estimators.
 STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row"}
@@ -33,7 +35,7 @@ def _on_the_cpu(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore")
 @parametrize_with_checks(
-    [TabularClassifier(), TabularRegressor()],
+    [TabularClassifier(**QUICK), TabularRegressor(**QUICK)],
     expected_failed_checks=lambda estimator: STOCHASTIC,
 )
 def test_scikit_learns_own_checks(estimator, check):
@@ -167,7 +169,7 @@ def test_several_numbers_are_answered_together(tmp_path):
     pytest.importorskip("safetensors")
     x, y = load_diabetes(return_X_y=True)
     both = np.column_stack([y, -2 * y])
-    model = TabularRegressor(random_state=0, hidden=(32,)).fit(x, both)
+    model = TabularRegressor(random_state=0, hidden=(128,)).fit(x, both)
     found = model.predict(x)
     assert found.shape == (len(x), 2)
     assert r2_score(both, found) > 0.4
@@ -196,7 +198,7 @@ def test_intervals_cover_what_they_say():
     draw = np.random.default_rng(0)
     x = draw.uniform(0, 1, (6000, 1))
     y = x[:, 0] * (1 + draw.normal(size=6000))  # the wider the larger x is
-    model = TabularRegressor(random_state=0, hidden=(32,), epochs=8, members=1).fit(
+    model = TabularRegressor(random_state=0, hidden=(128,), epochs=8, members=1).fit(
         x[:4000], y[:4000]
     )
     ends = model.predict_interval(x[4000:], 0.8)
@@ -260,7 +262,9 @@ def test_given_validation_rows_are_used_and_none_is_trained_on():
 
 def test_a_time_limit_ends_the_training():
     columns, income = people(3000)
-    model = TabularRegressor(random_state=0, epochs=10_000, time_limit=1.0, members=2)
+    model = TabularRegressor(
+        random_state=0, epochs=10_000, time_limit=1.0, members=2, hidden=(128,)
+    )
     model.fit(columns, income)
     assert model.n_iter_ < 5000
     assert np.isfinite(model.predict(columns)).all()
