@@ -1,4 +1,4 @@
-"""The command line: train, predict, evaluate, explain, export, launch, plan, doctor."""
+"""The command line: train, predict, evaluate, explain, export, card, launch, plan, doctor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 
 from gpubp import __version__, exchange
 from gpubp.cli import output as cli_output
+from gpubp.cli.card import Measured, model_card
 from gpubp.cli.options import BackendName, Data, Json, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
@@ -131,6 +132,33 @@ def export(
     check_writable(out)
     writers[out.suffix](TabularModel.load(model, "cpu"), out)
     cli_output.note(f"{model} written to {out}")
+
+
+@app.command()
+def card(
+    model: Model,
+    data: Annotated[
+        str | None, typer.Argument(help="A table to measure it on, better none of its training.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this Markdown file.")] = None,
+    backend: BackendName = "auto",
+) -> None:
+    """Write a model card in Markdown: what the model is, learnt from and is good for."""
+    if out is not None:
+        check_writable(out)
+    loaded = TabularModel.load(model, backend)
+    measured = None
+    if data is not None:
+        table = read_table(data, text=loaded.preprocessing.text_columns)
+        measures, warnings = loaded.evaluate(table)
+        cli_output.warn(warnings)
+        measured = Measured(measures, table.rows, Path(data).name)
+    text = model_card(loaded, model, measured)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomically(out, text.encode())
+        cli_output.note(f"the card of {model} written to {out}")
 
 
 @app.command()
