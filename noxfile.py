@@ -25,6 +25,7 @@ TEST_TOOLS = [
     "polars>=1",
     "array-api-strict>=2.2",
     "pyyaml>=6",
+    "setuptools>=77",
 ]
 # Newer ones warn of how the oldest matplotlib and scikit-learn call them, and warnings are errors.
 OF_THAT_TIME = ["pyparsing<3.3", "pytest<9", "scipy<1.16"]
