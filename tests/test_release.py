@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import runpy
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -80,3 +82,18 @@ def test_the_recipe_asks_for_what_the_package_asks_for():
     needs = [need.replace(" ", "") for need in recipe["requirements"]["run"]]
     assert needs[1:] == project()["dependencies"]
     assert f">={recipe['context']['python_min']}" == project()["requires-python"]
+
+
+@pytest.mark.parametrize("free_threaded", [0, 1])
+def test_only_python_with_the_global_lock_gets_kernels_and_an_abi3_wheel(
+    free_threaded, monkeypatch
+):
+    """setuptools builds nothing where the stable ABI is asked of a free-threaded Python."""
+    setuptools = pytest.importorskip("setuptools")
+    given = {}
+    monkeypatch.setattr(setuptools, "setup", lambda **settings: given.update(settings))
+    monkeypatch.setitem(sysconfig.get_config_vars(), "Py_GIL_DISABLED", free_threaded)
+    monkeypatch.chdir(ROOT)
+    runpy.run_path("setup.py")
+    assert bool(given["ext_modules"]) is not bool(free_threaded)
+    assert ("py_limited_api" in given["options"]["bdist_wheel"]) is not bool(free_threaded)

@@ -12,6 +12,7 @@ import typer
 
 from gpubp import __version__, exchange
 from gpubp.cli import output as cli_output
+from gpubp.cli.card import Measured, model_card
 from gpubp.cli.options import BackendName, Data, Json, Language, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
@@ -180,6 +181,33 @@ def export(
     check_no_model(out)
     writers[out.suffix](TabularModel.load(model, "cpu"), out)
     cli_output.note(f"{model} written to {out}")
+
+
+@app.command(epilog="Example: gpubp card people.safetensors --out README.md")
+def card(
+    model: Model,
+    data: Annotated[
+        str | None, typer.Argument(help="A table to measure it on, better none of its training.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this Markdown file.")] = None,
+    backend: BackendName = "auto",
+) -> None:
+    """Write a model card in Markdown: what the model is, learnt from and is good for."""
+    if out is not None:
+        check_output(out, [model, *([] if data is None else [data])])
+    loaded = TabularModel.load(model, backend)
+    measured = None
+    if data is not None:
+        table = read_table(data, text=loaded.preprocessing.text_columns)
+        measures, warnings = loaded.evaluate(table)
+        cli_output.warn(warnings)
+        measured = Measured(measures, table.rows, Path(data).name)
+    text = model_card(loaded, model, measured)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomically(out, text.encode())
+        cli_output.note(f"the card of {model} written to {out}")
 
 
 @app.command(epilog="Example: gpubp doctor --json")

@@ -30,6 +30,7 @@ from gpubp.interop.arguments import (
 )
 from gpubp.interop.fitted import FittedNetwork
 from gpubp.interop.lbfgs import minimize_loss
+from gpubp.interop.sklearn_callbacks import CallbackSupportMixin, FitTasks, with_callbacks
 from gpubp.interop.sklearn_numbers import (
     AdamOfScikitLearn,
     PenaltyOfScikitLearn,
@@ -51,7 +52,7 @@ NOT_FINITE = (
 )
 
 
-class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
+class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """A multilayer perceptron with scikit-learn's parameters and attributes."""
 
     _watch: Sequence[Callback] = ()  # what ends a training beside others
@@ -80,6 +81,7 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
 
     # Training.
 
+    @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
     ) -> Self:
@@ -167,11 +169,15 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
         self._random_state = check_random_state(as_random_state(self.random_state))
         if fresh:
             self._start(x)
+        data = {"X": x, "y": y, "metadata": {"sample_weight": sample_weight}}
         if self.solver == "lbfgs" and self.optimizer is None:
+            tasks = FitTasks(self, data, epochs=0)
             self._fit_lbfgs(x, targets, weights)
         else:
-            self._fit_stochastic(x, targets, weights, validation_data, incremental)
+            tasks = FitTasks(self, data, 1 if incremental else self.max_iter)
+            self._fit_stochastic(x, targets, weights, validation_data, incremental, tasks)
         self._report()
+        tasks.finish()
         return self
 
     def _checked_data(self, x: Any, y: Any, fresh: bool) -> tuple[Any, Any]:
@@ -228,7 +234,13 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
         return int(copy.deepcopy(state).randint(2**31))
 
     def _fit_stochastic(
-        self, x: Any, y: Any, weights: Any, validation_data: Any, incremental: bool
+        self,
+        x: Any,
+        y: Any,
+        weights: Any,
+        validation_data: Any,
+        incremental: bool,
+        tasks: FitTasks,
     ) -> None:
         if self.early_stopping and incremental:
             raise ConfigurationError("partial_fit does not support early_stopping=True")
@@ -258,7 +270,7 @@ class BaseMLP(FittedNetwork, BaseEstimator, ABC):  # type: ignore[misc]
                 batch_size=self._used_batch_size(rows),
                 validation=held_out,
                 shuffle=RowOrder(rows, self._random_state) if self.shuffle else False,
-                callbacks=[control, *self._callbacks()],
+                callbacks=[control, *self._callbacks(), tasks],
                 regularization=self._penalty(),
                 sample_weight=weights,
             )

@@ -14,7 +14,7 @@ from gpubp import errors
 from gpubp.data.array_feeds import ArrayFeed
 from kernel_compilation import host_compiler
 
-pytest.importorskip("sklearn", minversion="1.6")
+pytest.importorskip("sklearn", minversion="1.7")
 
 from sklearn import neural_network
 from sklearn.base import clone
