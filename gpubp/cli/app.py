@@ -16,6 +16,7 @@ from gpubp.cli.train import train
 from gpubp.cli.written_files import check_no_model, check_output
 from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
+from gpubp.tables.evaluated_rows import PARTS, rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.table import read_table
 
@@ -78,6 +79,12 @@ def predict(
 def evaluate(
     model: Model,
     data: Data,
+    part: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(PARTS)}: which rows; test are those that training did not use."
+        ),
+    ] = "all",
     strict: Strict = False,
     backend: BackendName = "auto",
     as_json: Json = False,
@@ -85,12 +92,15 @@ def evaluate(
     """Measure a model on a table that has the target column."""
     loaded = TabularModel.load(model, backend)
     table = read_table(data, text=loaded.preprocessing.text_columns)
+    seen = seen_in_training(loaded.preprocessing, table) if part == "all" else ""
+    table = rows_of_part(loaded.preprocessing, table, part)
     measures, warnings = loaded.evaluate(table, strict)
-    cli_output.warn(warnings)
+    cli_output.warn([seen] * bool(seen) + warnings)
     if as_json:
         print(json.dumps(finite_only(measures)))
     else:
-        cli_output.measures(measures, f"{model} on {table.rows} rows of {data}")
+        of_part = "" if part == "all" else f" of the {part} part"
+        cli_output.measures(measures, f"{model} on {table.rows} rows{of_part} of {data}")
 
 
 @app.command(epilog="Example: gpubp explain people.safetensors people.csv --row 3")

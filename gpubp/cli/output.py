@@ -52,8 +52,11 @@ def before_training(prepared: Prepared | StreamedTable, model: TabularModel, as_
     print(f"backend: {net.backend.name} ({reason})", flush=True)
 
 
-def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
-    """Print the result of a training and what to try next."""
+def after_training(report: dict[str, Any], data: str, as_json: bool, tested: bool) -> None:
+    """Print the result of a training and what to try next.
+
+    The test part can be measured again where the model is `tested` on rows that it knows.
+    """
     if as_json:
         print(json.dumps(report), flush=True)
         return
@@ -72,8 +75,9 @@ def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
     if Path(data).is_dir():
         data = str(next(iter(sorted(Path(data).rglob("*.parquet")))))
     print("\ntry next:")
-    for words in ("evaluate", "predict"):
-        print(printable(f"  gpubp {words} {report['out']} {data}"))
+    part = " --part test" if tested else ""
+    print(printable(f"  gpubp evaluate {report['out']} {data}{part}"))
+    print(printable(f"  gpubp predict {report['out']} {data}"))
     print(printable(f"  gpubp explain {report['out']} {data} --row 1"), flush=True)
 
 

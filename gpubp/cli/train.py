@@ -176,7 +176,8 @@ def train(
     if root:
         model.save(path)
         report = training_report(model, prepared, path, seconds, processes)
-        cli_output.after_training(report, data, as_json)
+        tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
+        cli_output.after_training(report, data, as_json, tested)
     if isinstance(stopped, KeyboardInterrupt):
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
         _leave(processes, 130)

@@ -39,6 +39,9 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
         When the file cannot be written.
     """
     plain = plain_model(model)
+    table = plain.preprocessing and {
+        name: value for name, value in plain.preprocessing.items() if name != "dealt"
+    }
     for column in (plain.preprocessing or {}).get("columns", ()):
         if column["type"] == "text":
             raise ConfigurationError(
@@ -52,7 +55,7 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
         ],
         "input_scale": plain.input_scale,
         "labels": plain.labels,
-        "preprocessing": plain.preprocessing,
+        "preprocessing": table,
     }
     text = json.dumps(described).encode()
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gpubp.errors import DataError, ModelFileError
 from gpubp.tables.coded_column import CodedColumn
 from gpubp.tables.columns import Column, column_from_dict, fit_column
+from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.encoding import stray_text
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.json_fields import is_texts, read_field
@@ -47,12 +48,15 @@ class Preprocessing:
     residuals : tuple of Residuals
         How far answers may be off, in the units that a network is trained on: of every target that
         is a number, where rows were held out.
+    dealt : DealtRows or None
+        Which rows were trained on, where the command trained on a table in memory.
     """
 
     goal: Target | SeveralNumbersTarget
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
     residuals: tuple[Residuals, ...] = ()
+    dealt: DealtRows | None = None
 
     @classmethod
     def fit(
@@ -239,6 +243,7 @@ class Preprocessing:
             **(
                 {"residuals": [each.to_dict() for each in self.residuals]} if self.residuals else {}
             ),
+            **({"dealt": self.dealt.to_dict()} if self.dealt else {}),
         }
 
     @classmethod
@@ -270,7 +275,8 @@ class Preprocessing:
         residuals = read_field(
             data | {"residuals": data.get("residuals", [])}, "residuals", _is_list, "a list"
         )
-        return cls(goal, found, tuple(notes), tuple(map(Residuals.from_dict, residuals)))
+        dealt = DealtRows.from_dict(data["dealt"]) if "dealt" in data else None
+        return cls(goal, found, tuple(notes), tuple(map(Residuals.from_dict, residuals)), dealt)
 
     def _check_columns(self, table: Table) -> None:
         """Raise DataError when the table lacks a column; name the nearest it has."""
