@@ -10,15 +10,26 @@ import typer
 
 from gpubp import __version__, exchange
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import BackendName, Data, Json, Model, Strict
+from gpubp.cli.answers import answer_columns, content_for, written
+from gpubp.cli.options import (
+    BackendName,
+    Data,
+    Decimal,
+    Json,
+    Missing,
+    Model,
+    NoHeader,
+    Separator,
+    Strict,
+)
 from gpubp.cli.plan import plan_command
+from gpubp.cli.table_reading import TableOptions, listed, read_for
 from gpubp.cli.train import train
 from gpubp.cli.written_files import check_no_model, check_output
 from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
 from gpubp.tables.evaluated_rows import PARTS, rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
-from gpubp.tables.table import read_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -54,8 +65,18 @@ app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(p
 def predict(
     model: Model,
     data: Data,
-    out: Annotated[Path | None, typer.Option(help="Write to this CSV file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this file: .csv, .json, .parquet.")
+    ] = None,
+    keep: Annotated[
+        str,
+        typer.Option(help="Columns of DATA to write too, such as id,name.", show_default=False),
+    ] = "",
     strict: Strict = False,
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
@@ -63,15 +84,17 @@ def predict(
     if out is not None:
         check_output(out, [model, data])
         check_no_model(out)
+    options = TableOptions.of(sep, decimal, missing, no_header)
     loaded = TabularModel.load(model, backend)
-    table = read_table(data, text=loaded.preprocessing.text_columns)
+    kept = listed(keep)
+    table = read_for(loaded.preprocessing, data, options, kept)
     answers = loaded.predict(table, strict)
     cli_output.warn(answers.warnings)
-    text = cli_output.predictions(answers, loaded.preprocessing, as_json)
+    columns = answer_columns(answers, loaded.preprocessing, table, kept)
     if out is None:
-        cli_output.write(text)
+        cli_output.write(written(columns, as_json))
     else:
-        write_atomically(out, text.encode())
+        write_atomically(out, content_for(out, columns, as_json))
         cli_output.note(f"{len(answers.labels)} predictions written to {out}")
 
 
@@ -86,12 +109,17 @@ def evaluate(
         ),
     ] = "all",
     strict: Strict = False,
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a model on a table that has the target column."""
+    options = TableOptions.of(sep, decimal, missing, no_header)
     loaded = TabularModel.load(model, backend)
-    table = read_table(data, text=loaded.preprocessing.text_columns)
+    table = read_for(loaded.preprocessing, data, options)
     seen = seen_in_training(loaded.preprocessing, table) if part == "all" else ""
     table = rows_of_part(loaded.preprocessing, table, part)
     measures, warnings = loaded.evaluate(table, strict)
@@ -110,12 +138,17 @@ def explain(
     row: Annotated[int, typer.Option(help="Which row, counted from 1.")] = 1,
     learning_rate: Annotated[float, typer.Option(help="Size of the step.")] = 0.5,
     lines: Annotated[int, typer.Option(help="Lines a table at most.", min=4)] = 12,
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Show one step of backpropagation on one row, number by number."""
+    options = TableOptions.of(sep, decimal, missing, no_header)
     loaded = TabularModel.load(model, backend)
-    table = read_table(data, text=loaded.preprocessing.text_columns)
+    table = read_for(loaded.preprocessing, data, options)
     trace, expected = loaded.explain(table, row, learning_rate)
     if as_json:
         print(trace.to_json())

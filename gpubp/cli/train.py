@@ -13,7 +13,8 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import BackendName, Data, Json
+from gpubp.cli.options import BackendName, Data, Decimal, Json, Missing, NoHeader, Separator
+from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
 from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
     CheckpointError,
@@ -21,8 +22,10 @@ from gpubp.errors import (
     DivergenceError,
     GpubpError,
     OutputPathError,
+    UnknownNameError,
 )
 from gpubp.files import free_memory
+from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
@@ -30,7 +33,7 @@ from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
 from gpubp.tables.splits import check_shares
 from gpubp.tables.streamed import StreamedTable, prepare_stream
-from gpubp.tables.table import BUNDLED, Table, read_table
+from gpubp.tables.table import BUNDLED, Table
 
 
 def train(
@@ -38,6 +41,23 @@ def train(
     target: Annotated[
         str, typer.Option(help="The column to predict; bundled sets have one.", show_default=False)
     ] = "",
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
+    drop: Annotated[
+        str, typer.Option(help="Columns to leave out, such as id,name.", show_default=False)
+    ] = "",
+    types: Annotated[
+        str,
+        typer.Option(
+            help="What columns hold: category or number, such as age=category.",
+            show_default=False,
+        ),
+    ] = "",
+    class_weight: Annotated[
+        str | None, typer.Option(help="balanced: rare classes count as much as common ones.")
+    ] = None,
     preset: Annotated[str, typer.Option(help=preset_help())] = "default",
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds that the training may take.")
@@ -56,6 +76,10 @@ def train(
         float | None, typer.Option(help="First size of a step, which falls to 0.")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay of adamw.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="By default squared_error for numbers, cross_entropy for classes."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training part at most.")
     ] = None,
@@ -113,7 +137,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on a table and save it."""
-    path = out or Path(f"{Path(data).name.split('.')[0] or 'model'}.safetensors")
+    options = TableOptions.of(sep, decimal, missing, no_header)
+    path = out or Path(f"{Path(data).name.split('.')[0].strip('-') or 'model'}.safetensors")
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
@@ -130,17 +155,25 @@ def train(
         "bins": bins,
         "members": members,
         "refit": refit,
+        "loss_name": _loss(loss),
     }
     recipe = Recipe.of(preset, 1, "classification", settings)  # tells what is wrong before reading
     validation = recipe.validation if validation is None else validation
     where = get_backend(backend)
     prepared: Prepared | StreamedTable
+    if class_weight not in (None, "balanced"):
+        raise ConfigurationError(f"--class-weight is {class_weight!r}; balanced is needed")
     if is_streamed(data, stream):
+        _check_as_usual(options, drop, types)
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
-        table = read_table(data)
+        table, reading, notes = read_to_train(data, options, drop, types)
         column = _target(table, data, target)
-        prepared = prepare(table, column, task, test, validation, seed, recipe.members > 1)
+        several = recipe.members > 1
+        prepared = prepare(table, column, task, test, validation, seed, several)
+        prepared = keep_reading(prepared, reading, notes)
+    if class_weight and prepared.preprocessing.task == "regression":
+        raise ConfigurationError("--class-weight is for classes and the task is regression")
     predicted = prepared.preprocessing.target
     distributed.on_root(
         processes, lambda: check_overwrite(path, predicted, overwrite), "the model file"
@@ -165,6 +198,7 @@ def train(
         model.train(
             *(prepared, recipe, shown, checkpoint, resume),
             *(processes or False, deterministic, time_limit),
+            class_weight=class_weight,
         )
     except (KeyboardInterrupt, DivergenceError) as error:
         stopped = error
@@ -177,7 +211,7 @@ def train(
         model.save(path)
         report = training_report(model, prepared, path, seconds, processes)
         tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
-        cli_output.after_training(report, data, as_json, tested)
+        cli_output.after_training(report, data, as_json, tested, options.words)
     if isinstance(stopped, KeyboardInterrupt):
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
         _leave(processes, 130)
@@ -226,6 +260,15 @@ def _leave(processes: distributed.Communicator | None, code: int) -> None:
     raise typer.Exit(code)
 
 
+def _check_as_usual(options: TableOptions, drop: str, types: str) -> None:
+    """Raise ConfigurationError where options say how to read a table that is streamed."""
+    if options != TableOptions() or drop or types:
+        raise ConfigurationError(
+            "--sep, --decimal, --missing, --no-header, --drop and --types are for tables in memory"
+            " and this one is read while training; --no-stream is needed, or a table without them"
+        )
+
+
 def _hidden_sizes(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -233,6 +276,12 @@ def _hidden_sizes(text: str) -> tuple[int, ...]:
             f"--hidden is {text!r}; whole numbers above 0 are needed, for example 128,64"
         )
     return tuple(int(part) for part in parts)
+
+
+def _loss(name: str | None) -> str | None:
+    if name not in (None, *LOSSES):
+        raise UnknownNameError("loss", name, LOSSES)
+    return name
 
 
 def _weight_decay(decay: float | None, optimizer: str | None) -> float | None:

@@ -68,7 +68,7 @@ class DealtRows:
         if len(used) > MOST_HASHES:
             limit = int(np.partition(used, MOST_HASHES - 1)[MOST_HASHES - 1])
         train, held = (_kept(hashes[rows], limit) for rows in (split.train, split.validation))
-        return cls(seed, *shares, _digest(hashes), limit, train, held)
+        return cls(seed, shares[0], shares[1], _digest(hashes), limit, train, held)
 
     def parts_of(
         self, table: Table, columns: list[str], labels: NDArray[Any] | None
@@ -113,17 +113,16 @@ class DealtRows:
     def from_dict(cls, data: Any) -> DealtRows:
         """Return what `to_dict` described; raises ModelFileError if malformed."""
         seed = read_field(data, "seed", _is_whole, "a whole number")
-        shares = [
-            float(read_field(data, part, _is_share, "a share from 0 to below 1"))
-            for part in ("test", "validation")
-        ]
+        test = read_field(data, "test", _is_share, "a share from 0 to below 1")
+        validation = read_field(data, "validation", _is_share, "a share from 0 to below 1")
         try:
-            check_shares(*shares, seed)
+            check_shares(test, validation, seed)
         except ConfigurationError as error:
             raise ModelFileError(f"preprocessing has rows dealt as none can be: {error}") from error
         return cls(
             seed,
-            *shares,
+            float(test),
+            float(validation),
             read_field(data, "digest", is_text, "a string"),
             read_field(data, "limit", _is_hash, "a whole number of 64 bits"),
             _unpacked(read_field(data, "train_hashes", is_text, "a string")),
