@@ -14,6 +14,7 @@ from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Decimal, Json, Missing, NoHeader, Separator
+from gpubp.cli.streaming import check_as_usual, is_streamed, stream_table
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
 from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
@@ -24,15 +25,13 @@ from gpubp.errors import (
     OutputPathError,
     UnknownNameError,
 )
-from gpubp.files import free_memory
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
-from gpubp.tables.splits import check_shares
-from gpubp.tables.streamed import StreamedTable, prepare_stream
+from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import BUNDLED, Table
 
 
@@ -164,7 +163,7 @@ def train(
     if class_weight not in (None, "balanced"):
         raise ConfigurationError(f"--class-weight is {class_weight!r}; balanced is needed")
     if is_streamed(data, stream):
-        _check_as_usual(options, drop, types)
+        check_as_usual(options, drop, types)
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table, reading, notes = read_to_train(data, options, drop, types)
@@ -260,15 +259,6 @@ def _leave(processes: distributed.Communicator | None, code: int) -> None:
     raise typer.Exit(code)
 
 
-def _check_as_usual(options: TableOptions, drop: str, types: str) -> None:
-    """Raise ConfigurationError where options say how to read a table that is streamed."""
-    if options != TableOptions() or drop or types:
-        raise ConfigurationError(
-            "--sep, --decimal, --missing, --no-header, --drop and --types are for tables in memory"
-            " and this one is read while training; --no-stream is needed, or a table without them"
-        )
-
-
 def _hidden_sizes(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -288,49 +278,6 @@ def _weight_decay(decay: float | None, optimizer: str | None) -> float | None:
     if decay is not None and optimizer not in (None, "adamw"):
         raise ConfigurationError(f"--weight-decay is for adamw and --optimizer is {optimizer}")
     return decay
-
-
-def is_streamed(data: str, wanted: bool | None) -> bool:
-    """Tell whether a table is to be read while training, not before."""
-    path = Path(data)
-    if data in BUNDLED or not path.exists():
-        return False
-    if path.is_dir():
-        return True
-    if wanted is not None:
-        return wanted
-    # numbers take about this many times their size in the file; see `gpubp.tables.table.Table`
-    expanded = path.stat().st_size * (4 if path.suffix == ".parquet" else 2)
-    return expanded > free_memory() / 2
-
-
-def stream_table(
-    data: str,
-    target: str,
-    task: str,
-    test: float,
-    validation: float,
-    seed: int,
-    processes: distributed.Communicator | None,
-) -> StreamedTable:
-    """Return a table that is read while training, a CSV file as the Parquet file made of it."""
-    if not target:
-        raise ConfigurationError("--target is missing; the name of a column is needed")
-    check_shares(test, validation, seed)
-    path = Path(data)
-    if path.is_file() and path.suffix != ".parquet":
-        from gpubp.data import csv_cache
-
-        path = distributed.on_root(
-            processes, lambda: csv_cache.converted(path), "the conversion of the CSV file"
-        )
-    if processes is None:
-        return prepare_stream(path, target, task, test, validation, seed)
-    return prepare_stream(
-        *(path, target, task, test, validation, seed),
-        lambda read: processes.collect(read, "what the rows hold", patient=True),
-        (processes.rank, processes.size),
-    )
 
 
 def _target(table: Table, data: str, target: str) -> str:

@@ -195,3 +195,11 @@ def test_predictions_by_the_end_of_their_name_and_kept_columns(tmp_path):
     assert "unknown column 'ID'" in line
     line = refused("train", "diabetes", "--class-weight", "balanced", cwd=tmp_path)
     assert "the task is regression" in line
+
+
+def test_a_workbook_is_not_streamed(folder):
+    (folder / "t.xlsx").write_bytes(b"PK")
+    line = refused("train", "t.xlsx", "--target", "y", "--stream", cwd=folder)
+    assert "--no-stream is needed" in line
+    words = ("train", "plain.csv", "--target", "y", "--stream", "--missing", "-999")
+    assert "--no-stream is needed" in refused(*words, cwd=folder)
