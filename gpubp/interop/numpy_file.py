@@ -16,21 +16,10 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.errors import ConfigurationError
 from gpubp.files import write_atomically
 from gpubp.interop.exported_model import plain_model
-from gpubp.tables.cell_formats import CellFormat
 
 TEMPLATE = "predictor_template.py"
 PLACE = 'MODEL = ""'  # in the template; filled in
 LINE = 100
-
-
-def _for_reading(preprocessing: dict[str, Any]) -> dict[str, Any]:
-    """Return a preprocessing without the rows of the training, its formats written out."""
-    found = {name: value for name, value in preprocessing.items() if name != "dealt"}
-    if "reading" in found:
-        formats = found["reading"]["formats"].items()
-        written = {name: CellFormat.from_dict(each).written_out() for name, each in formats}
-        found["reading"] = found["reading"] | {"formats": written}
-    return found
 
 
 def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
@@ -50,7 +39,6 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
         When the file cannot be written.
     """
     plain = plain_model(model)
-    table = plain.preprocessing and _for_reading(plain.preprocessing)
     for column in (plain.preprocessing or {}).get("columns", ()):
         if column["type"] == "text":
             raise ConfigurationError(
@@ -64,7 +52,7 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
         ],
         "input_scale": plain.input_scale,
         "labels": plain.labels,
-        "preprocessing": table,
+        "preprocessing": plain.preprocessing,
     }
     text = json.dumps(described).encode()
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}

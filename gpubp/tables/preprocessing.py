@@ -253,6 +253,14 @@ class Preprocessing:
             **({"reading": reading} if (reading := self.reading.to_dict()) else {}),
         }
 
+    def for_export(self) -> dict[str, Any]:
+        """Return what other programs need: not the rows of the training, cell formats in full."""
+        found = replace(self, dealt=None).to_dict()
+        if "reading" in found:
+            formats = self.reading.formats.items()
+            found["reading"]["formats"] = {name: each.written_out() for name, each in formats}
+        return found
+
     @classmethod
     def from_dict(cls, data: Any) -> Preprocessing:
         """Return what `to_dict` described.
