@@ -12,9 +12,22 @@ import typer
 
 from gpubp import __version__, exchange
 from gpubp.cli import output as cli_output
+from gpubp.cli.answers import answer_columns, content_for, written
 from gpubp.cli.card import Measured, model_card
-from gpubp.cli.options import BackendName, Data, Json, Language, Model, Strict
+from gpubp.cli.options import (
+    BackendName,
+    Data,
+    Decimal,
+    Json,
+    Language,
+    Missing,
+    Model,
+    NoHeader,
+    Separator,
+    Strict,
+)
 from gpubp.cli.plan import plan_command
+from gpubp.cli.table_reading import TableOptions, listed, read_for
 from gpubp.cli.train import train
 from gpubp.cli.tune import tune
 from gpubp.cli.written_files import check_no_model, check_output
@@ -22,9 +35,9 @@ from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
 from gpubp.inspection.lessons import LESSONS, write_lessons
 from gpubp.inspection.page import check_language
+from gpubp.tables.evaluated_rows import PARTS, rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.report import TrainingFacts, check_report, write_report
-from gpubp.tables.table import read_table
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,8 +74,18 @@ app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(p
 def predict(
     model: Model,
     data: Data,
-    out: Annotated[Path | None, typer.Option(help="Write to this CSV file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write to this file: .csv, .json, .parquet.")
+    ] = None,
+    keep: Annotated[
+        str,
+        typer.Option(help="Columns of DATA to write too, such as id,name.", show_default=False),
+    ] = "",
     strict: Strict = False,
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
@@ -70,15 +93,17 @@ def predict(
     if out is not None:
         check_output(out, [model, data])
         check_no_model(out)
+    options = TableOptions.of(sep, decimal, missing, no_header)
     loaded = TabularModel.load(model, backend)
-    table = read_table(data, text=loaded.preprocessing.text_columns)
+    kept = listed(keep)
+    table = read_for(loaded.preprocessing, data, options, kept)
     answers = loaded.predict(table, strict)
     cli_output.warn(answers.warnings)
-    text = cli_output.predictions(answers, loaded.preprocessing, as_json)
+    columns = answer_columns(answers, loaded.preprocessing, table, kept)
     if out is None:
-        cli_output.write(text)
+        cli_output.write(written(columns, as_json))
     else:
-        write_atomically(out, text.encode())
+        write_atomically(out, content_for(out, columns, as_json))
         cli_output.note(f"{len(answers.labels)} predictions written to {out}")
 
 
@@ -86,19 +111,33 @@ def predict(
 def evaluate(
     model: Model,
     data: Data,
+    part: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(PARTS)}: which rows; test are those that training did not use."
+        ),
+    ] = "all",
     strict: Strict = False,
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a model on a table that has the target column."""
+    options = TableOptions.of(sep, decimal, missing, no_header)
     loaded = TabularModel.load(model, backend)
-    table = read_table(data, text=loaded.preprocessing.text_columns)
+    table = read_for(loaded.preprocessing, data, options)
+    seen = seen_in_training(loaded.preprocessing, table) if part == "all" else ""
+    table = rows_of_part(loaded.preprocessing, table, part)
     measures, warnings = loaded.evaluate(table, strict)
-    cli_output.warn(warnings)
+    cli_output.warn([seen] * bool(seen) + warnings)
     if as_json:
         print(json.dumps(finite_only(measures)))
     else:
-        cli_output.measures(measures, f"{model} on {table.rows} rows of {data}")
+        of_part = "" if part == "all" else f" of the {part} part"
+        cli_output.measures(measures, f"{model} on {table.rows} rows{of_part} of {data}")
 
 
 @app.command(epilog="Example: gpubp explain people.safetensors people.csv --row 3")
@@ -112,15 +151,20 @@ def explain(
         Path | None, typer.Option(help="Write a page to walk through the step instead.")
     ] = None,
     language: Language = "en",
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Show one step of backpropagation on one row, number by number."""
     check_language(language)
+    options = TableOptions.of(sep, decimal, missing, no_header)
     if html is not None:
         check_output(html, [data, model], "--html")
     loaded = TabularModel.load(model, backend)
-    table = read_table(data, text=loaded.preprocessing.text_columns)
+    table = read_for(loaded.preprocessing, data, options)
     trace, expected = loaded.explain(table, row, learning_rate)
     if html is not None:
         trace.to_html(html, loaded.page_names(f"{model}: {expected}"), language)
@@ -144,7 +188,7 @@ def report(
     check_report(out)
     check_output(out, [data, model])
     loaded = TabularModel.load(model, backend)
-    table = read_table(data, text=loaded.preprocessing.text_columns)
+    table = read_for(loaded.preprocessing, data, TableOptions())
     facts = TrainingFacts(command=shlex.join(["gpubp", *sys.argv[1:]]))
     write_report(out, loaded, table, facts)
     cli_output.note(f"the report is written to {out}")
@@ -198,7 +242,7 @@ def card(
     loaded = TabularModel.load(model, backend)
     measured = None
     if data is not None:
-        table = read_table(data, text=loaded.preprocessing.text_columns)
+        table = read_for(loaded.preprocessing, data, TableOptions())
         measures, warnings = loaded.evaluate(table)
         cli_output.warn(warnings)
         measured = Measured(measures, table.rows, Path(data).name)

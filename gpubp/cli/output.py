@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable
@@ -15,9 +13,8 @@ from rich.table import Table as Grid
 
 from gpubp.cli.planning import Row
 from gpubp.errors import printable
-from gpubp.tables.model import Predictions, TabularModel
+from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
-from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.streamed import StreamedTable
 
 
@@ -52,8 +49,14 @@ def before_training(prepared: Prepared | StreamedTable, model: TabularModel, as_
     print(f"backend: {net.backend.name} ({reason})", flush=True)
 
 
-def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
-    """Print the result of a training and what to try next."""
+def after_training(
+    report: dict[str, Any], data: str, as_json: bool, tested: bool, reading: str
+) -> None:
+    """Print the result of a training and what to try next.
+
+    The test part can be measured again where the model is `tested` on rows that it knows;
+    `reading` are options that the table needs.
+    """
     if as_json:
         print(json.dumps(report), flush=True)
         return
@@ -71,9 +74,11 @@ def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
     print(f"model saved: {report['out']}")
     if Path(data).is_dir():
         data = str(next(iter(sorted(Path(data).rglob("*.parquet")))))
+    data += reading
     print("\ntry next:")
-    for words in ("evaluate", "predict"):
-        print(printable(f"  gpubp {words} {report['out']} {data}"))
+    part = " --part test" if tested else ""
+    print(printable(f"  gpubp evaluate {report['out']} {data}{part}"))
+    print(printable(f"  gpubp predict {report['out']} {data}"))
     print(printable(f"  gpubp explain {report['out']} {data} --row 1"), flush=True)
 
 
@@ -99,25 +104,6 @@ def plan(rows: Iterable[Row]) -> None:
         last = [f"{1e3 * row.step:.4g}", f"{row.speedup:.4g}", f"{row.efficiency:.0%}"]
         grid.add_row(str(row.devices), *times, row.algorithm, *last)
     Console(highlight=False).print(grid)
-
-
-def predictions(answers: Predictions, preprocessing: Preprocessing, as_json: bool) -> str:
-    """Return predictions as CSV or JSON: the label, and the probability of each class."""
-    names = [f"probability_{label}" for label in preprocessing.classes]
-    labels = answers.labels.tolist()
-    shares = answers.outputs.tolist() if names else [[] for _ in labels]
-    if as_json:
-        rows = [
-            {"prediction": label, **dict(zip(names, share, strict=True))}
-            for label, share in zip(labels, shares, strict=True)
-        ]
-        return json.dumps(rows) + "\n"
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["prediction", *names])
-    for label, share in zip(labels, shares, strict=True):
-        writer.writerow([label, *(f"{value:.6g}" for value in share)])
-    return text.getvalue()
 
 
 def write(text: str) -> None:

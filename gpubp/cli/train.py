@@ -15,7 +15,9 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import BackendName, Data, Json
+from gpubp.cli.options import BackendName, Data, Decimal, Json, Missing, NoHeader, Separator
+from gpubp.cli.streaming import check_as_usual, is_streamed, stream_table
+from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
 from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
     CheckpointError,
@@ -23,17 +25,17 @@ from gpubp.errors import (
     DivergenceError,
     GpubpError,
     OutputPathError,
+    UnknownNameError,
 )
-from gpubp.files import free_memory
+from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
 from gpubp.tables.report import TrainingFacts, check_report, write_report
-from gpubp.tables.splits import check_shares
-from gpubp.tables.streamed import StreamedTable, prepare_stream
-from gpubp.tables.table import BUNDLED, Table, read_table
+from gpubp.tables.streamed import StreamedTable
+from gpubp.tables.table import BUNDLED, Table
 
 
 def train(
@@ -41,6 +43,23 @@ def train(
     target: Annotated[
         str, typer.Option(help="The column to predict; bundled sets have one.", show_default=False)
     ] = "",
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
+    drop: Annotated[
+        str, typer.Option(help="Columns to leave out, such as id,name.", show_default=False)
+    ] = "",
+    types: Annotated[
+        str,
+        typer.Option(
+            help="What columns hold: category or number, such as age=category.",
+            show_default=False,
+        ),
+    ] = "",
+    class_weight: Annotated[
+        str | None, typer.Option(help="balanced: rare classes count as much as common ones.")
+    ] = None,
     preset: Annotated[str, typer.Option(help=preset_help())] = "default",
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds that the training may take.")
@@ -59,6 +78,10 @@ def train(
         float | None, typer.Option(help="First size of a step, which falls to 0.")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay of adamw.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(help="By default squared_error for numbers, cross_entropy for classes."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training part at most.")
     ] = None,
@@ -119,7 +142,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on a table and save it."""
-    path = out or Path(f"{Path(data).name.split('.')[0] or 'model'}.safetensors")
+    options = TableOptions.of(sep, decimal, missing, no_header)
+    path = out or Path(f"{Path(data).name.split('.')[0].strip('-') or 'model'}.safetensors")
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
@@ -139,17 +163,25 @@ def train(
         "bins": bins,
         "members": members,
         "refit": refit,
+        "loss_name": _loss(loss),
     }
     recipe = Recipe.of(preset, 1, "classification", settings)  # tells what is wrong before reading
     validation = recipe.validation if validation is None else validation
     where = get_backend(backend)
     prepared: Prepared | StreamedTable
+    if class_weight not in (None, "balanced"):
+        raise ConfigurationError(f"--class-weight is {class_weight!r}; balanced is needed")
     if is_streamed(data, stream):
+        check_as_usual(options, drop, types)
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
-        table = read_table(data)
+        table, reading, notes = read_to_train(data, options, drop, types)
         column = target_of(table, data, target)
-        prepared = prepare(table, column, task, test, validation, seed, recipe.members > 1)
+        several = recipe.members > 1
+        prepared = prepare(table, column, task, test, validation, seed, several)
+        prepared = keep_reading(prepared, reading, notes)
+    if class_weight and prepared.preprocessing.task == "regression":
+        raise ConfigurationError("--class-weight is for classes and the task is regression")
     predicted = prepared.preprocessing.target
     distributed.on_root(
         processes, lambda: check_overwrite(path, predicted, overwrite), "the model file"
@@ -174,6 +206,7 @@ def train(
         model.train(
             *(prepared, recipe, shown, checkpoint, resume),
             *(processes or False, deterministic, time_limit),
+            class_weight=class_weight,
         )
     except (KeyboardInterrupt, DivergenceError) as error:
         stopped = error
@@ -185,7 +218,8 @@ def train(
     if root:
         model.save(path)
         result = training_report(model, prepared, path, seconds, processes)
-        cli_output.after_training(result, data, as_json)
+        tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
+        cli_output.after_training(result, data, as_json, tested, options.words)
         if report is not None and isinstance(prepared, Prepared):
             _write_report(report, model, prepared, recipe)
     if isinstance(stopped, KeyboardInterrupt):
@@ -269,53 +303,16 @@ def _hidden_sizes(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
+def _loss(name: str | None) -> str | None:
+    if name not in (None, *LOSSES):
+        raise UnknownNameError("loss", name, LOSSES)
+    return name
+
+
 def _weight_decay(decay: float | None, optimizer: str | None) -> float | None:
     if decay is not None and optimizer not in (None, "adamw"):
         raise ConfigurationError(f"--weight-decay is for adamw and --optimizer is {optimizer}")
     return decay
-
-
-def is_streamed(data: str, wanted: bool | None) -> bool:
-    """Tell whether a table is to be read while training, not before."""
-    path = Path(data)
-    if data in BUNDLED or not path.exists():
-        return False
-    if path.is_dir():
-        return True
-    if wanted is not None:
-        return wanted
-    # numbers take about this many times their size in the file; see `gpubp.tables.table.Table`
-    expanded = path.stat().st_size * (4 if path.suffix == ".parquet" else 2)
-    return expanded > free_memory() / 2
-
-
-def stream_table(
-    data: str,
-    target: str,
-    task: str,
-    test: float,
-    validation: float,
-    seed: int,
-    processes: distributed.Communicator | None,
-) -> StreamedTable:
-    """Return a table that is read while training, a CSV file as the Parquet file made of it."""
-    if not target:
-        raise ConfigurationError("--target is missing; the name of a column is needed")
-    check_shares(test, validation, seed)
-    path = Path(data)
-    if path.is_file() and path.suffix != ".parquet":
-        from gpubp.data import csv_cache
-
-        path = distributed.on_root(
-            processes, lambda: csv_cache.converted(path), "the conversion of the CSV file"
-        )
-    if processes is None:
-        return prepare_stream(path, target, task, test, validation, seed)
-    return prepare_stream(
-        *(path, target, task, test, validation, seed),
-        lambda read: processes.collect(read, "what the rows hold", patient=True),
-        (processes.rank, processes.size),
-    )
 
 
 def target_of(table: Table, data: str, target: str) -> str:

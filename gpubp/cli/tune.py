@@ -12,13 +12,13 @@ import typer
 from gpubp.backends import get_backend
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
+from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
 from gpubp.cli.train import target_of, training_report
+from gpubp.cli.written_files import check_output
 from gpubp.errors import ConfigurationError
-from gpubp.files import check_writable
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe, preset_help
-from gpubp.tables.table import read_table
 from gpubp.tables.tuning import tune as tune_table
 from gpubp.tables.tuning import tuned
 from gpubp.training.trials import SearchResult, Trial
@@ -59,14 +59,16 @@ def tune(
     """Try settings on a table, train the best and save it."""
     stem = Path(data).name.split(".")[0] or "model"
     path, kept = out or Path(f"{stem}.safetensors"), file or Path(f"{stem}.trials.jsonl")
-    check_writable(path)
-    check_writable(kept)
+    check_output(path, [data])
+    check_output(kept, [data], "--file")
     if time_limit is not None and not time_limit > 0:
         raise ConfigurationError(f"--time-limit is {time_limit}; seconds above 0 are needed")
-    where, table = get_backend(backend), read_table(data)
+    where = get_backend(backend)
+    table, reading, notes = read_to_train(data, TableOptions())
     settings = {"epochs": epochs}
     several = Recipe.of(preset, table.rows, "classification", settings).members > 1
     prepared = prepare(table, target_of(table, data, target), task, test, validation, seed, several)
+    prepared = keep_reading(prepared, reading, notes)
     recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
     show = Progress(trials, wanted=not as_json)
     found = tune_table(
@@ -89,7 +91,8 @@ def tune(
     model.save(path)
     report = training_report(model, prepared, path, time.perf_counter() - start, None)
     extra = {"trials": len(found.trials), "settings": found.best.settings, "kept": str(kept)}
-    cli_output.after_training(report | extra, data, as_json)
+    tested = prepared.rows("test") > 0
+    cli_output.after_training(report | extra, data, as_json, tested, TableOptions().words)
 
 
 class Progress:

@@ -1,17 +1,23 @@
-"""CSV and Parquet files read by pyarrow into the columns of a `gpubp.tables.table.Table`."""
+"""Files that pyarrow reads, as the columns of a `gpubp.tables.table.Table`."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.feather
+import pyarrow.json
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from gpubp.data.csv_form import AS_USUAL, CsvForm
 from gpubp.errors import DataError
 
 # What Arrow raises where a file is torn, foreign or made to do harm
@@ -26,8 +32,8 @@ class Columns(NamedTuple):
     left_out: dict[str, str]
 
 
-def read_file(path: Path, text: tuple[str, ...] = ()) -> Columns:
-    """Return the columns of a CSV or Parquet file, recognised by the end of its name.
+def read_file(path: Path, text: tuple[str, ...] = (), form: CsvForm = AS_USUAL) -> Columns:
+    """Return the columns of a file, which is recognised by the end of its name.
 
     Raises
     ------
@@ -38,18 +44,14 @@ def read_file(path: Path, text: tuple[str, ...] = ()) -> Columns:
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path.name!r} is empty; a header and at least one row are needed")
-        arrow = (
-            pa.parquet.read_table(path, partitioning=None)
-            if ending == ".parquet"
-            else _read_csv(path, text)
-        )
+        arrow = _read_csv(path, text, form) if ending in _SEPARATORS else _READERS[ending][1](path)
         check_names(path, arrow.column_names)
     except DataError:
         raise
     except UNREADABLE as error:
-        kind = "Parquet" if ending == ".parquet" else "CSV"
+        kind = "CSV" if ending in _SEPARATORS else _READERS[ending][0]
         raise unreadable(repr(path.name), kind, error) from error
-    return columns_of(path, arrow, is_csv=ending != ".parquet")
+    return columns_of(path, arrow, is_csv=ending in _SEPARATORS)
 
 
 def unreadable(what: str, kind: str, error: BaseException) -> DataError:
@@ -67,44 +69,100 @@ def reason_of(error: BaseException) -> str:
 def _ending(path: Path) -> str:
     """Return which of the known endings a file name has."""
     name = path.name.lower()
-    for ending in (*_SEPARATORS, ".parquet"):
+    for ending in ENDINGS:
         if name.endswith(ending):
             return ending
     raise DataError(
         f"{path.name!r} is not known as a table by its name; a file ending in"
-        f" {', '.join(_SEPARATORS)} or .parquet is needed"
+        f" {', '.join(ENDINGS)}, .xlsx or .zip is needed"
     )
 
 
 # Candidate separators by ending: the first that the header line holds is used.
 _SEPARATORS = {".csv": ",;\t|", ".csv.gz": ",;\t|", ".tsv": "\t", ".tsv.gz": "\t"}
+# Files of other kinds by ending: what the kind is called, and what reads it
+_READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
+    ".parquet": ("Parquet", lambda path: pa.parquet.read_table(path, partitioning=None)),
+    ".feather": ("Feather", pa.feather.read_table),
+    ".arrow": ("Feather", pa.feather.read_table),
+    ".jsonl": ("JSON lines", pa.json.read_json),
+    ".ndjson": ("JSON lines", pa.json.read_json),
+}
+ENDINGS = (*_SEPARATORS, *_READERS)
 
 
-def _read_csv(path: Path, text: tuple[str, ...]) -> Any:
+def _read_csv(path: Path, text: tuple[str, ...], form: CsvForm) -> Any:
     """Return a CSV file as an Arrow table, its column types found from all rows."""
-    parse, convert = csv_options(path, dict.fromkeys(text, pa.string()))
-    return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+    reading, parse, convert = csv_options(path, dict.fromkeys(text, pa.string()), form)
+    try:
+        return pa.csv.read_csv(path, reading, parse, convert)
+    except pa.ArrowInvalid as error:
+        ragged = _ragged_row(path, reading, parse) if "columns, got" in str(error) else ""
+        if not ragged:
+            raise
+        raise DataError(f"{path.name!r}, {ragged}") from error
 
 
-def csv_options(path: Path, types: dict[str, Any]) -> tuple[Any, Any]:
-    """Return how pyarrow is to parse a CSV file and convert its columns.
+def _ragged_row(path: Path, reading: Any, parse: Any) -> str:
+    """Return where a CSV file has the first row with too few or too many cells; "" if nowhere."""
+    expected = len(reading.column_names or ())
+    with pa.input_stream(path, compression="detect") as stream:
+        text = io.TextIOWrapper(stream, reading.encoding, "replace", newline="")
+        lines = csv.reader(text, delimiter=parse.delimiter)
+        for cells in lines:
+            expected = expected or len(cells)
+            if cells and len(cells) != expected:
+                return (
+                    f"line {lines.line_num}: cells are {len(cells)} and columns {expected}; one"
+                    f" for each is needed, in quotes where it holds {parse.delimiter!r}"
+                )
+    return ""
+
+
+def csv_options(
+    path: Path, types: dict[str, Any], form: CsvForm = AS_USUAL
+) -> tuple[Any, Any, Any]:
+    """Return how pyarrow is to read and parse a CSV file and convert its columns.
 
     Raises
     ------
     DataError
         When the file is empty, or its name has no known ending.
     """
+    header, encoding = _first_line(path)
+    separator = form.separator or _separator(path, header)
+    names = None
+    if not form.header:
+        cells = next(csv.reader([header], delimiter=separator))
+        names = [f"column{place}" for place in range(1, len(cells) + 1)]
+    return (
+        pa.csv.ReadOptions(column_names=names, encoding=encoding),
+        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        pa.csv.ConvertOptions(
+            strings_can_be_null=True, column_types=types, decimal_point=form.decimal
+        ),
+    )
+
+
+def separator_of(path: Path) -> str:
+    """Return what separates the cells of a CSV file, as its first line looks; "" for another."""
+    return _separator(path, _first_line(path)[0]) if _ending(path) in _SEPARATORS else ""
+
+
+def _separator(path: Path, header: str) -> str:
     candidates = _SEPARATORS.get(_ending(path), ",")
+    return next((mark for mark in candidates if mark in header), candidates[0])
+
+
+def _first_line(path: Path) -> tuple[str, str]:
+    """Return the first line of a CSV file, and its encoding; raises DataError if it is empty."""
     with pa.input_stream(path, compression="detect") as stream:
         start = stream.read(1 << 16)
-    if not start.strip(b"\xef\xbb\xbf\r\n\t "):
+    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf8"
+    lines = start.decode(encoding, "replace").lstrip("\ufeff\r\n")
+    if not lines.strip():
         raise DataError(f"{path.name!r} is empty; a header and at least one row are needed")
-    header = start.lstrip(b"\xef\xbb\xbf\r\n").split(b"\n", 1)[0]
-    separator = next((mark for mark in candidates if mark.encode() in header), candidates[0])
-    return (
-        pa.csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-        pa.csv.ConvertOptions(strings_can_be_null=True, column_types=types),
-    )
+    return lines.splitlines()[0], encoding
 
 
 def check_names(path: Path, names: list[str]) -> None:

@@ -100,8 +100,8 @@ def _not_utf8(source: Path, name: str) -> DataError:
 
 
 def _reader(source: Path, types: dict[str, pa.DataType]) -> Any:
-    parse, convert = csv_options(source, types)
-    reading = pa.csv.ReadOptions(block_size=BLOCK_BYTES)
+    reading, parse, convert = csv_options(source, types)
+    reading.block_size = BLOCK_BYTES
     return pa.csv.open_csv(source, reading, parse, convert)
 
 

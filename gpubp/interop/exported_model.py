@@ -143,7 +143,7 @@ class PlainModel:
     input_scale : float
         What inputs are multiplied by.
     preprocessing : dict or None
-        `gpubp.tables.preprocessing.Preprocessing.to_dict` of a model that `gpubp train` made.
+        `gpubp.tables.preprocessing.Preprocessing.for_export` of a model of a table.
     labels : list or None
         Labels in the order of the outputs, of a classifier.
     """
@@ -171,7 +171,7 @@ def plain_model(model: Any) -> PlainModel:
     labels, preprocessing = None, None
     nets = [model]
     if hasattr(model, "preprocessing") and hasattr(model, "nets"):  # a TabularModel
-        nets, preprocessing = model.nets, model.preprocessing.to_dict()
+        nets, preprocessing = model.nets, model.preprocessing.for_export()
         labels = model.preprocessing.classes or None
     elif hasattr(model, "steps"):  # a pipeline of scikit-learn
         raise ConfigurationError(

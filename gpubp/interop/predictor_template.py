@@ -27,6 +27,8 @@ MODEL = ""
 # Cells of a CSV file that hold no value
 MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"}
 MISSING |= {"1.#QNAN", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"}
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+SPACES = str.maketrans("\u00a0\u202f\u2009", "   ")
 OF_THE_DAY = re.compile(r"\d\d:\d\d(:\d\d)?")
 TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?")
 
@@ -130,6 +132,39 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
+def read_cells(values: Any, reading: dict[str, Any], name: str) -> list[Any]:
+    """Return the values of a column; cells of text are read as those of the training."""
+    form = reading["formats"].get(name)
+    numbers = [float(mark) for mark in reading["missing"] if NUMBER.fullmatch(mark)]
+    found: list[Any] = []
+    for value in values:
+        is_text = isinstance(value, str)
+        if value in numbers or (is_text and value.strip() in reading["missing"]):
+            found.append(None)
+        else:
+            found.append(_formatted(value, form) if form and is_text and value else value)
+    return found
+
+
+def _formatted(cell: str, form: dict[str, Any]) -> Any:
+    """Return the number or the time that a cell writes; None where it is missing."""
+    text = cell.translate(SPACES).strip()
+    if cell.strip() in form["missing"]:
+        return None
+    for time in form.get("times", ()):
+        try:
+            return datetime.datetime.strptime(text, time)
+        except ValueError:
+            continue
+    match = re.fullmatch(form["pattern"], text) if "pattern" in form else None
+    if match is None:
+        raise ValueError(f"{cell!r} is not written like the cells of the training")
+    digits = match["number"]
+    digits = digits.replace(form["thousands"], "") if form["thousands"] else digits
+    number = float(digits.replace(form["decimal"], "."))
+    return -number if "-" in (match["before"], match["behind"]) else number
+
+
 def _numeric(numbers: Any, column: dict[str, Any]) -> list[Any]:
     """Return what numbers become: standardised, whether missing, places in cycles of time."""
     missing = np.isnan(numbers)
@@ -218,6 +253,8 @@ def predict(x: Any) -> Any:
     described, _ = load()
     table = described["preprocessing"]
     if table is not None and isinstance(x, dict):
+        if "reading" in table:
+            x = {name: read_cells(values, table["reading"], name) for name, values in x.items()}
         x = features(x, table["columns"])
     y = outputs(x)
     if described["labels"] is not None:

@@ -16,6 +16,8 @@ from gpubp.nn.bins import quantile_bins, tree_bins
 from gpubp.nn.layers import Dense
 from gpubp.nn.layers.categories import Categories, numbers_among
 from gpubp.nn.spec import NetworkSpec
+from gpubp.tables.dealt_rows import DealtRows
+from gpubp.tables.evaluated_rows import told_apart_by
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
 from gpubp.tables.splits import Split, deal_again, train_validation_test_split
@@ -88,7 +90,7 @@ def prepare(
     """Deal the rows to three parts and fit the preprocessing on the training part.
 
     With `several` networks each holds other rows out for validation, so that the preprocessing is
-    fitted on the rows of both parts.
+    fitted on the rows of both parts. It notes which rows are used, for `gpubp evaluate --part`.
 
     Raises
     ------
@@ -103,6 +105,8 @@ def prepare(
     preprocessing = Preprocessing.fit(table, target, task, rows=learnt)
     transformed = preprocessing.transform(table)
     notes = tuple(note for note in (dropped, *preprocessing.notes, *transformed.warnings) if note)
+    dealt = DealtRows.of(table, told_apart_by(preprocessing), split, (test, validation), seed)
+    preprocessing = replace(preprocessing, dealt=dealt)
     y = preprocessing.targets(table)
     count = len(split.validation)
     deal = partial(deal_again, learnt, count, seed, labels) if several and count else None

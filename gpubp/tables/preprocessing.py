@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from gpubp.errors import DataError, ModelFileError
 from gpubp.tables.coded_column import CodedColumn
 from gpubp.tables.columns import Column, column_from_dict, fit_column
+from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.encoding import stray_text
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.json_fields import is_texts, read_field
 from gpubp.tables.numeric_column import NumericColumn
 from gpubp.tables.ordered_column import OrderedColumn
+from gpubp.tables.reading import Reading
 from gpubp.tables.several_targets import SeveralNumbersTarget
 from gpubp.tables.table import Table
 from gpubp.tables.targets import TARGET_TYPES, TASKS, Label, Target, fit_target
@@ -47,12 +49,18 @@ class Preprocessing:
     residuals : tuple of Residuals
         How far answers may be off, in the units that a network is trained on: of every target that
         is a number, where rows were held out.
+    dealt : DealtRows or None
+        Which rows were trained on, where the command trained on a table in memory.
+    reading : Reading
+        How cells are read that hold numbers or days written in other ways.
     """
 
     goal: Target | SeveralNumbersTarget
     columns: tuple[Column, ...]
     notes: tuple[str, ...] = ()
     residuals: tuple[Residuals, ...] = ()
+    dealt: DealtRows | None = None
+    reading: Reading = field(default_factory=Reading)
 
     @classmethod
     def fit(
@@ -173,7 +181,8 @@ class Preprocessing:
     def text_columns(self) -> list[str]:
         """Columns to read as text, whatever a file holds: ``read_table(path, text=...)``."""
         names = [each.name for each in self.columns if not isinstance(each, NumericColumn)]
-        return names + [self.target] * any(isinstance(label, str) for label in self.classes)
+        names += [self.target] * any(isinstance(label, str) for label in self.classes)
+        return [*names, *self.reading.formats]
 
     def transform(self, table: Table, strict: bool = False) -> Transformed:
         """Return a network's inputs for every row; columns that are not needed are ignored.
@@ -195,6 +204,7 @@ class Preprocessing:
             When a value is infinite; names row and column.
         """
         self._check_columns(table)
+        table = self.reading.apply(table)
         x = np.empty((table.rows, len(self.features)), np.float32)
         warnings: list[str] = []
         start = 0
@@ -217,7 +227,7 @@ class Preprocessing:
         DataError, NonFiniteError
             When a value is missing, of the wrong kind, infinite, or no known class.
         """
-        return self.goal.encode(table)
+        return self.goal.encode(self.reading.apply(table))
 
     def labels(self, outputs: Any) -> NDArray[Any]:
         """Return labels, or float64 values for regression, from a network's outputs, (rows,).
@@ -239,7 +249,17 @@ class Preprocessing:
             **(
                 {"residuals": [each.to_dict() for each in self.residuals]} if self.residuals else {}
             ),
+            **({"dealt": self.dealt.to_dict()} if self.dealt else {}),
+            **({"reading": reading} if (reading := self.reading.to_dict()) else {}),
         }
+
+    def for_export(self) -> dict[str, Any]:
+        """Return what other programs need: not the rows of the training, cell formats in full."""
+        found = replace(self, dealt=None).to_dict()
+        if "reading" in found:
+            formats = self.reading.formats.items()
+            found["reading"]["formats"] = {name: each.written_out() for name, each in formats}
+        return found
 
     @classmethod
     def from_dict(cls, data: Any) -> Preprocessing:
@@ -270,7 +290,10 @@ class Preprocessing:
         residuals = read_field(
             data | {"residuals": data.get("residuals", [])}, "residuals", _is_list, "a list"
         )
-        return cls(goal, found, tuple(notes), tuple(map(Residuals.from_dict, residuals)))
+        dealt = DealtRows.from_dict(data["dealt"]) if "dealt" in data else None
+        reading = Reading.from_dict(data.get("reading", {}))
+        held = tuple(map(Residuals.from_dict, residuals))
+        return cls(goal, found, tuple(notes), held, dealt, reading)
 
     def _check_columns(self, table: Table) -> None:
         """Raise DataError when the table lacks a column; name the nearest it has."""

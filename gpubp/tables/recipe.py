@@ -62,6 +62,8 @@ class Recipe:
     refit : bool
         Whether each network, once its best epoch is known, is trained again from the beginning on
         all rows, for so many epochs.
+    loss_name : str
+        One of `gpubp.losses`, or "auto" for that of the task.
     """
 
     hidden: tuple[int, ...] = (256, 256, 256)
@@ -83,6 +85,7 @@ class Recipe:
     input_factors: bool = False
     mixing: bool = False
     refit: bool = False
+    loss_name: str = "auto"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size", "members"):
@@ -138,6 +141,8 @@ class Recipe:
 
     def loss(self, task: str) -> str | Loss:
         """Return the loss of a training."""
+        if self.loss_name != "auto":
+            return self.loss_name
         if task == "regression" or not self.label_smoothing:
             return "auto"
         return cross_entropy(self.label_smoothing)

@@ -1,4 +1,4 @@
-"""Tables of named columns, read from CSV and Parquet files and scikit-learn's bundled sets."""
+"""Tables of named columns, read from files and scikit-learn's bundled sets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.data.csv_form import AS_USUAL, CsvForm
 from gpubp.errors import DataError, ShapeError, UnknownNameError, import_extra
 
 BUNDLED = {
@@ -140,28 +141,36 @@ class Table:
         )
 
 
-def read_table(source: str | Path, text: Iterable[str] = ()) -> Table:
-    """Return the table in a CSV or Parquet file, or a data set bundled with scikit-learn.
+def read_table(source: str | Path, text: Iterable[str] = (), form: CsvForm = AS_USUAL) -> Table:
+    """Return the table in a file or standard input, or a data set bundled with scikit-learn.
 
     Parameters
     ----------
     source
-        Path of a .csv, .tsv, .csv.gz, .tsv.gz or .parquet file, or a name in `BUNDLED`. A CSV file
-        without a comma in its header line may be separated by semicolons, tabs or bars. Empty
-        cells, NA, N/A, NaN and null are missing values.
+        Path of a .csv, .tsv, .csv.gz, .tsv.gz, .parquet, .feather, .arrow, .jsonl, .ndjson or .xlsx
+        file, or of a .zip file with one of them; "-" for standard input, which holds CSV; or a
+        name in `BUNDLED`. A CSV file without a comma in its header line may be separated by
+        semicolons, tabs or bars. Empty cells, NA, N/A, NaN and null are missing values.
     text
         Columns of a CSV file to keep as text even where all values look like numbers.
+    form
+        What is said of a CSV file: separator, whether it has a header, decimal mark.
 
     Raises
     ------
     DataError
         When there is no such file, or it is empty, has no rows, or is not a table.
     MissingExtraError
-        When pyarrow (files) or scikit-learn (bundled sets) is not installed.
+        When pyarrow (files), pandas and openpyxl (.xlsx) or scikit-learn (bundled sets) is not
+        installed.
     """
     if isinstance(source, str) and source in BUNDLED:
         return _bundled(source)
     path = Path(source)
+    if str(source) == "-" or path.suffix.lower() in (".zip", ".xlsx"):
+        from gpubp.tables import containers
+
+        return containers.read(source, text, form)
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "does not exist"
         near = difflib.get_close_matches(str(source), BUNDLED, n=1)
@@ -173,10 +182,16 @@ def read_table(source: str | Path, text: Iterable[str] = ()) -> Table:
     import_extra("pyarrow", "cli")
     from gpubp.data.arrow_files import read_file
 
-    columns, kinds, left_out = read_file(path, tuple(text))
-    table = Table(path.name, columns, kinds, left_out)
-    if not columns:
-        raise DataError(f"{table.name!r} has no column of numbers or text; it holds {left_out}")
+    columns, kinds, left_out = read_file(path, tuple(text), form)
+    return checked(Table(path.name, columns, kinds, left_out))
+
+
+def checked(table: Table) -> Table:
+    """Return a table that was read; raises DataError if it has no columns or no rows."""
+    if not table.columns:
+        raise DataError(
+            f"{table.name!r} has no column of numbers or text; it holds {table.left_out}"
+        )
     if table.rows == 0:
         raise DataError(f"{table.name!r} has a header but no rows; at least one row is needed")
     return table

@@ -86,3 +86,10 @@ def test_the_page_says_what_the_presets_are():
     page = PAGE.read_text()
     for preset in PRESETS:
         assert described(preset) in page, described(preset)
+
+
+def test_a_loss_that_is_named_is_taken():
+    assert (
+        Recipe.of("fast", 100, "regression", {"loss_name": "huber"}).loss("regression") == "huber"
+    )
+    assert Recipe.of("fast", 100, "regression", {}).loss("regression") == "auto"

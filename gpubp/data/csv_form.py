@@ -1,0 +1,26 @@
+"""What a user can say of a CSV file."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class CsvForm(NamedTuple):
+    """How a CSV file is written.
+
+    Attributes
+    ----------
+    separator : str
+        What stands between cells; "" to find it out from the first line.
+    header : bool
+        Whether the first line names the columns; else they are column1, column2, ...
+    decimal : str
+        The decimal mark of numbers.
+    """
+
+    separator: str = ""
+    header: bool = True
+    decimal: str = "."
+
+
+AS_USUAL = CsvForm()

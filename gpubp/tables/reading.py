@@ -1,0 +1,169 @@
+"""How the cells of a table are read: found when a model is trained, kept in its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.errors import DataError
+from gpubp.tables.cell_formats import NUMBERS, CellFormat, recognised
+from gpubp.tables.json_fields import is_texts, read_field
+from gpubp.tables.standardisation import parse_number
+from gpubp.tables.table import Table
+
+OTHER = {".": ",", ",": "."}  # the other decimal mark
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the cells of a table are read.
+
+    Attributes
+    ----------
+    missing : tuple of str
+        Cells that hold no value in any column, as the user said.
+    formats : dict of str to CellFormat
+        How columns are written that are text as they stand and hold numbers or days.
+    """
+
+    missing: tuple[str, ...] = ()
+    formats: dict[str, CellFormat] = field(default_factory=dict)
+
+    def apply(self, table: Table) -> Table:
+        """Return a table whose cells are read so; what is read already stays as it is.
+
+        Raises
+        ------
+        DataError
+            When a cell is not written as those of the training; names column and row.
+        """
+        columns, kinds = dict(table.columns), dict(table.kinds)
+        for name in columns:
+            columns[name] = self._without_missing(columns[name])
+            if name in self.formats and kinds[name] == "text":
+                columns[name] = _values(table, name, columns[name], self.formats[name])
+                kinds[name] = self.formats[name].kind
+        return replace(table, columns=columns, kinds=kinds)
+
+    def also_missing(self, marks: Iterable[str]) -> Reading:
+        """Return the reading with more cells that hold no value."""
+        return replace(self, missing=tuple(dict.fromkeys([*self.missing, *marks])))
+
+    def _without_missing(self, values: NDArray[Any]) -> NDArray[Any]:
+        if not self.missing:
+            return values
+        if values.dtype == object:
+            cells = values.tolist()
+            told = [cell is not None and cell.strip() in self.missing for cell in cells]
+            kept = values.copy()
+            kept[told] = None
+            return kept
+        numbers = [number for number in map(parse_number, self.missing) if number is not None]
+        return np.asarray(np.where(np.isin(values, numbers), np.nan, values))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data; empty where nothing is to be done."""
+        if not self.missing and not self.formats:
+            return {}
+        formats = {name: each.to_dict() for name, each in self.formats.items()}
+        return {"missing": list(self.missing), "formats": formats}
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Reading:
+        """Return what `to_dict` described; raises ModelFileError if malformed."""
+        if data == {}:
+            return cls()
+        formats = read_field(data, "formats", lambda value: isinstance(value, dict), "formats")
+        return cls(
+            tuple(read_field(data, "missing", is_texts, "a list of different strings")),
+            {name: CellFormat.from_dict(each) for name, each in formats.items()},
+        )
+
+
+def recognise(
+    table: Table,
+    missing: Iterable[str] = (),
+    decimal: str = "",
+    likely: str = ".",
+    names: Iterable[str] = (),
+) -> tuple[Table, Reading, list[str]]:
+    """Read the cells of a table, finding out how numbers and days are written.
+
+    Parameters
+    ----------
+    missing
+        Cells that hold no value, besides those of `gpubp.tables.cell_formats.MISSING` in columns
+        of numbers.
+    decimal
+        The decimal mark of the whole table, "." or ","; "" where it is not known.
+    likely
+        The decimal mark to think of where both are possible.
+    names
+        Columns whose cells are names, whatever they look like.
+
+    Returns
+    -------
+    table, reading, notes
+        The notes say what was done, a line for each column.
+    """
+    told = Reading().also_missing(missing)
+    given, table = table, told.apply(table)
+    formats, notes = {}, []
+    for name in table.columns:
+        if table.kinds[name] != "text":
+            if decimal == "," and table.kinds[name] == "number":
+                formats[name] = CellFormat("1.234,5")
+            continue
+        texts = _distinct(table, name)
+        found = None if name in names else recognised(texts, decimal, likely)
+        if found is None or (not decimal and _is_plain(_distinct(given, name))):
+            continue
+        formats[name] = found
+        notes.append(_note(table, name, texts, found, decimal))
+    reading = replace(told, formats=formats)
+    return reading.apply(table), reading, notes
+
+
+def _distinct(table: Table, name: str) -> set[str]:
+    return {text for text in table.column(name).tolist() if text is not None}
+
+
+def _is_plain(texts: set[str]) -> bool:
+    """Tell whether all cells are numbers as they stand, so that they are text on purpose."""
+    return all(parse_number(text) is not None for text in texts)
+
+
+def _note(table: Table, name: str, texts: set[str], found: CellFormat, decimal: str) -> str:
+    marks = sorted({text.strip() for text in texts if found.is_missing(text)})
+    values = table.column(name)
+    count = sum(text is not None and found.is_missing(text) for text in values)
+    line = f"column {name!r} is read as {found.words}"
+    if marks:
+        rows = "1 row" if count == 1 else f"{count} rows"
+        line += f"; {', '.join(map(repr, marks))} in {rows} {'are' if count > 1 else 'is'} missing"
+    if found.name in NUMBERS and not decimal:
+        mark = NUMBERS[found.name][0]
+        other = recognised(texts, OTHER[mark], OTHER[mark])
+        if other is not None and other.kind == "number" and any("," in text for text in texts):
+            line += f"; --decimal {OTHER[mark]} reads them like {other.name}"
+    return line
+
+
+def _values(table: Table, name: str, texts: NDArray[Any], form: CellFormat) -> NDArray[np.float64]:
+    """Return what the cells of a column of text say, NaN where missing."""
+    known: dict[str | None, float] = {None: np.nan}
+    for row, text in enumerate(texts):
+        if text in known:
+            continue
+        value = np.nan if form.is_missing(text) else form.value(text)
+        if value is None:
+            raise DataError(
+                f"column {name!r}, row {table.row_numbers[row]}: {text!r:.60} is not one of the"
+                f" {form.words} that the column held in training"
+            )
+        known[text] = value
+    return np.array([known[text] for text in texts], np.float64)
