@@ -50,8 +50,8 @@ class Network(SteppedNetwork):
     backend : {"auto", "cpu", "gpu", "gpu:1", ...} or Backend
         Where to compute; ``net.backend.reason`` says why that was chosen, and
         ``net.backend.notes`` what is slower there than it could be.
-    dtype : {"float32", "float64"}
-        Of parameters and results.
+    dtype : {"float32", "float64"}, numpy.dtype or class
+        Of parameters and results; ``numpy.float32`` and ``"f4"`` are float32 too.
     seed : int or None
         Decides initial weights, row order and dropout, on every backend alike; None draws one.
     dropout : float or sequence of float

@@ -190,6 +190,9 @@ class NetworkSpec:
         ConfigurationError, ShapeError, UnknownNameError, TypeError, ValueError
             When it describes no network.
         """
+        dtype = described.get("dtype", "float32")
+        if dtype not in ("float32", "float64"):
+            raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
         return cls.of(**described)
 
     def with_dtype(self, dtype: Any) -> NetworkSpec:
