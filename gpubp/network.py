@@ -27,7 +27,7 @@ from gpubp.training.callbacks import Callback, History, as_callbacks, callback_n
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training
 from gpubp.training.fit import Fit
-from gpubp.training.group import joined
+from gpubp.training.group import joined, share_seed
 from gpubp.training.logs import progress_display
 from gpubp.training.metrics import Metric, as_metrics, metric_name
 from gpubp.training.settings import TrainingSettings
@@ -53,7 +53,8 @@ class Network(SteppedNetwork):
     dtype : {"float32", "float64"}, numpy.dtype or class
         Of parameters and results; ``numpy.float32`` and ``"f4"`` are float32 too.
     seed : int or None
-        Decides initial weights, row order and dropout, on every backend alike; None draws one.
+        Decides initial weights, row order and dropout, on every backend alike; None draws one,
+        and processes that train together take that of rank 0.
     dropout : float or sequence of float
         Share of outputs dropped in training, one number or one a hidden layer.
     initializer : str
@@ -249,6 +250,8 @@ class Network(SteppedNetwork):
         stack, self._last = self.stack, None
         group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
         processes = None if group is None else group.communicator
+        if processes is not None:
+            share_seed(stack, processes)
         if processes is not None and accumulate > 1 and every is not None:
             raise ConfigurationError(
                 f"every is {every} with accumulate in distributed training; None is needed, for a"

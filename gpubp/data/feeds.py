@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array
 from gpubp.backends.random import SPLIT, generator
@@ -73,6 +74,9 @@ class Feed(Protocol):
 
     def batch(self, epoch: int, index: int) -> Data:
         """Return a batch by itself."""
+
+    def weights(self, epoch: int) -> NDArray[np.float64]:
+        """Return what one's own rows of each batch of an epoch weigh together, (steps,)."""
 
     def described(self) -> dict[str, Any]:
         """Return what tells the data, and the way they are read, from others."""
