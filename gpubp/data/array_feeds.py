@@ -109,7 +109,7 @@ class ArrayFeed:
             return np.array(self.own_sizes, np.float64)
         weights = self._net.backend.to_numpy(self._data.weights)[self._own_order(epoch)]
         batches = np.repeat(np.arange(self.steps), self.own_sizes)
-        return np.bincount(batches, weights, self.steps)
+        return np.bincount(batches, weights, self.steps).astype(np.float64)
 
     def _rows_of(self, order: NDArray[np.int64], index: int) -> NDArray[np.int64]:
         """Return one's own rows of a batch, of those of an epoch; only the last is shorter."""

@@ -113,7 +113,8 @@ class Agreement:
         """Return the sum of everyone's numbers, added up in the order of the ranks."""
         if self.communicator is None:
             return own
-        return np.sum(self.communicator.collect(own, what), axis=0)
+        total: NDArray[np.float64] = np.sum(self.communicator.collect(own, what), axis=0)
+        return total
 
     def first_place(self, place: str) -> str:
         """Return where a loss is not finite: it may be in another process's rows."""
