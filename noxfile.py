@@ -197,7 +197,8 @@ def sanitize(session: nox.Session) -> None:
     Not run by default: it needs g++ and Linux, and Python itself leaks on purpose.
     """
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
-    session.install("-e", ".[all]", *TEST_TOOLS, env={"CXXFLAGS": flags, "LDFLAGS": flags})
+    # no editable install, which would put these kernels in the place of one's own
+    session.install(".[all]", *TEST_TOOLS, env={"CXXFLAGS": flags, "LDFLAGS": flags})
     found = [
         session.run("g++", f"-print-file-name=lib{n}.so", silent=True, external=True) or ""
         for n in ("asan", "ubsan")
@@ -208,6 +209,7 @@ def sanitize(session: nox.Session) -> None:
         "GPUBP_TEST_BACKEND": "cpu",
     }
     files = [f"tests/backends/test_{name}.py" for name in ("compiled", "programs")]
+    files += map(str, Path("tests/backends").glob("test_kernel*.py"))
     session.run("pytest", "-q", *(session.posargs or [*files, "tests/fuzz"]), env=around)
 
 

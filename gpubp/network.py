@@ -31,7 +31,7 @@ from gpubp.training.callbacks import Callback, History, as_callbacks, callback_n
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training
 from gpubp.training.fit import Fit
-from gpubp.training.group import joined
+from gpubp.training.group import joined, share_seed
 from gpubp.training.logs import progress_display
 from gpubp.training.metrics import Metric, as_metrics, metric_name
 from gpubp.training.settings import TrainingSettings
@@ -54,11 +54,12 @@ class Network(SteppedNetwork):
     backend : {"auto", "cpu", "gpu", "gpu:1", ...} or Backend
         Where to compute; ``net.backend.reason`` says why that was chosen, and
         ``net.backend.notes`` what is slower there than it could be.
-    dtype : {"float32", "float64"}
-        Of parameters and results.
+    dtype : {"float32", "float64"}, numpy.dtype or class
+        Of parameters and results; ``numpy.float32`` and ``"f4"`` are float32 too.
     seed : int, numpy.random.Generator, RandomState, SeedSequence or None
         Decides initial weights, row order and dropout, on every backend alike; a generator draws a
-        number, None asks the operating system for one.
+        number, None asks the operating system for one, and processes that train together take
+        that of rank 0.
     dropout : float or sequence of float
         Share of outputs dropped in training, one number or one a hidden layer.
     initializer : str
@@ -259,6 +260,8 @@ class Network(SteppedNetwork):
         stack, self._last = self.stack, None
         group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
         processes = None if group is None else group.communicator
+        if processes is not None:
+            share_seed(stack, processes)
         if processes is not None and accumulate > 1 and every is not None:
             raise ConfigurationError(
                 f"every is {every} with accumulate in distributed training; None is needed, for a"

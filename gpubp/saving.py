@@ -80,7 +80,7 @@ def read(
     MissingExtraError
         When safetensors is not installed.
     """
-    if os.path.isdir(path):
+    if isinstance(path, str | os.PathLike) and os.path.isdir(path):
         raise ModelFileError(
             f"{path} is a folder; a model file is needed. fit(checkpoint=..., resume=True) goes on"
             " from a folder of checkpoints"

@@ -63,23 +63,36 @@ _TABLE = (
     Precision("float64", np.dtype(np.float64), np.dtype(np.float64)),
 )
 PRECISIONS = {precision.name: precision for precision in _TABLE}
-DTYPES = ("float32", "float64")
+_KINDS = {"float32": ("f4", "f", "single"), "float64": ("f8", "d", "double", "float")}
+# every text for a dtype; others are not NumPy's to read, which would parse them as Python
+_DTYPE_NAMES = {other: name for name, others in _KINDS.items() for other in (name, *others)}
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype, given as a text, as NumPy's dtype or as its class of numbers.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is neither float32 nor float64.
+    """
+    found = dtype if isinstance(dtype, str) else ""
+    if isinstance(dtype, np.dtype | type):
+        found = np.dtype(dtype).name
+    if found not in _DTYPE_NAMES:
+        raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
+    return _DTYPE_NAMES[found]
 
 
 def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
-    """Return the precision of this name, or for None that of a dtype.
+    """Return the precision of this name, or for None that of a dtype, see `dtype_name`.
 
     Raises
     ------
     UnknownNameError, ConfigurationError
         When there is none, or the two contradict each other.
     """
-    try:  # a text is not NumPy's to read: it would be parsed as Python
-        wanted = dtype if isinstance(dtype, str) else np.dtype(dtype).name
-    except (TypeError, ValueError):
-        wanted = str(dtype)
-    if wanted not in DTYPES:
-        raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
+    wanted = dtype_name(dtype)
     if precision is None:
         return PRECISIONS[wanted]
     if not isinstance(precision, str) or precision not in PRECISIONS:

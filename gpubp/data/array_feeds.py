@@ -110,6 +110,14 @@ class ArrayFeed:
         weights = None if data.weights is None else data.weights[rows]
         return Data(x, data.expected[rows], weights=weights)
 
+    def weights(self, epoch: int) -> NDArray[np.float64]:
+        """Return what one's own rows of each batch of an epoch weigh together, (steps,)."""
+        if self._data.weights is None:
+            return np.array(self.own_sizes, np.float64)
+        weights = self._net.backend.to_numpy(self._data.weights)[self._own_order(epoch)]
+        batches = np.repeat(np.arange(self.steps), self.own_sizes)
+        return np.bincount(batches, weights, self.steps).astype(np.float64)
+
     def _rows_of(self, order: NDArray[np.int64], index: int) -> NDArray[np.int64]:
         """Return one's own rows of a batch, of those of an epoch; only the last is shorter."""
         start = index * self.own_sizes[0]

@@ -70,12 +70,14 @@ class DatasetFeed(SlotFeed):
         self._dataset, self._loss = dataset, loss
         self._reading = Reading(self.size, net.seed, shuffle, shards)
         self._epoch = 0
+        self._weights = np.full(self.steps, np.nan)  # of one's own rows of each batch that was read
         self._next = (-1, -1)
         self._open: Iterator[Rows] = iter(())
 
     def begin_epoch(self, epoch: int) -> None:
         """Read another epoch."""
         self._epoch = epoch
+        self._weights.fill(np.nan)
         self._forget()
 
     def read(self, ops: Any, rows: int, slot: int, clock: Array) -> Data:
@@ -121,7 +123,18 @@ class DatasetFeed(SlotFeed):
             self.own_sizes[index] = len(batch)
             if self.shards == ALL:
                 self.sizes[index] = len(batch)
+        weights = batch.weights
+        self._weights[index] = len(batch) if weights is None else weights.sum(dtype=np.float64)
         return batch
+
+    def weights(self, epoch: int) -> NDArray[np.float64]:
+        """Return what one's own rows of each batch of an epoch weigh together, (steps,).
+
+        Batches that were done before a training went on are read for it.
+        """
+        for index in np.flatnonzero(np.isnan(self._weights)):
+            self._host_batch(epoch, int(index))
+        return self._weights
 
     def _check_rows(self, rows: int, index: int, name: str) -> None:
         needed = self.own_sizes[index]

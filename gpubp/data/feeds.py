@@ -75,6 +75,9 @@ class Feed(Protocol):
     def batch(self, epoch: int, index: int) -> Data:
         """Return a batch by itself."""
 
+    def weights(self, epoch: int) -> NDArray[np.float64]:
+        """Return what one's own rows of each batch of an epoch weigh together, (steps,)."""
+
     def described(self) -> dict[str, Any]:
         """Return what tells the data, and the way they are read, from others."""
 

@@ -22,7 +22,14 @@ class Control:
         Returns the score on the validation data, where early stopping is on.
     once : bool
         Whether this is one call of partial_fit.
+
+    Attributes
+    ----------
+    loss_by_rows : bool
+        That the loss of an epoch is the mean of its batches' by their rows, whatever these weigh.
     """
+
+    loss_by_rows = True
 
     def __init__(self, estimator: Any, rows: int, score: Any, once: bool) -> None:
         self._estimator, self._rows, self._score, self._once = estimator, rows, score, once

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any
 
@@ -89,6 +90,14 @@ class LayerStack:
                 )
             first = self._initial_parameters() if parameters is None else parameters
             self._lay_out(first)
+
+    def use_seed(self, seed: int) -> None:
+        """Decide dropout, and what is drawn from now on, by another seed; parameters stay."""
+        self.spec, self.seed = self.spec.with_seed(seed), seed
+        for layer in self.layers:
+            if isinstance(layer, Dense):
+                layer.dropout = replace(layer.dropout, seed=seed)
+        self._buffers.clear()  # steps that are kept with them have the old seed
 
     def _make_layers(self) -> tuple[Layer, ...]:
         spec, count = self.spec, len(self.sizes) - 1

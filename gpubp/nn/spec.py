@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,8 @@ class NetworkSpec:
         How all inputs that are numbers are embedded by waves.
     input_factors : bool
         Whether all that the first dense layer reads has trained factors.
+    seed_drawn : bool
+        Whether no one chose the seed: processes that train together then take rank 0's.
     """
 
     sizes: tuple[int, ...]
@@ -92,6 +94,7 @@ class NetworkSpec:
     weights: str = STANDARD
     periodic: Periodic | None = None
     input_factors: bool = False
+    seed_drawn: bool = field(default=False, compare=False)
 
     @classmethod
     def of(
@@ -162,11 +165,13 @@ class NetworkSpec:
             weights=_checked_weights(weights),
             periodic=waves,
             input_factors=bool(input_factors),
+            seed_drawn=seed is None,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as model files and checkpoints hold it."""
         plain = asdict(self)
+        del plain["seed_drawn"]
         for name, settings in _FIRST_LAYERS.items():
             if not plain[name]:  # as networks without them have always been described
                 for setting in settings:
@@ -190,7 +195,14 @@ class NetworkSpec:
         ConfigurationError, ShapeError, UnknownNameError, TypeError, ValueError
             When it describes no network.
         """
+        dtype = described.get("dtype", "float32")
+        if dtype not in ("float32", "float64"):
+            raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
         return cls.of(**described)
+
+    def with_seed(self, seed: int) -> NetworkSpec:
+        """Return the same network with another seed."""
+        return replace(self, seed=checked_seed(seed))
 
     def with_dtype(self, dtype: Any) -> NetworkSpec:
         """Return the same network in another dtype, with the precision that goes with it."""

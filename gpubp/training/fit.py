@@ -151,10 +151,20 @@ class Fit:
                 self._save_if_due(callbacks)
         if not bool(self.stack.backend.xp.isfinite(self.stack.parameters).all()):
             self._diverged(self._done)
+        losses = self.stack.backend.to_numpy(self._losses)
+        weights = self._weights(self.state.epoch, callbacks)
         self.state.epoch += 1
         self._index = 0
-        losses = self.stack.backend.to_numpy(self._losses)
-        return float(np.average(losses.astype(np.float64), weights=self.feed.sizes))
+        return float(np.average(losses.astype(np.float64), weights=weights))
+
+    def _weights(self, epoch: int, callbacks: Sequence[Callback]) -> Any:
+        """Return what each batch of an epoch weighs in its mean loss, (steps,)."""
+        if not self.feed.weighted:
+            return self.feed.sizes
+        weights = self._agreement.total(self.feed.weights(epoch), "the weights of the batches")
+        if not weights.any() or any(getattr(one, "loss_by_rows", False) for one in callbacks):
+            return self.feed.sizes
+        return weights
 
     def _look(self, start: int, stop: int) -> None:
         """Look at the losses of steps start to stop of this epoch; go back if one is not finite."""

@@ -90,6 +90,13 @@ def joined(
     return group_of(processes, shards, deterministic, streamed)
 
 
+def share_seed(stack: LayerStack, communicator: Communicator) -> None:
+    """Take rank 0's seed where no one chose this process's own."""
+    seed = communicator.share(stack.seed, "the seed")
+    if stack.spec.seed_drawn and seed != stack.seed:
+        stack.use_seed(seed)
+
+
 def check_possible(stack: LayerStack, feed: Feed, settings: TrainingSettings, group: Group) -> None:
     """Refuse what processes cannot do together.
 

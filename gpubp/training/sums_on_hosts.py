@@ -149,9 +149,10 @@ class SumsOnHosts(Sums):
         count = turn.place + 1
         first = int(self._arrays.clock[1]) - turn.place
         header = stack.exchanged[: 2 * count]
-        losses[first : first + count] = header[0::2] / header[1::2]
-        share = header[1::2].sum()
-        if feed.weighted or not feed.same_sizes:
+        weights = header[1::2]
+        losses[first : first + count] = header[0::2] / np.where(weights > 0, weights, 1)
+        share = weights.sum()
+        if (feed.weighted or not feed.same_sizes) and share > 0:  # else the gradients are 0
             stack.gradients /= share
         if not feed.same_sizes:
             feed.sizes[first] = round(float(share) * turn.rows)

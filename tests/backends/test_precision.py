@@ -7,7 +7,7 @@ import pytest
 
 import gpubp
 import simulated.cupy
-from gpubp import errors
+from gpubp import errors, saving
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS, get_precision
 from kernel_compilation import host_compiler
@@ -43,11 +43,37 @@ def test_a_precision_follows_the_dtype_and_decides_it():
         ({"precision": "tf32", "dtype": "float64"}, "dtype is float64 and precision 'tf32'"),
         ({"dtype": "float16"}, "dtype is 'float16'; float32 or float64 is needed"),
         ({"dtype": "nonsense"}, "dtype is 'nonsense'; float32 or float64 is needed"),
+        ({"dtype": "(2,)f4"}, r"dtype is '\(2,\)f4'; float32 or float64 is needed"),
+        ({"dtype": np.float16}, "dtype is <class 'numpy.float16'>; float32 or float64 is needed"),
+        ({"dtype": np.dtype("i4")}, r"dtype is dtype\('int32'\); float32 or float64 is needed"),
+        ({"dtype": None}, "dtype is None; float32 or float64 is needed"),
+        ({"dtype": {"names": ["a"], "formats": ["f4"]}}, "float32 or float64 is needed"),
     ],
 )
 def test_what_contradicts_is_refused(settings, message):
     with pytest.raises(errors.ConfigurationError, match=message):
         gpubp.Network([2, 1], backend="cpu", **settings)
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *("float32", "f4", "f", "single", np.float32, np.dtype("float32"), np.dtype(">f4")),
+        *("float64", "f8", "d", "double", "float", float, np.float64, np.dtype("float64")),
+    ],
+)
+def test_a_dtype_is_given_as_to_numpy(dtype):
+    net = gpubp.Network([2, 1], backend="cpu", dtype=dtype)
+    assert net.parameters.dtype.name == net.dtype.name == np.dtype(dtype).name
+
+
+@pytest.mark.parametrize("dtype", ["f4", None, 4, ["f4"]])
+def test_a_file_names_a_dtype_in_full(tmp_path, dtype):
+    net = gpubp.Network([2, 1], backend="cpu")
+    described = net.spec.to_dict() | {"dtype": dtype}
+    saving.write(tmp_path / "net", [net.parameters], described)
+    with pytest.raises(errors.ModelFileError, match="dtype"):
+        gpubp.Network.load(tmp_path / "net", "cpu")
 
 
 @pytest.mark.parametrize("name", PRECISIONS)

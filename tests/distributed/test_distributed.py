@@ -556,3 +556,51 @@ def test_each_process_of_a_launcher_takes_a_device_of_its_own(monkeypatch, gpu):
         monkeypatch.setenv("MPI_LOCALRANKID", str(rank))
         assert gpubp.get_backend("gpu").index == index
         assert gpubp.get_backend("gpu:0").index == 0
+
+
+def test_ranks_without_a_seed_take_that_of_rank_0():
+    def work(talk):
+        own = network(seed=None, dropout=0.5)
+        own.train_step(*arrays(), gpubp.SGD(1e-30))  # a step that is kept, with dropout of its seed
+        drawn = own.spec.seed
+        history = own.fit(
+            *arrays(), epochs=2, batch_size=32, distributed=talk, validation=0.2, deterministic=True
+        )
+        return drawn, own.spec, own.parameters, history.loss
+
+    found = run_ranks(3, work)
+    seeds = [drawn for drawn, *_ in found]
+    assert len(set(seeds)) == 3
+    for _, spec, parameters, losses in found:
+        assert spec.seed == seeds[0]
+        np.testing.assert_array_equal(parameters, found[0][2])
+        assert losses == found[0][3]
+    chosen = {"dropout": 0.5, "seed": seeds[0]}
+
+    def again(talk):
+        own = network(**chosen)
+        own.train_step(*arrays(), gpubp.SGD(1e-30))
+        own.fit(
+            *arrays(), epochs=2, batch_size=32, distributed=talk, validation=0.2, deterministic=True
+        )
+        return own.parameters
+
+    np.testing.assert_array_equal(run_ranks(3, again)[0], found[0][2])
+
+
+def test_seeds_that_were_chosen_apart_are_refused():
+    def work(talk):
+        network(seed=talk.rank).fit(*arrays(), epochs=1, distributed=talk)
+
+    with pytest.raises(errors.DistributedError, match="rank 1 has seed 1 and rank 0 0"):
+        run_ranks(2, work)
+
+
+def test_the_loss_of_an_epoch_counts_batches_by_weight_on_any_number_of_ranks():
+    weights = np.random.default_rng(2).random(205) * (np.arange(205) > 100)
+    given = {"sample_weight": weights, "shuffle": False, "optimizer": gpubp.SGD(1e-30), "epochs": 1}
+    net = network()
+    whole = net.evaluate(*arrays(), sample_weight=weights)["loss"]
+    for ranks in (1, 2, 3):
+        _, history = trained(ranks, **given)
+        np.testing.assert_allclose(history.loss, [whole], rtol=1e-6)

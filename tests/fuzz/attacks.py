@@ -18,7 +18,7 @@ import numpy as np
 
 import gpubp
 from gpubp import errors, tensor_files
-from gpubp.saving import read
+from gpubp.saving import HISTORIES, read
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe
@@ -108,11 +108,13 @@ def model_files(folder: Path) -> Attack:
         model.train(prepared, recipe)
         model.calibrate(prepared)
         model.save(folder / "whole")
-        wholes.append(((folder / "whole").read_bytes(), read(folder / "whole")))
+        parameters, network, histories = read(folder / "whole")
+        kept = [history.to_dict() for history in histories]
+        wholes.append(((folder / "whole").read_bytes(), parameters, network, kept))
 
     def attack(number: int) -> None:
         random_ = random.Random(number)
-        content, (parameters, network) = random_.choice(wholes)
+        content, parameters, network, histories = random_.choice(wholes)
         if random_.random() < 0.3:
             content = _odd_bytes(random_, content)
         else:
@@ -126,6 +128,8 @@ def model_files(folder: Path) -> Attack:
             }
             text = json.dumps(described)
             metadata = {"format": "gpubp", "version": "1", "network": text}
+            if random_.random() < 0.2:
+                metadata[HISTORIES] = json.dumps(_odd_json(random_, histories))
             if random_.random() < 0.05:
                 metadata = _odd_json(random_, metadata)
                 metadata = (

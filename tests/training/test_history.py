@@ -182,3 +182,40 @@ def test_a_live_bar_keeps_its_words_on_any_terminal(monkeypatch, columns, capsys
     for word in ("epoch", "1/20", "loss 1.2345", "validation 2.3456", "left"):
         assert word in shown
     assert max(map(len, shown.replace("\r", "\n").splitlines())) <= columns
+
+
+WEIGHTS = np.random.default_rng(3).random(50) * (np.arange(50) < 30)
+
+
+@pytest.mark.parametrize("kind", ["arrays", "sparse", "data set"])
+def test_with_weights_both_losses_are_the_weighted_mean_of_all_rows(kind, tmp_path):
+    x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    y = np.arange(50) % 2
+    given = {
+        "epochs": 2,
+        "batch_size": 8,
+        "optimizer": gpubp.SGD(1e-30),
+        "validation": (x, y, WEIGHTS),
+    }
+    rows = {"x": x, "y": y, "sample_weight": WEIGHTS}
+    if kind == "sparse":
+        rows["x"] = pytest.importorskip("scipy.sparse").csr_matrix(x)
+    if kind == "data set":
+        rows = {"x": gpubp.data.ArrayDataset(x, y, WEIGHTS)}
+    net = gpubp.Network([3, 4, 2], output="softmax", backend="cpu")
+    history = net.fit(**rows, **given)
+    probabilities = net.predict(x)[np.arange(50), y].astype(np.float64)
+    truth = np.average(-np.log(probabilities), weights=WEIGHTS)
+    np.testing.assert_allclose(history.loss, [truth, truth], rtol=1e-5)
+    np.testing.assert_allclose(history.validation_loss, [truth, truth], rtol=1e-5)
+
+
+def test_the_loss_of_an_epoch_that_was_cut_short_counts_by_weight_too(tmp_path):
+    x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    rows = gpubp.data.ArrayDataset(x, np.arange(50) % 2, WEIGHTS)
+    given = {"epochs": 1, "batch_size": 8, "checkpoint": tmp_path / "run", "every": 2}
+    whole = gpubp.Network([3, 4, 2], output="softmax", backend="cpu").fit(rows, **given)
+    last = max((tmp_path / "run").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    last.unlink()  # what is left lies in the middle of the epoch
+    net = gpubp.Network([3, 4, 2], output="softmax", backend="cpu")
+    assert net.fit(rows, **given, resume=True).loss == whole.loss
