@@ -19,9 +19,9 @@ from gpubp.backends.gpu.dense import DenseLayers
 from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise, chunk_of
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
-from gpubp.backends.gpu.losses import CupyLosses
 from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
+from gpubp.backends.gpu.output_layer import CupyOutputLayer, output_key, with_output_layer
 from gpubp.backends.gpu.penalties import CupyPenalties
 from gpubp.backends.gpu.periodic import CupyPeriodic
 from gpubp.backends.gpu.products import Products, workspace_bytes
@@ -47,7 +47,7 @@ class CupyBackend(
     CupyMixing,
     CupyPeriodic,
     CupyPenalties,
-    CupyLosses,
+    CupyOutputLayer,
     CupySteps,
     ArrayOperations,
 ):
@@ -259,7 +259,8 @@ class CupyBackend(
     ) -> RecordedSteps:
         separate = traced(work)
         operations = fused(separate, narrower(parameters, half))
-        operations = ended_with_update(with_masks(operations, self._mask_pays))
+        masked = with_masks(operations, self._mask_pays)
+        operations = ended_with_update(with_output_layer(operations, masked, self._together_pays))
         reason = "" if self._products else self.notes[0]
         lend = self._products.lend_workspace if self._products else nullcontext
         return RecordedSteps(
@@ -275,6 +276,14 @@ class CupyBackend(
         ways = {"apart": apart, "masked": masked}
         calls = {name: partial(carry_out, self, way) for name, way in ways.items()}
         return self._tuner.choose(self._dense.mask_key(*masked[:2]), calls) == "masked"
+
+    def _together_pays(self, apart: Sequence[Operation], together: Sequence[Operation]) -> bool:
+        """Tell whether one kernel for a narrow output layer is the faster way."""
+        if self._tuner is None:
+            return False
+        ways = {"apart": apart, "together": together}
+        calls = {name: partial(carry_out, self, way) for name, way in ways.items()}
+        return self._tuner.choose(output_key(together), calls) == "together"
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply delta by the derivative, in place, without a bias gradient."""
