@@ -45,6 +45,22 @@ GPUBP_HD void backward_chunk(const K* x, const K* y, const S* dy, S* dz, T* part
   partial[index] = sum;
 }
 
+// The same sum of numbers that are left as they are, so that others may read them at the same time.
+template <typename T, typename S>
+GPUBP_HD T chunk_sum(const S* x, int64 index, int64 rows, int64 columns, int64 chunk) {
+  const int64 column = index % columns;
+  const int64 first = index / columns * chunk;
+  const int64 end = first + chunk < rows ? first + chunk : rows;
+  T sum = T(0);
+  for (int64 row = first; row < end; row += ROWS_AT_ONCE) {
+    T loaded[ROWS_AT_ONCE];
+    load_rows(x + column, row, end, columns, loaded);
+    for (int r = 0; r < ROWS_AT_ONCE; ++r)
+      if (row + r < end) sum += loaded[r];
+  }
+  return sum;
+}
+
 // Add the bias to one row of logits, in place, and write its softmax. The largest logit is taken
 // away first, so that no exponential overflows.
 template <typename T, typename Lanes = OneLane>

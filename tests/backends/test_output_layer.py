@@ -92,7 +92,11 @@ def test_sums_of_columns_of_so_many_rows(gpu, rows):
     gpu.activate_backward("tanh", gpu.asarray(y), delta, delta, dbias, Scratch(gpu.xp))
     wide = y.astype(np.longdouble)
     exact = ((1 - wide * wide) * dy).astype(float)
-    np.testing.assert_allclose(gpu.to_numpy(delta), exact, rtol=1e-14)
+    found = gpu.to_numpy(delta)
+    np.testing.assert_allclose(found, exact, rtol=1e-14)
+    np.testing.assert_allclose(gpu.to_numpy(dbias), exact.sum(axis=0), rtol=1e-11)
+    gpu.activate_backward("identity", delta, delta, delta, dbias, Scratch(gpu.xp))
+    np.testing.assert_array_equal(gpu.to_numpy(delta), found)
     np.testing.assert_allclose(gpu.to_numpy(dbias), exact.sum(axis=0), rtol=1e-11)
 
 

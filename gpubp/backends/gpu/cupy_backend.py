@@ -13,10 +13,11 @@ from numpy.typing import DTypeLike, NDArray
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
+from gpubp.backends.gpu.branching import CupyBranching, branch_key, with_branch
 from gpubp.backends.gpu.categories import CupyCategories
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
-from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise, chunk_of
+from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise, chunk_of
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
 from gpubp.backends.gpu.mixing import CupyMixing
@@ -49,6 +50,7 @@ class CupyBackend(
     CupyPenalties,
     CupyOutputLayer,
     CupySteps,
+    CupyBranching,
     ArrayOperations,
 ):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
@@ -77,11 +79,12 @@ class CupyBackend(
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
         self.workspace = workspace_bytes(major)
+        self._branches: dict[int, Branch] = {}
         self._products = self._start_products()
         self._tuner: Tuner | None = None
         if self._products is not None:
             machine = f"{device}, {self._products.version}"
-            self._tuner = Tuner(cupy, machine, self._products.lend_workspace)
+            self._tuner = Tuner(cupy, machine, self.lend)
         self._dense = DenseLayers(self, self._products, self._tuner)
 
     def _start_products(self) -> Products | None:
@@ -221,9 +224,11 @@ class CupyBackend(
         rows, columns = dy.shape
         chunk, chunks = chunk_of(rows)
         partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
-        self._kernels[table.BACKWARD[name].name](
-            kept, kept, dy, rows, columns, chunk, dz, partial, size=chunks * columns
-        )
+        given, size = (dy, rows, columns, chunk), chunks * columns
+        if name == "identity" and dz is dy:
+            self._kernels[SUM_CHUNKS.name](*given, partial, size=size)
+        else:
+            self._kernels[table.BACKWARD[name].name](kept, kept, *given, dz, partial, size=size)
         if chunks != 1:
             self._kernels[SUM_COLUMNS.name](partial, chunks, columns, dbias, size=columns * LANES)
 
@@ -262,7 +267,8 @@ class CupyBackend(
         masked = with_masks(operations, self._mask_pays)
         operations = ended_with_update(with_output_layer(operations, masked, self._together_pays))
         reason = "" if self._products else self.notes[0]
-        lend = self._products.lend_workspace if self._products else nullcontext
+        operations = with_branch(operations, Scratch(self.xp), self._branch_pays)
+        lend = self.lend if self._products else nullcontext
         return RecordedSteps(
             lambda steps: Recording(self.xp, steps, reason, self.notes.append, lend),
             lambda: carry_out(self, operations),
@@ -271,19 +277,24 @@ class CupyBackend(
 
     def _mask_pays(self, apart: Sequence[Operation], masked: Sequence[Operation]) -> bool:
         """Tell whether the second way to do a layer with relu is offered and the faster one."""
-        if self._tuner is None or not self._dense.offers_mask(*masked[:2]):
+        if not self._dense.offers_mask(*masked[:2]):
             return False
-        ways = {"apart": apart, "masked": masked}
-        calls = {name: partial(carry_out, self, way) for name, way in ways.items()}
-        return self._tuner.choose(self._dense.mask_key(*masked[:2]), calls) == "masked"
+        return self._pays(self._dense.mask_key(*masked[:2]), apart=apart, masked=masked)
 
     def _together_pays(self, apart: Sequence[Operation], together: Sequence[Operation]) -> bool:
         """Tell whether one kernel for a narrow output layer is the faster way."""
+        return self._pays(output_key(together), apart=apart, together=together)
+
+    def _branch_pays(self, in_order: Sequence[Operation], branched: Sequence[Operation]) -> bool:
+        """Tell whether gradients of weights are faster beside the way down."""
+        return self._pays(branch_key(in_order), in_order=in_order, branched=branched)
+
+    def _pays(self, key: str, **ways: Sequence[Operation]) -> bool:
+        """Tell whether the second of two ways is the faster one."""
         if self._tuner is None:
             return False
-        ways = {"apart": apart, "together": together}
         calls = {name: partial(carry_out, self, way) for name, way in ways.items()}
-        return self._tuner.choose(output_key(together), calls) == "together"
+        return self._tuner.choose(key, calls) == list(ways)[1]
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply delta by the derivative, in place, without a bias gradient."""

@@ -58,3 +58,9 @@ SUM_COLUMNS = Elementwise(
     " const T sum = gpubp::strided_sum(&x[column], rows, columns, lanes);"
     " if (lanes.leads()) sums[column] = sum",
 )
+SUM_CHUNKS = Elementwise(
+    "gpubp_sum_chunks",
+    "raw S x, int64 rows, int64 columns, int64 chunk",
+    "raw T sums",
+    "sums[i] = gpubp::chunk_sum<T>(&x[0], i, rows, columns, chunk)",
+)

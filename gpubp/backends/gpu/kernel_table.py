@@ -17,7 +17,7 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.gpu.categories import KERNELS as CATEGORIES
-from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise
+from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 from gpubp.backends.gpu.mixing import KERNELS as MIXING
 from gpubp.backends.gpu.periodic import KERNELS as PERIODIC
@@ -388,6 +388,7 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SHUFFLE_KEYS,
     FIND_OVERFLOW,
     FINISH_STEP,
+    SUM_CHUNKS,
     SUM_COLUMNS,
     SUM_GROUPS,
     PENALIZE,
