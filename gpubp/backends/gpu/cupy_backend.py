@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from numpy.typing import DTypeLike, NDArray
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
-from gpubp.backends.gpu.branching import CupyBranching, branch_key, with_branch
+from gpubp.backends.gpu.branching import CupyBranching, with_branch
 from gpubp.backends.gpu.categories import CupyCategories
+from gpubp.backends.gpu.choices import CupyChoices
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
 from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise, chunk_of
@@ -22,7 +23,7 @@ from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
 from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
-from gpubp.backends.gpu.output_layer import CupyOutputLayer, output_key, with_output_layer
+from gpubp.backends.gpu.output_layer import CupyOutputLayer, with_output_layer
 from gpubp.backends.gpu.penalties import CupyPenalties
 from gpubp.backends.gpu.periodic import CupyPeriodic
 from gpubp.backends.gpu.products import Products, workspace_bytes
@@ -32,7 +33,7 @@ from gpubp.backends.gpu.steps import CupySteps
 from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
-from gpubp.backends.program import Operation, all_products, carry_out, traced
+from gpubp.backends.program import all_products, carry_out, traced
 from gpubp.backends.scheduled import CLOCK_SIZE, Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
@@ -51,6 +52,7 @@ class CupyBackend(
     CupyOutputLayer,
     CupySteps,
     CupyBranching,
+    CupyChoices,
     ArrayOperations,
 ):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
@@ -274,27 +276,6 @@ class CupyBackend(
             lambda: carry_out(self, operations),
             several=all_products(separate) <= recording.SMALL_STEP,
         )
-
-    def _mask_pays(self, apart: Sequence[Operation], masked: Sequence[Operation]) -> bool:
-        """Tell whether the second way to do a layer with relu is offered and the faster one."""
-        if not self._dense.offers_mask(*masked[:2]):
-            return False
-        return self._pays(self._dense.mask_key(*masked[:2]), apart=apart, masked=masked)
-
-    def _together_pays(self, apart: Sequence[Operation], together: Sequence[Operation]) -> bool:
-        """Tell whether one kernel for a narrow output layer is the faster way."""
-        return self._pays(output_key(together), apart=apart, together=together)
-
-    def _branch_pays(self, in_order: Sequence[Operation], branched: Sequence[Operation]) -> bool:
-        """Tell whether gradients of weights are faster beside the way down."""
-        return self._pays(branch_key(in_order), in_order=in_order, branched=branched)
-
-    def _pays(self, key: str, **ways: Sequence[Operation]) -> bool:
-        """Tell whether the second of two ways is the faster one."""
-        if self._tuner is None:
-            return False
-        calls = {name: partial(carry_out, self, way) for name, way in ways.items()}
-        return self._tuner.choose(key, calls) == list(ways)[1]
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply delta by the derivative, in place, without a bias gradient."""
