@@ -7,6 +7,18 @@
 
 namespace gpubp {
 
+// Rows that a thread loads of its column before it stores any: their loads go on at the same time,
+// which those behind a store to what may be the same array cannot.
+enum { ROWS_AT_ONCE = 8 };
+
+// Load a column from `row` on; what lies behind the chunk's end is its last row again.
+template <typename T, typename S>
+GPUBP_HD void load_rows(const S* column, int64 row, int64 end, int64 columns,
+                        T (&loaded)[ROWS_AT_ONCE]) {
+  for (int r = 0; r < ROWS_AT_ONCE; ++r)
+    loaded[r] = widen<T>(column[(row + r < end ? row + r : end - 1) * columns]);
+}
+
 // Thread `index` owns one column of one chunk of rows: it writes dz = f'(x) * dy there and leaves
 // the column's sum in partial[index], so that the bias gradient is the sum of partial over chunks.
 // Neighbouring threads own neighbouring columns, so memory is read and written in whole lines, and
@@ -18,13 +30,35 @@ GPUBP_HD void backward_chunk(const K* x, const K* y, const S* dy, S* dz, T* part
   const int64 first = index / columns * chunk;
   const int64 end = first + chunk < rows ? first + chunk : rows;
   T sum = T(0);
-  for (int64 row = first; row < end; ++row) {
-    const int64 at = row * columns + column;
-    const T value = backward(widen<T>(x[at]), widen<T>(y[at]), widen<T>(dy[at]));
-    narrow(value, dz[at]);
-    sum += value;
+  for (int64 row = first; row < end; row += ROWS_AT_ONCE) {
+    T of_x[ROWS_AT_ONCE], of_y[ROWS_AT_ONCE], of_dy[ROWS_AT_ONCE];
+    load_rows(x + column, row, end, columns, of_x);
+    load_rows(y + column, row, end, columns, of_y);
+    load_rows(dy + column, row, end, columns, of_dy);
+    for (int r = 0; r < ROWS_AT_ONCE; ++r) {
+      if (row + r >= end) continue;
+      const T value = backward(of_x[r], of_y[r], of_dy[r]);
+      narrow(value, dz[(row + r) * columns + column]);
+      sum += value;
+    }
   }
   partial[index] = sum;
+}
+
+// The same sum of numbers that are left as they are, so that others may read them at the same time.
+template <typename T, typename S>
+GPUBP_HD T chunk_sum(const S* x, int64 index, int64 rows, int64 columns, int64 chunk) {
+  const int64 column = index % columns;
+  const int64 first = index / columns * chunk;
+  const int64 end = first + chunk < rows ? first + chunk : rows;
+  T sum = T(0);
+  for (int64 row = first; row < end; row += ROWS_AT_ONCE) {
+    T loaded[ROWS_AT_ONCE];
+    load_rows(x + column, row, end, columns, loaded);
+    for (int r = 0; r < ROWS_AT_ONCE; ++r)
+      if (row + r < end) sum += loaded[r];
+  }
+  return sum;
 }
 
 // Add the bias to one row of logits, in place, and write its softmax. The largest logit is taken

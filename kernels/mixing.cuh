@@ -1,7 +1,7 @@
 // Activations with a trained mixing factor: y = z + a (f(z) - z), a neuron's own a. Holzmueller,
 // Grinsztajn and Steinwart 2024, "Better by default" (RealMLP's parametric activation functions).
 #pragma once
-#include "storage.cuh"
+#include "layers.cuh"
 
 namespace gpubp {
 
@@ -28,13 +28,18 @@ GPUBP_HD void mix_backward_chunk(const S* z, const T* factor, const S* dy, S* dz
   const int64 first = index / columns * chunk;
   const int64 end = first + chunk < rows ? first + chunk : rows;
   T sum = T(0), of_factor = T(0);
-  for (int64 row = first; row < end; ++row) {
-    const int64 at = row * columns + column;
-    const T x = widen<T>(z[at]), d = widen<T>(dy[at]), f = function(x);
-    const T value = mixed_backward(backward(x, f, d), d, factor[column]);
-    narrow(value, dz[at]);
-    sum += value;
-    of_factor += d * (f - x);
+  for (int64 row = first; row < end; row += ROWS_AT_ONCE) {
+    T of_z[ROWS_AT_ONCE], of_dy[ROWS_AT_ONCE];
+    load_rows(z + column, row, end, columns, of_z);
+    load_rows(dy + column, row, end, columns, of_dy);
+    for (int r = 0; r < ROWS_AT_ONCE; ++r) {
+      if (row + r >= end) continue;
+      const T x = of_z[r], d = of_dy[r], f = function(x);
+      const T value = mixed_backward(backward(x, f, d), d, factor[column]);
+      narrow(value, dz[(row + r) * columns + column]);
+      sum += value;
+      of_factor += d * (f - x);
+    }
   }
   partial[index] = sum;
   factors[index] = of_factor;

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from gpubp.backends.gpu.elementwise import Elementwise
-from gpubp.backends.gpu.kernel_table import ELEMENTWISE
+from gpubp.backends.gpu.kernel_table import ELEMENTWISE, IN_PLACE, LOSS
+from gpubp.backends.gpu.output_layer import output_kernel
 from gpubp.backends.gpu.sources import preamble
 from kernel_compilation import (
     ARCHITECTURES,
@@ -33,12 +34,19 @@ except Exception as error:
 
 # What `CupyBackend` hands over as arrays; any other input that is not raw is a scalar.
 ARRAYS = ("x", "y", "dy", "bias", "g", "scaled")
+# Made when they are used: every loss and every slope once, with rows that weigh or not
+OUTPUT_LAYERS = {
+    *(output_kernel(name, False, False, "relu") for name in LOSS),
+    *(output_kernel("class_cross_entropy", True, False, slope) for slope in IN_PLACE),
+    output_kernel("huber", True, True, "relu"),
+}
+KERNELS = (*ELEMENTWISE, *sorted(OUTPUT_LAYERS, key=repr))
 ELF = b"\x7fELF"
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_kernel_compiles(architecture: str) -> None:
-    source = cuda_source(preamble(), ELEMENTWISE)
+    source = cuda_source(preamble(), KERNELS)
     assert compile_nvrtc(source, architecture).startswith(ELF)
 
 
@@ -54,7 +62,7 @@ def test_a_warning_is_an_error() -> None:
         compile_nvrtc(cuda_source(preamble(), [wrong]), ARCHITECTURES[0])
 
 
-SETS = sorted({tuple(types.items()) for kernel in ELEMENTWISE for types in combinations(kernel)})
+SETS = sorted({tuple(types.items()) for kernel in KERNELS for types in combinations(kernel)})
 
 
 @pytest.mark.parametrize(
@@ -69,7 +77,7 @@ def test_every_kernel_compiles_as_cupy_writes_it(
     architecture: str, wide: bool, types: tuple[tuple[str, str], ...]
 ) -> None:
     options, chosen = _cupy_options(), dict(types)
-    written = [kernel for kernel in ELEMENTWISE if chosen in combinations(kernel)]
+    written = [kernel for kernel in KERNELS if chosen in combinations(kernel)]
     kernels = "".join(_cupy_elementwise(kernel, chosen, wide) for kernel in written)
     source = f"{_cupy_headers()}{_typedefs(chosen)}{preamble()}\n{kernels}"
     assert compile_nvrtc(source, architecture, options).startswith(ELF)

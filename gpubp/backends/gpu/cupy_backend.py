@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,17 @@ from numpy.typing import DTypeLike, NDArray
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
+from gpubp.backends.gpu.branching import CupyBranching, with_branch
 from gpubp.backends.gpu.categories import CupyCategories
+from gpubp.backends.gpu.choices import CupyChoices
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
-from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise, chunk_of
+from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise, chunk_of
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
 from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
-from gpubp.backends.gpu.losses import CupyLosses
 from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
+from gpubp.backends.gpu.output_layer import CupyOutputLayer, with_output_layer
 from gpubp.backends.gpu.penalties import CupyPenalties
 from gpubp.backends.gpu.periodic import CupyPeriodic
 from gpubp.backends.gpu.products import Products, workspace_bytes
@@ -31,7 +33,7 @@ from gpubp.backends.gpu.steps import CupySteps
 from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
-from gpubp.backends.program import Operation, all_products, carry_out, traced
+from gpubp.backends.program import all_products, carry_out, traced
 from gpubp.backends.scheduled import CLOCK_SIZE, Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
@@ -47,8 +49,10 @@ class CupyBackend(
     CupyMixing,
     CupyPeriodic,
     CupyPenalties,
-    CupyLosses,
+    CupyOutputLayer,
     CupySteps,
+    CupyBranching,
+    CupyChoices,
     ArrayOperations,
 ):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
@@ -77,11 +81,12 @@ class CupyBackend(
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
         self.workspace = workspace_bytes(major)
+        self._branches: dict[int, Branch] = {}
         self._products = self._start_products()
         self._tuner: Tuner | None = None
         if self._products is not None:
             machine = f"{device}, {self._products.version}"
-            self._tuner = Tuner(cupy, machine, self._products.lend_workspace)
+            self._tuner = Tuner(cupy, machine, self.lend)
         self._dense = DenseLayers(self, self._products, self._tuner)
 
     def _start_products(self) -> Products | None:
@@ -221,9 +226,11 @@ class CupyBackend(
         rows, columns = dy.shape
         chunk, chunks = chunk_of(rows)
         partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
-        self._kernels[table.BACKWARD[name].name](
-            kept, kept, dy, rows, columns, chunk, dz, partial, size=chunks * columns
-        )
+        given, size = (dy, rows, columns, chunk), chunks * columns
+        if name == "identity" and dz is dy:
+            self._kernels[SUM_CHUNKS.name](*given, partial, size=size)
+        else:
+            self._kernels[table.BACKWARD[name].name](kept, kept, *given, dz, partial, size=size)
         if chunks != 1:
             self._kernels[SUM_COLUMNS.name](partial, chunks, columns, dbias, size=columns * LANES)
 
@@ -259,22 +266,16 @@ class CupyBackend(
     ) -> RecordedSteps:
         separate = traced(work)
         operations = fused(separate, narrower(parameters, half))
-        operations = ended_with_update(with_masks(operations, self._mask_pays))
+        masked = with_masks(operations, self._mask_pays)
+        operations = ended_with_update(with_output_layer(operations, masked, self._together_pays))
         reason = "" if self._products else self.notes[0]
-        lend = self._products.lend_workspace if self._products else nullcontext
+        operations = with_branch(operations, Scratch(self.xp), self._branch_pays)
+        lend = self.lend if self._products else nullcontext
         return RecordedSteps(
             lambda steps: Recording(self.xp, steps, reason, self.notes.append, lend),
             lambda: carry_out(self, operations),
             several=all_products(separate) <= recording.SMALL_STEP,
         )
-
-    def _mask_pays(self, apart: Sequence[Operation], masked: Sequence[Operation]) -> bool:
-        """Tell whether the second way to do a layer with relu is offered and the faster one."""
-        if self._tuner is None or not self._dense.offers_mask(*masked[:2]):
-            return False
-        ways = {"apart": apart, "masked": masked}
-        calls = {name: partial(carry_out, self, way) for name, way in ways.items()}
-        return self._tuner.choose(self._dense.mask_key(*masked[:2]), calls) == "masked"
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply delta by the derivative, in place, without a bias gradient."""

@@ -9,6 +9,7 @@ HEADERS = (
     "layers.cuh",
     "normalization.cuh",
     "losses.cuh",
+    "output.cuh",
     "updates.cuh",
     "random.cuh",
     "steps.cuh",
@@ -17,10 +18,13 @@ HEADERS = (
     "periodic.cuh",
 )
 LANES = 32  # threads a row, where a kernel has a warp for each row
-# Rows that one thread of a backward kernel walks down: enough threads for a large device even at
-# moderate batches, and not so many partial sums that adding them up takes long.
-CHUNK_ROWS = 32
+# Rows that one thread of a backward kernel walks down, `ROWS_AT_ONCE` of kernels/layers.cuh at a
+# time: enough threads for a large device even at moderate batches, and not so many partial sums
+# that adding them up takes long. So few rows that one thread is done before a second kernel could
+# add up what several leave are one chunk.
+CHUNK_ROWS = 8
 MOST_CHUNKS = 128
+ONE_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,11 @@ def chunk_of(rows: int) -> tuple[int, int]:
 
     One thread does for no rows: it writes sums that are 0.
     """
-    chunk = max(CHUNK_ROWS, -(-rows // MOST_CHUNKS))
-    return chunk, max(1, -(-rows // chunk))
+    if rows <= ONE_CHUNK:
+        return ONE_CHUNK, 1
+    blocks = -(-rows // (CHUNK_ROWS * MOST_CHUNKS))
+    chunk = blocks * CHUNK_ROWS
+    return chunk, -(-rows // chunk)
 
 
 # CuPy's own reductions may take memory from its pool, which a recorded step must not.
@@ -50,4 +57,10 @@ SUM_COLUMNS = Elementwise(
     f"const gpubp::Warp lanes(i); const gpubp::int64 column = i / {LANES};"
     " const T sum = gpubp::strided_sum(&x[column], rows, columns, lanes);"
     " if (lanes.leads()) sums[column] = sum",
+)
+SUM_CHUNKS = Elementwise(
+    "gpubp_sum_chunks",
+    "raw S x, int64 rows, int64 columns, int64 chunk",
+    "raw T sums",
+    "sums[i] = gpubp::chunk_sum<T>(&x[0], i, rows, columns, chunk)",
 )

@@ -19,6 +19,9 @@ from gpubp.backends.gpu.products import mask_shape
 from gpubp.backends.program import Operation
 from gpubp.backends.scratch import Array
 
+# What writes a mean loss, and what writes the losses of the rows instead
+BY_ROWS = {"loss": "row_losses", "output_layer": "output_layer_rows"}
+
 
 def fused(operations: Sequence[Operation], narrow: Callable[[Array], Array]) -> list[Operation]:
     """Return the same operations, pairs of them as one where a product can do both.
@@ -131,6 +134,9 @@ def ended_with_update(operations: Sequence[Operation]) -> list[Operation]:
     if not together or growth or not updated or _length(update) < LANES or len(of_mean) != 1:
         return list(operations)
     at = of_mean[0]
+    by_rows = BY_ROWS.get(operations[at].name)
+    if by_rows is None:
+        return list(operations)
     name, parameter, z, expected, dz, _, scratch, *others = operations[at].arguments
     losses = scratch("row loss", (len(z),), z.dtype)
     row_losses = (name, parameter, z, expected, dz, losses, scratch, *others)
@@ -138,7 +144,7 @@ def ended_with_update(operations: Sequence[Operation]) -> list[Operation]:
     return [
         Operation("first_gather", (array, y[0], order, clock, batch, scale, out, y[-1])),
         *operations[2:at],
-        Operation("row_losses", row_losses),
+        Operation(by_rows, row_losses),
         *operations[at + 1 : -2],
         Operation("last_update", (*update, losses, noted)),
     ]

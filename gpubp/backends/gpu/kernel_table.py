@@ -11,18 +11,20 @@ from one step of training to the next, so a recorded step can be replayed.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.gpu.categories import KERNELS as CATEGORIES
-from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise
+from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 from gpubp.backends.gpu.mixing import KERNELS as MIXING
 from gpubp.backends.gpu.periodic import KERNELS as PERIODIC
 
 _CLOCK = "raw int64 now"  # behind the numbers of which it selects one
 _ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
-_IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
+IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
 
 
 def _activate(name: str) -> Elementwise:
@@ -65,7 +67,7 @@ def _derivative(name: str) -> Elementwise:
     )
 
 
-def _rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
+def rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
     """Make a kernel with a warp for each row: `row`, where it is `at`, and its `lanes`."""
     return Elementwise(
         name,
@@ -76,7 +78,25 @@ def _rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
     )
 
 
-def _loss(name: str, weighted: bool, scheduled: bool = False) -> Elementwise:
+class LossOfRow(NamedTuple):
+    """A loss as part of a kernel with a warp for each row.
+
+    Attributes
+    ----------
+    name : str
+        Tells it from the others.
+    inputs : str
+        What it reads besides y.
+    operation : str
+        Writes the row's gradient to `dy` and its loss to `loss`.
+    """
+
+    name: str
+    inputs: str
+    operation: str
+
+
+def loss_of_row(name: str, weighted: bool, scheduled: bool) -> LossOfRow:
     """Make a loss; the rows weigh 1 / batch each, or their own weight over that of all.
 
     Its own setting is a number, or `scheduled`: the one that the clock selects.
@@ -92,13 +112,19 @@ def _loss(name: str, weighted: bool, scheduled: bool = False) -> Elementwise:
     own, parameter = "T parameter", "parameter"
     if scheduled:
         own, parameter = f"raw float64 parameters, {_CLOCK}", "T(parameters[now[gpubp::SETTINGS]])"
-    return _rows(
-        f"raw T y, raw {expected} expected, {own}, {inputs}, raw float32 scaling",
-        "raw S dy, raw T loss",
-        f"gpubp_{name}{'_weighted' if weighted else ''}{'_scheduled' if scheduled else ''}",
+    return LossOfRow(
+        f"{name}{'_weighted' if weighted else ''}{'_scheduled' if scheduled else ''}",
+        f"raw {expected} expected, {own}, {inputs}, raw float32 scaling",
         f"const T mean = gpubp::{name}_row(&y[at], {value}, &dy[at], columns,"
         f" T({share} * T(scaling[gpubp::SCALE])), {parameter}, lanes);"
         " if (lanes.leads()) loss[row] = mean",
+    )
+
+
+def _loss(name: str, weighted: bool, scheduled: bool = False) -> Elementwise:
+    one = loss_of_row(name, weighted, scheduled)
+    return rows(
+        f"raw T y, {one.inputs}", "raw S dy, raw T loss", f"gpubp_{one.name}", one.operation
     )
 
 
@@ -139,7 +165,7 @@ def _update(name: str, half: bool, last: bool = False) -> Elementwise:
 
 
 ACTIVATE = {name: _activate(name) for name in _ACTIVATIONS}
-ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in _IN_PLACE}
+ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in IN_PLACE}
 BACKWARD = {name: _backward(name) for name in _ACTIVATIONS}
 DERIVATIVE = {name: _derivative(name) for name in _ACTIVATIONS}
 LOSS = {name: _loss(name, weighted=False) for name in KERNELS}
@@ -153,13 +179,13 @@ UPDATE = {name: _update(name, half=False) for name in UPDATES}
 UPDATE_HALF = {name: _update(name, half=True) for name in UPDATES}
 LAST_UPDATE = {name: _update(name, half=False, last=True) for name in UPDATES}
 LAST_UPDATE_HALF = {name: _update(name, half=True, last=True) for name in UPDATES}
-SOFTMAX = _rows(
+SOFTMAX = rows(
     "raw T bias",
     "raw T z, raw T y",
     "gpubp_bias_softmax",
     "gpubp::bias_softmax_row(&z[at], &bias[0], &y[at], columns, lanes)",
 )
-SOFTMAX_BACKWARD = _rows(
+SOFTMAX_BACKWARD = rows(
     "raw T y, raw S dy",
     "raw S dz",
     "gpubp_softmax_backward",
@@ -239,14 +265,14 @@ ADD_SQUARES = Elementwise(
     "raw T mean",
     "if (per[0] > T(0)) mean[0] += T(scaling[gpubp::SCALE]) * factor * squares[0] / per[0]",
 )
-LAYER_NORM = _rows(
+LAYER_NORM = rows(
     "T epsilon",
     "raw S n, raw T inverse",
     "gpubp_layer_norm",
     "const T found = gpubp::layer_norm_row(&n[at], columns, epsilon, lanes);"
     " if (lanes.leads()) inverse[row] = found",
 )
-LAYER_NORM_BACKWARD = _rows(
+LAYER_NORM_BACKWARD = rows(
     "raw S n, raw T gamma, raw T inverse",
     "raw S delta",
     "gpubp_layer_norm_backward",
@@ -362,6 +388,7 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SHUFFLE_KEYS,
     FIND_OVERFLOW,
     FINISH_STEP,
+    SUM_CHUNKS,
     SUM_COLUMNS,
     SUM_GROUPS,
     PENALIZE,

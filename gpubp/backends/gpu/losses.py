@@ -47,18 +47,30 @@ class CupyLosses:
     ) -> None:
         """Write each row's share of the mean loss, (rows,), and the gradient: see `loss`."""
         rows, columns = y.shape
-        scaling = self._scaling if scaling is None else scaling
-        kernels, shares = table.LOSS, weighting or (1.0 / max(rows, 1),)
-        if weighting is not None:
-            kernels = table.WEIGHTED_LOSS
-            self.add_up(*weighting, scratch)
-        own: tuple[Any, ...] = (parameter,)
-        if isinstance(parameter, Scheduled):
-            kernels, own = table.SCHEDULED_LOSS[weighting is not None], parameter
+        scheduled, given = self._of_loss(rows, parameter, scratch, weighting, scaling)
+        kernels = table.LOSS if weighting is None else table.WEIGHTED_LOSS
+        if scheduled:
+            kernels = table.SCHEDULED_LOSS[weighting is not None]
         self._kernels[kernels[name].name](
-            *(y, expected, *own, *shares, scaling, columns, dy, losses),
-            size=rows * LANES,
+            *(y, expected, *given, columns, dy, losses), size=rows * LANES
         )
+
+    def _of_loss(
+        self,
+        rows: int,
+        parameter: Number,
+        scratch: Scratch,
+        weighting: tuple[Array, Array] | None,
+        scaling: Array | None,
+    ) -> tuple[bool, tuple[Any, ...]]:
+        """Return whether a loss's setting is scheduled, and what its kernel reads besides rows."""
+        shares: tuple[Any, ...] = (1.0 / max(rows, 1),)
+        if weighting is not None:
+            shares = weighting
+            self.add_up(*weighting, scratch)
+        scheduled = isinstance(parameter, Scheduled)
+        own: tuple[Any, ...] = parameter if isinstance(parameter, Scheduled) else (parameter,)
+        return scheduled, (*own, *shares, self._scaling if scaling is None else scaling)
 
     def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
         sums = self.grouped(values, scratch)
