@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table as Grid
+from rich.text import Text
 
 from gpubp.cli.planning import Row
 from gpubp.errors import printable
@@ -70,7 +71,11 @@ def after_training(
         )
     main = "accuracy" if report["task"] == "classification" else "r2"
     if report.get(main) is not None:
-        print(f"test {main}: {report[main]:.4f} on {report['test_rows']} held-out rows")
+        interval = report.get("interval")
+        spread = f" (95 %: {interval[0]:.3g} to {interval[1]:.3g})" if interval else ""
+        print(f"test {main}: {report[main]:.4f} on {report['test_rows']} held-out rows{spread}")
+    if "baselines" in report:
+        _comparison(report)
     print(f"model saved: {report['out']}")
     if Path(data).is_dir():
         data = str(next(iter(sorted(Path(data).rglob("*.parquet")))))
@@ -80,6 +85,34 @@ def after_training(
     print(printable(f"  gpubp evaluate {report['out']} {data}{part}"))
     print(printable(f"  gpubp predict {report['out']} {data}"))
     print(printable(f"  gpubp explain {report['out']} {data} --row 1"), flush=True)
+
+
+def _comparison(report: dict[str, Any]) -> None:
+    """Print the measures of the test part, beside models that need no network."""
+    simplest = [*report["baselines"].values()][-1]
+    columns = {"network": report, **report["baselines"]}
+    grid = Grid(box=None, pad_edge=False)
+    numbers, target = report["task"] == "regression", printable(report["target"])
+    head = f"(errors in units of {target:.20})" if numbers else ""
+    grid.add_column(Text(head), no_wrap=True)
+    for name in columns:
+        grid.add_column(name, justify="right")
+    for name in [each for each in simplest if each != "mean_squared_error"]:
+        values = [each.get(name) for each in columns.values()]
+        grid.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
+    console = Console(highlight=False, markup=False)
+    console.print(grid)
+    if report["classes"]:
+        grid = Grid(box=None, pad_edge=False)
+        grid.add_column("class", overflow="ellipsis", no_wrap=True)
+        for head in ("rows", "precision", "recall", "f1"):
+            grid.add_column(head, justify="right")
+        for each in report["classes"]:
+            scores = [f"{each[name]:.3f}" for name in ("precision", "recall", "f1")]
+            grid.add_row(Text(printable(str(each["label"]))), str(each["rows"]), *scores)
+        console.print(grid)
+    for caution in report["cautions"]:
+        print(f"caution: {caution}")
 
 
 def measures(values: dict[str, float], title: str) -> None:

@@ -29,6 +29,7 @@ from gpubp.errors import (
 )
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
+from gpubp.tables.comparison import compare
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared, prepare
@@ -243,6 +244,7 @@ def training_report(
     report: dict[str, Any] = {
         "out": str(path),
         "task": model.preprocessing.task,
+        "target": model.preprocessing.target,
         "members": len(model.nets),
         **{f"{part}_rows": prepared.rows(part) for part in ("train", "validation", "test")},
         "epochs": epochs,
@@ -259,7 +261,11 @@ def training_report(
             "communication_share": round(processes.seconds / seconds, 4),
         }
     if prepared.rows("test"):
-        report |= finite_only(model.test(prepared))
+        if isinstance(prepared, Prepared):
+            compared = compare(model, prepared)
+            report |= compared.to_dict() | {"cautions": compared.cautions(prepared.rows("test"))}
+        else:
+            report |= finite_only(model.test(prepared))
     return report
 
 
