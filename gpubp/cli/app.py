@@ -14,6 +14,7 @@ from gpubp import __version__, exchange
 from gpubp.cli import output as cli_output
 from gpubp.cli.answers import answer_columns, content_for, written
 from gpubp.cli.card import Measured, model_card
+from gpubp.cli.explanation import legend
 from gpubp.cli.options import (
     BackendName,
     Data,
@@ -145,7 +146,9 @@ def explain(
     model: Model,
     data: Data,
     row: Annotated[int, typer.Option(help="Which row, counted from 1.")] = 1,
-    learning_rate: Annotated[float, typer.Option(help="Size of the step.")] = 0.5,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Size of the step; by default the first of the training.")
+    ] = None,
     lines: Annotated[int, typer.Option(help="Lines a table at most.", min=4)] = 12,
     html: Annotated[
         Path | None, typer.Option(help="Write a page to walk through the step instead.")
@@ -165,7 +168,8 @@ def explain(
         check_output(html, [data, model], "--html")
     loaded = TabularModel.load(model, backend)
     table = read_for(loaded.preprocessing, data, options)
-    trace, expected = loaded.explain(table, row, learning_rate)
+    rate = loaded.preprocessing.learning_rate if learning_rate is None else learning_rate
+    trace, expected = loaded.explain(table, row, rate)
     if html is not None:
         trace.to_html(html, loaded.page_names(f"{model}: {expected}"), language)
         cli_output.note(f"the page is written to {html}")
@@ -174,6 +178,9 @@ def explain(
         print(trace.to_json())
         return
     print(printable(expected))
+    if len(loaded.nets) > 1:
+        print(f"the first of {len(loaded.nets)} networks, which answer by their mean")
+    print("\n".join(map(printable, legend(loaded, table, row, trace, lines))), end="\n\n")
     print(trace.table(max_rows=lines))
 
 

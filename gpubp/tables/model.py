@@ -17,6 +17,7 @@ from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.page import PageNames
 from gpubp.inspection.trace import Trace
 from gpubp.network import Network
+from gpubp.nn.layers.categories import Categories
 from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
 from gpubp.saving import save_networks
 from gpubp.tables.intervals import Residuals
@@ -285,7 +286,7 @@ class TabularModel:
         """Return what the page of a step calls inputs, outputs and target."""
         inputs = self.preprocessing.features
         for layer in self.net.layers:
-            if isinstance(layer, PiecewiseLinear):
+            if isinstance(layer, Categories | PiecewiseLinear):
                 inputs = layer.names(inputs)
         outputs = list(map(str, self.preprocessing.classes))
         if self.preprocessing.outputs == 1:

@@ -15,7 +15,7 @@ from gpubp.tables.columns import Column, column_from_dict, fit_column
 from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.encoding import stray_text
 from gpubp.tables.intervals import Residuals
-from gpubp.tables.json_fields import is_texts, read_field
+from gpubp.tables.json_fields import is_scale, is_texts, read_field
 from gpubp.tables.numeric_column import NumericColumn
 from gpubp.tables.ordered_column import OrderedColumn
 from gpubp.tables.reading import Reading
@@ -25,6 +25,7 @@ from gpubp.tables.targets import TARGET_TYPES, TASKS, Label, Target, fit_target
 from gpubp.tables.text_column import TextColumn
 
 FORMAT_VERSION = 1
+LEARNING_RATE = 0.001  # of every preset; a file names another alone
 
 
 class Transformed(NamedTuple):
@@ -53,6 +54,8 @@ class Preprocessing:
         Which rows were trained on, where the command trained on a table in memory.
     reading : Reading
         How cells are read that hold numbers or days written in other ways.
+    learning_rate : float
+        The first of the training, where the command trained.
     """
 
     goal: Target | SeveralNumbersTarget
@@ -61,6 +64,7 @@ class Preprocessing:
     residuals: tuple[Residuals, ...] = ()
     dealt: DealtRows | None = None
     reading: Reading = field(default_factory=Reading)
+    learning_rate: float = LEARNING_RATE
 
     @classmethod
     def fit(
@@ -251,6 +255,9 @@ class Preprocessing:
             ),
             **({"dealt": self.dealt.to_dict()} if self.dealt else {}),
             **({"reading": reading} if (reading := self.reading.to_dict()) else {}),
+            **(
+                {"learning_rate": self.learning_rate} if self.learning_rate != LEARNING_RATE else {}
+            ),
         }
 
     def for_export(self) -> dict[str, Any]:
@@ -293,7 +300,10 @@ class Preprocessing:
         dealt = DealtRows.from_dict(data["dealt"]) if "dealt" in data else None
         reading = Reading.from_dict(data.get("reading", {}))
         held = tuple(map(Residuals.from_dict, residuals))
-        return cls(goal, found, tuple(notes), held, dealt, reading)
+        rate = read_field(
+            {"learning_rate": LEARNING_RATE, **data}, "learning_rate", is_scale, "a float above 0"
+        )
+        return cls(goal, found, tuple(notes), held, dealt, reading, rate)
 
     def _check_columns(self, table: Table) -> None:
         """Raise DataError when the table lacks a column; name the nearest it has."""

@@ -77,6 +77,11 @@ def test_it_is_saved_and_explained(fitted, tmp_path):
     with pytest.raises(DataError, match="a category that training did not keep, such as 'nowhere'"):
         again.predict(model._table(frame[:1].assign(town="nowhere"), first=False), strict=True)
     assert "loss before the step" in str(model.explain(frame, row=3))
+    names = again.page_names().inputs
+    assert sorted(name for name in names if name.startswith("town")) == [
+        f"town [{number}]" for number in range(1, 9)
+    ]
+    assert len(names) == again.net.layers[1].outputs
 
 
 def test_other_programs_answer_alike(fitted, tmp_path):

@@ -102,6 +102,7 @@ class Categories(Layer):
         self, categories: Sequence[int], width: int, backend: Any, scratch: Scratch
     ) -> None:
         self.inputs, self.width, self.scratch = len(categories), width, scratch
+        self.categories = tuple(categories)
         self.codes = Codes.of(categories, backend)
         self.count, self._coded = sum(categories), len(self.codes.columns)
         self.embedded = self._coded * width
@@ -135,6 +136,13 @@ class Categories(Layer):
         """Draw the table from U(-1, 1) / sqrt(width), as rtdl_revisiting_models."""
         bound = self.width**-0.5
         values["weight"][...] = draw.uniform(-bound, bound, values["weight"].shape)
+
+    def names(self, inputs: Sequence[str]) -> list[str]:
+        """Return names of the outputs: a coded input's with a number, the others behind."""
+        pairs = list(zip(inputs, self.categories, strict=True))
+        coded = [name for name, count in pairs if count]
+        numbered = [f"{name} [{k + 1}]" for name in coded for k in range(self.width)]
+        return numbered + [name for name, count in pairs if not count]
 
     def arrays(self, room: Room) -> CategoriesArrays:
         """Return the arrays of one batch; the gradient is in full precision, as sums of it are."""
