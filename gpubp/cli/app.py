@@ -15,6 +15,7 @@ from gpubp.cli import output as cli_output
 from gpubp.cli.answers import answer_columns, content_for, written
 from gpubp.cli.card import Measured, model_card
 from gpubp.cli.explanation import legend
+from gpubp.cli.inspect import inspect
 from gpubp.cli.options import (
     BackendName,
     Data,
@@ -68,6 +69,7 @@ def command(
 
 app.command(epilog="Example: gpubp train people.csv --target income")(train)
 app.command(epilog="Example: gpubp tune people.csv --target income --trials 64")(tune)
+app.command(epilog="Example: gpubp inspect people.csv --target income")(inspect)
 app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(plan_command)
 
 

@@ -16,6 +16,7 @@ from gpubp.nn.bins import quantile_bins, tree_bins
 from gpubp.nn.layers import Dense
 from gpubp.nn.layers.categories import Categories, numbers_among
 from gpubp.nn.spec import NetworkSpec
+from gpubp.tables.cautions import cautions
 from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.evaluated_rows import told_apart_by
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
@@ -104,7 +105,8 @@ def prepare(
     learnt = np.sort(np.concatenate([split.train, split.validation])) if several else split.train
     preprocessing = Preprocessing.fit(table, target, task, rows=learnt)
     transformed = preprocessing.transform(table)
-    notes = tuple(note for note in (dropped, *preprocessing.notes, *transformed.warnings) if note)
+    told = (dropped, *preprocessing.notes, *cautions(table, target, task), *transformed.warnings)
+    notes = tuple(note for note in told if note)
     dealt = DealtRows.of(table, told_apart_by(preprocessing), split, (test, validation), seed)
     preprocessing = replace(preprocessing, dealt=dealt)
     y = preprocessing.targets(table)

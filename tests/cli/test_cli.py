@@ -367,6 +367,7 @@ def test_version_and_help(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
+        "inspect",
         "train",
         "tune",
         "predict",
@@ -430,3 +431,20 @@ def test_reports_are_written_and_refused_before_training(folder, tmp_path):
     assert done.returncode == 2
     assert "read while training" in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == [page]
+
+
+def test_inspect_says_what_a_table_holds_and_trains_nothing(tmp_path):
+    lines = ["id,town,price,y"]
+    for number in range(60):
+        town = "Rome" if number % 2 else "Oslo"
+        lines.append(f"{number},{town if number != 3 else ''},{number % 7}.5,{number % 3}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    done = gpubp("inspect", "t.csv", "--target", "y", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "classification of y: 60 rows, 4 columns" in done.stdout
+    assert "2 different: Oslo, Rome" in done.stdout
+    assert "the target" in done.stdout
+    assert "column 'id' numbers the rows, which says nothing of new ones: --drop id" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+    trained = gpubp("train", "t.csv", "--target", "y", "--epochs", 1, cwd=tmp_path)
+    assert "column 'id' numbers the rows" in trained.stderr

@@ -1,0 +1,168 @@
+"""What a person should know of a table before a network is trained on it, a line each.
+
+Each check is a function of the table, its target and the task; `cautions` runs those of a table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.tables.categorical_column import MOST_INPUTS
+from gpubp.tables.table import Table
+
+FEWEST_ROWS = 30  # of fewer nothing can be said
+MOST_CELLS = 2_000_000  # of a larger table only what is quick is looked at
+COPIES = 0.01  # of the rows: so many like another are worth a line
+SAME = 0.9999  # correlation of a copy
+SKEWED = 3.0  # skewness of a target from which on its logarithm is looked at
+CLASSES = 5  # from so many whole numbers on a target may be a number after all
+_NUMBERS_ROWS = re.compile(r"(^|[\W_])(id|uuid|guid|index|key|nr|no|number|row)([\W_]|$)", re.I)
+
+
+def cautions(table: Table, target: str, task: str) -> list[str]:
+    """Return lines on a table whose rows all have a target, each with what to do about it."""
+    if table.rows < FEWEST_ROWS:
+        return []
+    few = table.rows * len(table.columns) <= MOST_CELLS
+    return [line for check in (CHECKS if few else QUICK) for line in check(table, target, task)]
+
+
+def _others(table: Table, target: str) -> list[str]:
+    return [name for name in table.columns if name != target]
+
+
+def _present(table: Table, name: str) -> NDArray[Any]:
+    return table.column(name)[~table.missing(name)]
+
+
+def row_numbers(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find columns that number the rows: whole numbers one after the other, or a name for each."""
+    for name in _others(table, target):
+        values = _present(table, name)
+        if len(values) < table.rows or len(set(values.tolist())) < table.rows:
+            continue
+        steps = np.diff(values) if values.dtype != object else np.zeros(1)
+        counts_on = bool((steps == 1).all())
+        if counts_on or (_NUMBERS_ROWS.search(name) and _is_whole(values)):
+            yield (
+                f"column {name!r} numbers the rows, which says nothing of new ones: --drop {name}"
+            )
+
+
+def _is_whole(values: NDArray[Any]) -> bool:
+    return values.dtype == object or bool((values == np.round(values)).all())
+
+
+def copies_of_the_target(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find columns that tell the target by themselves."""
+    known = ~table.missing(target)
+    expected = table.column(target)[known]
+    for name in _others(table, target):
+        values = table.column(name)[known]
+        if table.missing(name)[known].any() or len(set(values.tolist())) < 2:
+            continue
+        if _tells(values, expected, task):
+            yield (
+                f"column {name!r} tells {target!r} by itself: if it is not known beforehand,"
+                f" --drop {name}"
+            )
+
+
+def _tells(values: NDArray[Any], expected: NDArray[Any], task: str) -> bool:
+    pairs = set(zip(values.tolist(), expected.tolist(), strict=True))
+    one_to_one = len(pairs) == len(set(values.tolist())) == len(set(expected.tolist()))
+    if task == "classification":
+        return one_to_one
+    numbers = values.dtype != object and expected.dtype != object
+    return numbers and np.ptp(expected) > 0 and abs(np.corrcoef(values, expected)[0, 1]) > SAME
+
+
+def copies_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find rows that are like another: parts that share them measure what was learnt by heart."""
+    rows = zip(*(table.columns[name].tolist() for name in table.columns), strict=True)
+    count = table.rows - len(set(map(str, rows)))
+    if count > COPIES * table.rows:
+        yield (
+            f"{count} of {table.rows} rows are copies of others; training and test part may share"
+            " them, and the measures are then too good"
+        )
+
+
+def lonely_classes(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find classes of one row."""
+    if task == "classification":
+        counts = Counter(_present(table, target).tolist())
+        lonely = sorted(str(label) for label, count in counts.items() if count == 1)
+        if lonely:
+            named = ", ".join(map(repr, lonely[:5])) + (", ..." if len(lonely) > 5 else "")
+            yield f"classes of one row cannot be learnt and tested: {named}"
+
+
+def order_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find times that the rows are in the order of."""
+    for name in _others(table, target):
+        values = _present(table, name) if table.kinds[name] == "time" else np.zeros(0)
+        steps = np.diff(values)
+        if len(values) == table.rows and ((steps >= 0).all() or (steps <= 0).all()):
+            yield (
+                f"rows are in the order of {name!r}: if later rows are to be predicted, test on"
+                f" them; in Python fit(X, y, time_column={name!r})"
+            )
+
+
+def many_names(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find columns of very many names, of which those of one row are unknown."""
+    for name in _others(table, target):
+        counts = Counter(_present(table, name).tolist()) if table.kinds[name] == "text" else {}
+        lonely = sum(count == 1 for count in counts.values())
+        if MOST_INPUTS < len(counts) <= table.rows / 2 and lonely > COPIES * table.rows:
+            yield (
+                f"column {name!r} has {len(counts)} names, of which {lonely} are in one row alone"
+                " and are taken as unknown"
+            )
+
+
+def skewed_target(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find targets whose logarithm is more even."""
+    values = _present(table, target) if task == "regression" else np.zeros(0)
+    if len(values) and values.dtype != object and values.min() > 0:
+        plain, logarithm = skewness(values), skewness(np.log(values))
+        if plain > SKEWED and abs(logarithm) < plain / 3:
+            yield (
+                f"{target!r} has a long tail (mean {values.mean():.4g}, median"
+                f" {np.median(values):.4g}): a column of its logarithm may be predicted better"
+            )
+
+
+def skewness(values: NDArray[Any]) -> float:
+    """Return the third standardised moment, m3 / m2^(3/2)."""
+    away = values - values.mean()
+    spread = float((away**2).mean())
+    return float((away**3).mean() / spread**1.5) if spread else 0.0
+
+
+def numbers_as_classes(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find whole numbers that are taken as classes and may be a number."""
+    values = _present(table, target)
+    if task != "classification" or table.kinds[target] != "number":
+        return
+    found = np.unique(values)
+    if len(found) >= CLASSES and (np.diff(found) == 1).all() and found[0] > 0:
+        yield (
+            f"{target!r} is taken as {len(found)} classes, {found[0]:g} to {found[-1]:g}; if it is"
+            " a number, such as a grade, --task regression"
+        )
+
+
+Check = Callable[[Table, str, str], Iterator[str]]
+QUICK: tuple[Check, ...] = (lonely_classes, order_of_rows, skewed_target, numbers_as_classes)
+CHECKS: tuple[Check, ...] = (
+    *(row_numbers, copies_of_the_target, copies_of_rows, many_names),
+    *QUICK,
+)

@@ -1,0 +1,85 @@
+"""What is said of a table before training; and that ordinary tables raise no alarm."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from sklearn import datasets
+
+from gpubp.tables.cautions import MOST_CELLS, cautions, skewness
+from gpubp.tables.table import BUNDLED, Table, read_table
+from gpubp.tables.targets import decide_task
+
+ROWS = 200
+RANDOM = np.random.default_rng(0)
+A, B = RANDOM.normal(size=(2, ROWS))
+LABELS = np.where(A + B + RANDOM.normal(size=ROWS) > 0, "yes", "no").astype(object)
+DAYS = np.arange(ROWS) * 86400.0 + 1.6e9
+NAMES = np.array([f"n{number}" for number in RANDOM.permutation(ROWS)], object)
+
+# name: (columns beside a and b, target column, kinds, what is said)
+CASES = {
+    "numbered": ({"id": np.arange(1.0, ROWS + 1)}, LABELS, {}, "column 'id' numbers the rows"),
+    "named": ({"user_id": NAMES}, LABELS, {}, "column 'user_id' numbers the rows"),
+    "copy": ({"y2": LABELS == "yes"}, LABELS, {}, "column 'y2' tells 'y' by itself"),
+    "scaled copy": ({"c": 3 - 2 * A}, A + 0, {}, "column 'c' tells 'y' by itself"),
+    "one row": ({}, np.append(LABELS[1:], "maybe"), {}, "classes of one row .*: 'maybe'"),
+    "ordered": ({"day": DAYS}, LABELS, {"day": "time"}, "rows are in the order of 'day'"),
+    "long tail": ({}, np.exp(2 * A), {}, r"'y' has a long tail \(mean"),
+    "grades": ({}, RANDOM.integers(1, 7, ROWS) * 1.0, {}, "taken as 6 classes, 1 to 6"),
+}
+
+
+def said(columns, y, kinds):
+    table = Table("t", {"a": A, "b": B, **columns, "y": y}, dict(kinds))
+    return cautions(table, "y", decide_task(table, "y"))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_said(case):
+    columns, y, kinds, expected = CASES[case]
+    found = said(columns, y, kinds)
+    assert any(re.search(expected, line) for line in found), found
+    if columns:
+        assert not said({}, LABELS, {}), "nothing without the column"
+
+
+def test_copied_rows_are_counted():
+    twice = np.r_[np.arange(ROWS), np.arange(20)]
+    table = Table("t", {"a": A[twice], "y": LABELS[twice]})
+    (line,) = cautions(table, "y", "classification")
+    assert line.startswith("20 of 220 rows are copies of others")
+
+
+def test_very_many_names_are_told():
+    rows = 4000
+    names = np.array([f"n{min(number % 1500, 1200)}" for number in range(rows)], object)
+    names[:100] = [f"once {number}" for number in range(100)]
+    table = Table(
+        "t", {"town": names, "a": RANDOM.normal(size=rows), "y": RANDOM.normal(size=rows)}
+    )
+    (line,) = cautions(table, "y", "regression")
+    assert line.startswith("column 'town' has 1301 names, of which 100 are in one row alone")
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_ordinary_tables_raise_no_alarm(name):
+    table = read_table(name)
+    assert cautions(table, BUNDLED[name], decide_task(table, BUNDLED[name])) == []
+
+
+def test_large_tables_are_looked_at_quickly():
+    rows = MOST_CELLS // 2 + 1
+    table = Table("t", {"id": np.arange(rows, dtype=float), "y": np.exp(2 * np.resize(A, rows))})
+    (line,) = cautions(table, "y", "regression")
+    assert "long tail" in line
+
+
+def test_skewness_of_known_numbers():
+    """Of an exponential distribution it is 2; of scikit-learn's diabetes 0.44, as SciPy says."""
+    sample = np.random.default_rng(1).exponential(size=200_000)
+    assert skewness(sample) == pytest.approx(2, abs=0.1)
+    assert skewness(datasets.load_diabetes().target) == pytest.approx(0.4390664, abs=1e-6)
+    assert skewness(np.ones(5)) == 0
