@@ -36,6 +36,16 @@ ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THRE
 # Compiles kernels with no GPU and no driver; CuPy itself is installed too, so that without a GPU
 # its real reason for not working is what the tests see.
 NVRTC = ["cuda-bindings>=13", "nvidia-cuda-nvrtc>=13", "nvidia-cuda-runtime>=13"]
+DOCS_TOOLS = [
+    "sphinx>=8",
+    "pydata-sphinx-theme>=0.16",
+    "numpydoc>=1.8",
+    "sphinx-gallery>=0.19",
+    "myst-parser>=4",
+    "sphinx-copybutton>=0.5",
+    "sphinxcontrib-mermaid>=1",
+    "onnxruntime>=1.17",
+]
 LINT_TOOLS = [
     "ruff==0.17.6",
     "clang-format==23.1.5",
@@ -165,9 +175,40 @@ def mpi(session: nox.Session, mpi: str) -> None:
     session.run(
         "pytest",
         "--timeout=120",
-        *(session.posargs or ["tests/test_mpi.py"]),
+        *(
+            session.posargs
+            or ["tests/distributed/test_mpi.py", "tests/distributed/test_mpi_faults.py"]
+        ),
         env={"GPUBP_REQUIRE_MPI": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Attack with changed files, odd arrays and settings: `nox -s fuzz -- --minutes 60`."""
+    session.install(".[all]", "scipy")
+    session.run("python", "tests/fuzz/run.py", *session.posargs)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the tests of the compiled kernels and some attacks with address and undefined checks.
+
+    Not run by default: it needs g++ and Linux, and Python itself leaks on purpose.
+    """
+    flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
+    session.install("-e", ".[all]", *TEST_TOOLS, env={"CXXFLAGS": flags, "LDFLAGS": flags})
+    found = [
+        session.run("g++", f"-print-file-name=lib{n}.so", silent=True, external=True) or ""
+        for n in ("asan", "ubsan")
+    ]
+    around = {
+        "LD_PRELOAD": ":".join(name.strip() for name in found),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "GPUBP_TEST_BACKEND": "cpu",
+    }
+    files = [f"tests/backends/test_{name}.py" for name in ("compiled", "programs")]
+    session.run("pytest", "-q", *(session.posargs or [*files, "tests/fuzz"]), env=around)
 
 
 @nox.session
@@ -189,12 +230,27 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session
 def gpu(session: nox.Session) -> None:
-    """Check and measure on this machine's GPU; what follows `--` goes to benchmarks/gpu.py.
+    """Check and measure on this machine's GPU; results go to the folder first_contact.
 
-    Where all of it is installed already, `python benchmarks/gpu.py` does the same without nox.
+    Where all of it is installed already, benchmarks/first_contact.py does the same without nox.
     """
     session.install(f".[all{cuda_extra()}]", *TEST_TOOLS, *NVRTC, "torch", "jax[cuda13]")
-    session.run("python", "benchmarks/gpu.py", *session.posargs)
+    for part in ("tests", "kernels", "speed"):  # each although one before it fails
+        command = ["benchmarks/first_contact.py", part, "--out", "first_contact"]
+        session.run("python", *command, success_codes=[0, 1])
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in docs/_build, running every example; warnings are errors.
+
+    Not run by default. Where the network reaches other projects' sites, their names are linked and
+    `-- links` checks every link; without it GPUBP_DOCS_OFFLINE=1 leaves both out.
+    """
+    session.install(".[all]", *DOCS_TOOLS)
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+    if "links" in session.posargs:
+        session.run("sphinx-build", "-b", "linkcheck", "docs", "docs/_build/links")
 
 
 @nox.session

@@ -1,13 +1,13 @@
-"""Check and measure gpubp on this machine's NVIDIA GPU, beside PyTorch and JAX, in 8 minutes.
+"""Measure gpubp on this machine's NVIDIA GPU, beside PyTorch and JAX, in 8 minutes.
 
-    python benchmarks/gpu.py
+    python benchmarks/gpu.py --out FOLDER
 
-needs gpubp, CuPy and pytest (with hypothesis and mpmath), and no network; PyTorch and JAX are
-measured where they are installed. First the tests run on the GPU: among them every kernel against
-float64, 100 training steps against the CPU's, and replayed steps against steps that are not
-recorded. Then every peer, in a process of its own, does each case in interleaved rounds; times are
-the device's own where a library can tell them. Results go to benchmarks/results/<device>.md and
-.json.
+needs gpubp and CuPy and no network; PyTorch and JAX are measured where they are installed. Every
+peer, in a process of its own, does each case in interleaved rounds, one peer after the other where
+the data are large; times are the device's own where a library can tell them. A peer that fails or
+does not answer in time is told of, begun anew and left out of that case. Results go to
+FOLDER/<device>.md and .json after every case, what the peers say to FOLDER/<peer>.log. What the
+device computes is not checked here: `python benchmarks/first_contact.py tests` does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import os
 import random
 import re
 import shlex
-import subprocess
 import sys
 import time
 from dataclasses import asdict
@@ -26,19 +25,17 @@ from typing import Any
 
 from cases import Case, gpu_cases, products_of
 from gpu_report import write_report
-from process import Peer
+from process import Peer, PeerError
 
-import gpubp
 from gpubp.backends.precision import PRECISIONS
-from gpubp.errors import BackendUnavailableError
 
 HERE = Path(__file__).parent
+CEILINGS = "gpu-products"  # the peer that measures them
 OWN = ("gpu-gpubp", "gpu-products")
 TORCH = ("gpu-torch", "gpu-torch-compile", "gpu-torch-graph")
 PEERS = (*OWN, *TORCH, "gpu-jax", "gpu-jax-scan")
 COMPILED_SHARE = 0.5  # of the time; after it no more is spent on compiling a PyTorch case
-COPY_BYTES = 1 << 30
-SIDE = 8192  # of the matrices that the ceiling is measured with
+LARGE_BYTES = 2 << 30  # of a case's data, of which several peers would fill a device
 
 
 class Clock:
@@ -53,42 +50,13 @@ class Clock:
         return (time.perf_counter() - self._start) / self._seconds
 
 
-def run_tests() -> dict[str, Any]:
-    """Run the tests that use the GPU; return what pytest said last, and whether all passed."""
-    environment = os.environ | {"GPUBP_REQUIRE_GPU": "1", "GPUBP_TEST_BACKEND": "gpu"}
-    tests = [str(HERE.parent / "tests"), "-k", "gpu"]  # those with a backend to choose name it
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = done.stdout.strip().splitlines() or [done.stderr.strip()[-200:]]
-    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return {"passed": done.returncode == 0, "said": lines[-1], "failed": failed}
+def floor(case: Case, rates: dict[str, float]) -> float | None:
+    """Return the least seconds for a case: its operations or its bytes at the measured ceilings.
 
-
-def ceilings() -> dict[str, float]:
-    """Return the bytes a second of a large copy, and the operations a second of large products."""
-    import cupy
-    from peers.gpu_gpubp_peer import Products, timed
-
-    source = cupy.random.default_rng(0).integers(0, 255, COPY_BYTES, dtype=cupy.uint8)
-    target = cupy.empty_like(source)
-    copies = [timed(lambda: cupy.copyto(target, source)) for _ in range(10)]
-    found = {"copy": 2 * COPY_BYTES / sorted(copies)[len(copies) // 2]}
-    for precision in PRECISIONS:
-        case = Case("predict", (SIDE, SIDE), SIDE, rows=SIDE, precision=precision)
-        repeat = Products().step(case)
-        repeat(5)
-        _, seconds = repeat(5)
-        found[precision] = 5 * 2 * SIDE**3 / seconds
-    return found
-
-
-def floor(case: Case, rates: dict[str, float]) -> float:
-    """Return the least seconds for a case: its operations or its bytes at the measured ceilings."""
+    None where the ceilings could not be measured.
+    """
+    if not {case.precision, "copy"} <= set(rates):
+        return None
     precision = PRECISIONS[case.precision]
     operations = sum(2 * m * n * k for m, n, k in products_of(case))
     parameters = sum(
@@ -106,12 +74,35 @@ def floor(case: Case, rates: dict[str, float]) -> float:
     return max(operations / rates[case.precision], moved / rates["copy"])
 
 
-def start_peers(names: list[str]) -> tuple[list[Peer], dict[str, Any], dict[str, str]]:
-    """Start the peers; return them, their versions, and why others are missing."""
+def is_large(case: Case) -> bool:
+    """Return whether a case's data, 16 batches or all rows, are large."""
+    rows = case.rows if case.kind == "predict" else 16 * case.batch
+    return 4 * rows * case.sizes[0] >= LARGE_BYTES
+
+
+def start(name: str, options: argparse.Namespace) -> Peer:
+    """Start a peer, its standard error in a file of its own."""
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    log = options.out / f"{name}.log"
+    return Peer(name, sys.executable, environment, log, options.limit)
+
+
+def ceilings(options: argparse.Namespace) -> dict[str, Any]:
+    """Return device, notes, rates and problems, measured in a process that then ends."""
+    peer = start(options.ceilings, options)
+    found = peer.ask(ceilings=1)
+    peer.close()
+    if "error" in found:
+        problems = {"all": found["error"]}
+        return {"device": "unknown device", "notes": [], "rates": {}, "problems": problems}
+    return found
+
+
+def start_peers(options: argparse.Namespace) -> tuple[list[Peer], dict[str, Any], dict[str, str]]:
+    """Start the peers; return them, their versions, and why others are missing."""
     peers, versions, missing = [], {}, {}
-    for name in names:
-        peer = Peer(name, sys.executable, environment)
+    for name in options.peers:
+        peer = start(name, options)
         answer = peer.ask(versions=1)
         if "error" in answer:
             missing[name] = answer["error"]
@@ -124,72 +115,95 @@ def start_peers(names: list[str]) -> tuple[list[Peer], dict[str, Any], dict[str,
 
 def measure(case: Case, peers: list[Peer], options: argparse.Namespace, clock: Clock) -> Any:
     """Return the seconds of every round of every peer, and why a peer has none."""
-    able, problems = [], {}
+    found: dict[str, Any] = {"rounds": {}, "problems": {}}
+    able = []
     for peer in peers:
         if "compile" in peer.name and clock.used > COMPILED_SHARE:
-            problems[peer.name] = "left out: compiling takes too long for the time that is left"
-            continue
+            found["problems"][peer.name] = "left out: compiling takes too long for what is left"
+        else:
+            able.append(peer)
+    together = [[peer] for peer in able] if is_large(case) else [able]
+    for group in together:
+        measure_group(case, group, options, found)
+        for peer in group:
+            leave(peer, case, peer.name in found["problems"])
+    return found
+
+
+def measure_group(
+    case: Case, peers: list[Peer], options: argparse.Namespace, found: dict[str, Any]
+) -> None:
+    """Measure peers in interleaved rounds; one that fails in a round has no rounds at all."""
+    rounds, problems = found["rounds"], found["problems"]
+    for peer in peers:
         problem = peer.prepare(case, options.seconds)
         if problem:
             problems[peer.name] = problem
-        else:
-            able.append(peer)
-    rounds: dict[str, list[float]] = {peer.name: [] for peer in able}
+            leave(peer, case, failed=True)  # what it holds, the others may need
+    able = [peer for peer in peers if peer.name not in problems]
+    rounds |= {peer.name: [] for peer in able}
     for number in range(options.rounds):
         for peer in random.Random(number).sample(able, len(able)):
-            rounds[peer.name].append(peer.seconds())
-    for peer in able:
-        peer.ask(forget=1)
-    return {"rounds": rounds, "problems": problems}
+            try:
+                if peer.name not in problems:
+                    rounds[peer.name].append(peer.seconds())
+            except PeerError as error:
+                problems[peer.name] = f"in round {number + 1}: {error}"
+                del rounds[peer.name]
+
+
+def leave(peer: Peer, case: Case, failed: bool) -> None:
+    """Have a peer give its memory back; by a new process where it failed, or keeps memory."""
+    if failed or (is_large(case) and "jax" in peer.name) or "error" in peer.ask(forget=1):
+        peer.restart()
 
 
 def main() -> int:
-    """Check, measure and write the results."""
+    """Measure and write the results as they come."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", default="", help="regular expression on the names of cases")
     parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS))
+    parser.add_argument("--ceilings", default=CEILINGS, help="the peer that measures the ceilings")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.15, help="of one round of one peer")
     parser.add_argument(
+        "--limit", type=float, default=120, help="seconds that a peer may be silent"
+    )
+    parser.add_argument(
         "--minutes", type=float, default=8.0, help="in all; later cases are left out"
     )
-    parser.add_argument("--no-tests", action="store_true", help="measure only")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     clock = Clock(options.minutes)
-    try:
-        backend = gpubp.get_backend("gpu")
-    except BackendUnavailableError as error:
-        print(f"not measured: {error}", file=sys.stderr)
-        return 2
     options.out.mkdir(parents=True, exist_ok=True)
+    about = ceilings(options)
     result: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "device": backend.device,
-        "notes": backend.notes,
-        "tests": None if options.no_tests else run_tests(),
-        "ceilings": ceilings(),
+        "device": about["device"],
+        "notes": about["notes"],
+        "ceilings": about["rates"],
+        "ceilings_missing": about["problems"],
         "cases": {},
         "left_out": [],
     }
-    peers, result["versions"], result["missing"] = start_peers(
-        [name for name in PEERS if name in options.peers]
-    )
-    for case in gpu_cases():
-        if not re.search(options.cases, case.name):
-            continue
-        if clock.used > 0.95:
-            result["left_out"].append(case.name)
-            continue
-        print(case.name, file=sys.stderr, flush=True)
-        found = measure(case, peers, options, clock)
-        limit = floor(case, result["ceilings"])
-        result["cases"][case.name] = {"case": asdict(case), "floor": limit, **found}
-        write_report(result, options.out)
-    for peer in peers:
-        peer.close()
-    print(write_report(result, options.out))
-    return 0 if result["tests"] is None or result["tests"]["passed"] else 1
+    peers, result["versions"], result["missing"] = start_peers(options)
+    try:
+        for case in gpu_cases():
+            if not re.search(options.cases, case.name):
+                continue
+            if clock.used > 0.95 or not peers:
+                result["left_out"].append(case.name)
+                continue
+            print(case.name, file=sys.stderr, flush=True)
+            found = measure(case, peers, options, clock)
+            limit = floor(case, result["ceilings"])
+            result["cases"][case.name] = {"case": asdict(case), "floor": limit, **found}
+            write_report(result, options.out)
+    finally:
+        for peer in peers:
+            peer.close()
+        print(write_report(result, options.out))
+    return 0 if any(found["rounds"] for found in result["cases"].values()) else 1
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any
 
 from markdown import fastest, median, number, ratio, table
 
+from gpubp.files import write_atomically
+
 OWN, PRODUCTS = "gpu-gpubp", "gpu-products"
 TORCH = ("gpu-torch", "gpu-torch-compile", "gpu-torch-graph")
 JAX = ("gpu-jax", "gpu-jax-scan")
@@ -22,14 +24,14 @@ def write_report(result: dict[str, Any], folder: Path) -> str:
     text = markdown(result)
     name = re.sub(r"[^a-z0-9]+", "-", result["device"].lower()).strip("-")
     for ending, content in (("json", json.dumps(result, indent=1)), ("md", text)):
-        (folder / f"{name}.{ending}").write_text(content + "\n", encoding="utf-8")
+        write_atomically(folder / f"{name}.{ending}", (content + "\n").encode())
     return text
 
 
 def markdown(result: dict[str, Any]) -> str:
     """Return the report."""
     found = list(result["cases"].values())
-    parts = [_header(result), _tests(result["tests"])]
+    parts = [_header(result)]
     for kind, title in (("step", "Training steps"), ("predict", "Prediction of ten million rows")):
         rows = [_row(case) for case in found if case["case"]["kind"] == kind]
         if rows:
@@ -40,6 +42,8 @@ def markdown(result: dict[str, Any]) -> str:
         for peer, problem in case["problems"].items()
     ]
     problems += [f"- {peer} is missing: {reason}" for peer, reason in result["missing"].items()]
+    missing = result["ceilings_missing"]
+    problems += [f"- ceiling of {name}: {problem}" for name, problem in missing.items()]
     problems += [f"- {name}: no time was left" for name in result["left_out"]]
     problems += [f"- {note}" for note in result["notes"]]
     if problems:
@@ -50,26 +54,20 @@ def markdown(result: dict[str, Any]) -> str:
 def _header(result: dict[str, Any]) -> str:
     about = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     rates = dict(result["ceilings"])
-    copy = rates.pop("copy") / 1e12
+    copy = f"{rates.pop('copy') / 1e12:.2f} TB/s" if "copy" in rates else "not measured"
     products = ", ".join(f"{name} {rate / 1e12:.0f}" for name, rate in rates.items())
     return (
         f"# Speed on {result['device']}\n\n{datetime.date.today().isoformat()}. {about}.\n\n"
         f"    {result['command']}\n\n"
-        f"Measured ceilings: copying {copy:.2f} TB/s; products of 8192 x 8192 in TFLOP/s:"
-        f" {products}.\n\n"
+        f"Measured ceilings: copying {copy}; products of 8192 x 8192 in TFLOP/s:"
+        f" {products or 'not measured'}.\n\n"
         "Microseconds are medians over the rounds, by device events (JAX: by the host's clock). A"
         " ratio is the time of another library's best mode over that of gpubp, the median of the"
-        ' ratios within a round; above 1 gpubp is faster. "products" is the step\'s matrix products'
+        " ratios within a round (of large cases, where one peer is measured after the other, of"
+        ' rounds of the same number); above 1 gpubp is faster. "products" is the step\'s products'
         ' alone, in the same library and replayed; "floor" is the larger of the step\'s operations'
         ' and of its bytes at the measured ceilings, and "reached" its share of the time taken.'
     )
-
-
-def _tests(tests: dict[str, Any] | None) -> str:
-    if tests is None:
-        return "The tests were not run."
-    failed = "".join(f"\n- {line}" for line in tests["failed"])
-    return f"Tests on the GPU: {tests['said']}{failed}"
 
 
 HEAD = ["network", "batch", "activation", "precision", "gpubp us", "products us", "floor us"]
@@ -82,7 +80,8 @@ def _row(found: dict[str, Any]) -> list[str]:
     own = median(rounds, OWN)
     row = ["-".join(map(str, case["sizes"])), str(case["batch"]), case["activation"]]
     row += [case["precision"], _us(own), _us(median(rounds, PRODUCTS)), _us(found["floor"])]
-    row.append("" if own is None else f"{found['floor'] / own:.0%}")
+    known = own is not None and found["floor"] is not None
+    row.append(f"{found['floor'] / own:.0%}" if known else "")
     for peer in (torch, jax):
         mode = next((word for end, word in MODES.items() if peer.endswith(end)), "")
         row.append(f"{_us(median(rounds, peer))}{f' ({mode})' if mode else ''}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,36 +15,80 @@ from cases import Case
 WARM_UP = 3
 
 
-class Peer:
-    """A worker process; `name` is the peer, with what follows "@" telling its settings apart."""
+class PeerError(SystemExit):
+    """A peer that was prepared has failed; ends a script that does not expect it."""
 
-    def __init__(self, name: str, python: str, environment: dict[str, str]) -> None:
+
+class Peer:
+    """A worker process; `name` is the peer, with what follows "@" telling its settings apart.
+
+    Parameters
+    ----------
+    log : Path, optional
+        File that what the process says on standard error is added to; without it that is lost.
+    limit : float, optional
+        Seconds after which a process that has not answered is ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        python: str,
+        environment: dict[str, str],
+        log: Path | None = None,
+        limit: float | None = None,
+    ) -> None:
         self.name = name
         self.peer = name.partition("@")[0]
-        self.process = subprocess.Popen(
-            [python, str(Path(__file__).parent / "worker.py"), self.peer],
-            env=environment,
+        self.count = 1
+        self._command = [python, str(Path(__file__).parent / "worker.py"), self.peer]
+        self._environment = {**environment}
+        self._environment.pop("PYTHONSAFEPATH", None)  # the worker needs what lies beside it
+        self._log, self._limit = log, limit
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        said: Any = subprocess.DEVNULL
+        if self._log is not None:
+            said = self._log.open("a", encoding="utf-8")
+        process = subprocess.Popen(
+            self._command,
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=said,
             text=True,
             bufsize=1,
         )
-        self.count = 1
+        if self._log is not None:
+            said.close()  # the process has it
+        return process
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Send a request and return the answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
+        """Send a request and return the answer; one that says {"error": ...} where there is none.
+
+        A process that does not answer in time is ended.
+        """
+        process = self.process
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            print(json.dumps(request), file=self.process.stdin)
-            line = self.process.stdout.readline()
+            print(json.dumps(request), file=process.stdin)
         except BrokenPipeError:
-            line = ""
+            return {"error": f"the process ended, exit code {process.wait()}"}
+        if self._limit and not select.select([process.stdout], [], [], self._limit)[0]:
+            self.close()
+            return {"error": f"no answer in {self._limit:g} s; the process was ended"}
+        line = process.stdout.readline()
         if not line:
-            return {"error": f"the process ended, exit code {self.process.wait()}"}
+            return {"error": f"the process ended, exit code {process.wait()}"}
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def restart(self) -> None:
+        """Begin anew in a new process, where nothing of what went wrong is left."""
+        self.close()
+        self.process = self._start()
 
     def prepare(self, case: Case, seconds: float) -> str:
         """Lay out a case, warm up, and find how often to repeat it; return what went wrong."""
@@ -55,13 +101,22 @@ class Peer:
         return str(answer.get("error", ""))
 
     def seconds(self) -> float:
-        """Do one round and return the seconds a repetition."""
+        """Do one round and return the seconds a repetition.
+
+        Raises
+        ------
+        PeerError
+            When the peer fails.
+        """
         answer = self.ask(run=self.count)
         if "error" in answer:
-            raise SystemExit(f"{self.name}: {answer['error']}")
+            raise PeerError(f"{self.name}: {answer['error']}")
         return float(answer["seconds"] / answer["done"])
 
     def close(self) -> None:
         """End the process."""
         self.process.kill()
         self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]

@@ -4,7 +4,8 @@
     {"run": 20}                          -> {"seconds": 0.1, "done": 20}
     {"train": 3}                         -> {"seconds": 9.1, "epochs": 4, "accuracy": 0.976}
     {"versions": 1}                      -> {"versions": {...}}
-    {"forget": 1}                        -> {}
+    {"forget": 1}                        -> {}, and the memory of a shared device is free again
+    {"ceilings": 1}                      -> {"device": ..., "rates": {...}}, of gpu-products alone
 
 An answer {"error": "..."} says why there is none.
 """
@@ -17,6 +18,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from typing import Any
 
 from cases import Case
@@ -38,6 +40,11 @@ MODULES = {
     "gpu-torch-graph": "gpu_torch_peer",
     "gpu-jax": "gpu_jax_peer",
     "gpu-jax-scan": "gpu_jax_peer",
+    "hanging": "failing_peers",
+    "dying": "failing_peers",
+    "out-of-memory": "failing_peers",
+    "failing-later": "failing_peers",
+    "well": "failing_peers",
 }
 
 
@@ -48,6 +55,7 @@ class Worker:
         module = importlib.import_module(f"peers.{MODULES[name]}")
         self.peer = module.PEERS[name]()
         self.versions: dict[str, str] = module.versions()
+        self.free = getattr(module, "free", lambda: None)  # gives back what its library keeps
         self.case: Case | None = None
         self.repeat: Any = None
 
@@ -55,17 +63,18 @@ class Worker:
         """Do what is asked."""
         if "versions" in request:
             return {"versions": self.versions}
+        if "ceilings" in request:
+            found: dict[str, Any] = self.peer.ceilings()
+            return found
         if "prepare" in request:
-            self.repeat = None
-            gc.collect()
+            self.forget()
             settings = request["prepare"]
             self.case = Case(**(settings | {"sizes": tuple(settings["sizes"])}))
             if self.case.kind != "accuracy":
                 self.repeat = getattr(self.peer, self.case.kind)(self.case)
             return {}
-        if "forget" in request:  # give memory on a shared device back
-            self.repeat = None
-            gc.collect()
+        if "forget" in request:
+            self.forget()
             return {}
         if "run" in request:
             self.repeat(max(1, request["run"] // 10))  # wakes threads, fills caches; not timed
@@ -76,6 +85,12 @@ class Worker:
                 done, seconds = done
             return {"seconds": seconds, "done": done}
         return self.train(request["train"])
+
+    def forget(self) -> None:
+        """Forget what is prepared and give its memory back."""
+        self.repeat = None
+        gc.collect()
+        self.free()
 
     def train(self, seed: int) -> dict[str, Any]:
         """Train until the accuracy is reached; what is not training is not timed."""
@@ -100,11 +115,13 @@ def main() -> None:
         worker: Worker | None = Worker(sys.argv[1])
         problem = ""
     except Exception as error:
+        traceback.print_exc()
         worker, problem = None, f"{type(error).__name__}: {error}"
     for line in sys.stdin:
         try:
             answer = worker.answer(json.loads(line)) if worker else {"error": problem}
         except Exception as error:
+            traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
         print(json.dumps(answer), file=answers)
 

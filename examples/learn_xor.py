@@ -1,4 +1,9 @@
-"""Learn exclusive or, and show the numbers of one step. Needs nothing but gpubp and NumPy."""
+"""
+Exclusive or
+============
+
+Learn exclusive or, and show the numbers of one step. This needs nothing but gpubp and NumPy.
+"""
 
 import numpy as np
 

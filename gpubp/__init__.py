@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpubp import errors
 
 if TYPE_CHECKING:
+    from gpubp import data as data
     from gpubp import interop
     from gpubp.backends import available_backends, get_backend
     from gpubp.inspection.gradient_checking import gradient_check
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         WarmUp,
     )
     from gpubp.tables.classifier import TabularClassifier as TabularClassifier
+    from gpubp.tables.loading import load as load
     from gpubp.tables.model import TabularModel as TabularModel
     from gpubp.tables.regressor import TabularRegressor as TabularRegressor
     from gpubp.training.callbacks import Callback, HealthWatch, History, ReduceOnPlateau
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     estimators = exchange = interop
     __version__: str
 
-# The estimators are not among them: `from gpubp import *` must not need scikit-learn.
+# Estimators and `load` are not among them: `from gpubp import *` must not need other packages.
 __all__ = [
     "SGD",
     "Adagrad",
@@ -93,6 +95,7 @@ _MODULES = {
     "tables.classifier": ("TabularClassifier",),
     "tables.regressor": ("TabularRegressor",),
     "tables.model": ("TabularModel",),
+    "tables.loading": ("load",),
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
@@ -114,7 +117,12 @@ _MODULES = {
     ),
 }
 # Modules that are reached as attributes, such as gpubp.losses.quantile(0.9), and where they lie
-_SUBMODULES = {"estimators": "interop", "exchange": "interop", "losses": "nn.losses"}
+_SUBMODULES = {
+    "data": "data",
+    "estimators": "interop",
+    "exchange": "interop",
+    "losses": "nn.losses",
+}
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
@@ -132,7 +140,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_SUBMODULES, *__all__})
+    return sorted({*_HOMES, *_SUBMODULES, *__all__})
 
 
 def _version() -> str:

@@ -7,7 +7,7 @@ import os
 import sys
 
 from gpubp.cli.openblas import use_best_kernels
-from gpubp.errors import GpubpError
+from gpubp.errors import GpubpError, printable
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         _discard_output()
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
-        print("gpubp: interrupted", file=sys.stderr)
+        print("gpubp: interrupted before it was done; no file was written", file=sys.stderr)
         sys.exit(130)
 
 
@@ -48,7 +48,11 @@ def _fail(message: str, everywhere: bool = False) -> None:
         processes = sys.modules["gpubp.distributed.startup"].current()
     if processes is None or processes.is_root or not everywhere:
         rank = f"rank {processes.rank}: " if processes is not None and not everywhere else ""
-        print(f"gpubp: error: {rank}{' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(
+            f"gpubp: error: {rank}{printable(' '.join(message.split()))}",
+            file=sys.stderr,
+            flush=True,
+        )
     if processes is not None and everywhere:
         processes.barrier("the end")
     sys.exit(2)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
+
+# What a terminal obeys and does not show: control characters, and marks of the writing direction.
+_OBEYED = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in _OBEYED if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """Return a text from a file as a terminal can be given it: what it would obey is escaped."""
+    return text.translate(_ESCAPES)
 
 
 class GpubpError(Exception):
@@ -55,8 +65,8 @@ class UnknownNameError(ConfigurationError):
         super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
 
 
-class DivergenceError(GpubpError, ArithmeticError):
-    """Training produced a loss that is not finite.
+class DivergenceError(GpubpError, ArithmeticError, ValueError):
+    """Training produced a loss that is not finite; a ValueError, as scikit-learn's is.
 
     Attributes
     ----------
@@ -122,5 +132,24 @@ def checked_whole(name: str, value: Any) -> int:
         When it is none.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r}; a whole number above 0 is needed")
+        raise ConfigurationError(f"{name} is {value!r:.60}; a whole number above 0 is needed")
     return int(value)
+
+
+def checked_list(name: str, value: Any) -> tuple[Any, ...]:
+    """Return what a list holds.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none.
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes):
+        raise ConfigurationError(f"{name} is {value!r:.60}; a list is needed")
+    return tuple(value)
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a finite real number that a float can hold; a boolean is none."""
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and abs(value) <= sys.float_info.max

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from gpubp.errors import OutputPathError
 
+PREFIX = ".gpubp-"  # of new files that are not whole yet, however long the name they will have
+
 
 def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that its path holds either the old or the whole new content.
@@ -24,7 +26,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     OutputPathError
         When it cannot be written (no such folder, read-only, disk full).
     """
-    target = Path(path).resolve()
+    target = _resolved(path)
     if target.exists() and not target.is_file():
         _write_special(target, content)
         return
@@ -44,9 +46,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     OSError
         When it cannot be written.
     """
-    handle, temporary = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.name}.", suffix=".part"
-    )
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=PREFIX, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
@@ -94,22 +94,47 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     OutputPathError
         When it cannot; says why.
     """
-    target = Path(path).resolve()
+    target = _resolved(path)
     if target.is_dir():
         raise OutputPathError(f"cannot write {path}: it is a folder; the path of a file is needed")
     if target.exists() and not target.is_file():
         return  # a device or a pipe says so when it is written to
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=PREFIX):
             pass
     except OSError as error:
         raise _cannot_write(path, error) from error
 
 
-def _cannot_write(path: Any, error: OSError) -> OutputPathError:
+def make_folder(path: Path) -> None:
+    """Make a folder, with those above it, unless there is one.
+
+    Raises
+    ------
+    OutputPathError
+        When it cannot be made; says why.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise _cannot_write(path, error) from error
+
+
+def _resolved(path: str | os.PathLike[str]) -> Path:
+    """Return where a path leads; raises OutputPathError for one that no file can have."""
+    try:
+        target = Path(path).resolve()
+        with contextlib.suppress(FileNotFoundError):
+            target.lstat()
+    except (OSError, ValueError, TypeError) as error:
+        raise _cannot_write(path, error) from error
+    return target
+
+
+def _cannot_write(path: Any, error: Exception) -> OutputPathError:
     return OutputPathError(
-        f"cannot write {path}: {error.strerror or error}; a folder that exists and can be written"
-        " to, with room on the disk, is needed"
+        f"cannot write {path}: {getattr(error, 'strerror', None) or error}; a folder that exists"
+        " and can be written to, with room on the disk, is needed"
     )
 
 

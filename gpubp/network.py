@@ -9,12 +9,12 @@ from typing import Any
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.random import Seed
 from gpubp.data.batches import take_data
-from gpubp.data.feeds import Shuffle, check_alone, feed_of, validation_rows
+from gpubp.data.feeds import Shuffle, check_alone, feed_of, hold_out, validation_rows
 from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, checked_whole
+from gpubp.errors import ConfigurationError, checked_list, checked_whole
 from gpubp.inspection.memory import on_device
 from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss, get_loss
@@ -24,12 +24,13 @@ from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting
 from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, STANDARD, NetworkSpec
 from gpubp.stepping import SteppedNetwork
-from gpubp.training.callbacks import Callback, History, callback_name
+from gpubp.training.callbacks import Callback, History, as_callbacks, callback_name
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training
 from gpubp.training.fit import Fit
 from gpubp.training.group import joined
 from gpubp.training.logs import progress_display
+from gpubp.training.metrics import Metric, as_metrics, metric_name
 from gpubp.training.settings import TrainingSettings
 
 
@@ -156,14 +157,15 @@ class Network(SteppedNetwork):
         x: Any,
         y: Any = None,
         *,
-        optimizer: str | Optimizer | None = None,
+        optimizer: str | Optimizer | type[Optimizer] | None = None,
         loss: str | Loss = "auto",
         epochs: int = 10,
         batch_size: int | None = None,
-        validation: tuple[Any, ...] | Dataset | None = None,
+        validation: tuple[Any, ...] | Dataset | float | None = None,
         shuffle: Shuffle = True,
         progress: bool = False,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Callback | Sequence[Callback] = (),
+        metrics: str | Metric | Sequence[str | Metric] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         every: int | None = None,
         resume: bool = False,
@@ -192,16 +194,21 @@ class Network(SteppedNetwork):
             None takes Adam with its defaults, ``"auto"`` what follows the output (`gpubp.losses`).
         batch_size : int or None
             Rows a step; None takes 128, or all where there are fewer.
-        validation : (x, y), (x, y, sample_weight), data set or None
-            What to measure the loss on after each epoch.
+        validation : (x, y), (x, y, sample_weight), data set, float or None
+            What to measure the loss on after each epoch; 0.2 holds out so large a share of the
+            rows, which the network's seed draws.
         shuffle : bool or callable
             Whether each epoch has an order of rows of its own; or what returns that order for the
             number of an epoch.
-        progress, callbacks : bool, sequence of Callback
+        progress, callbacks : bool, Callback or sequence of Callback
             Show a live bar on a terminal, a line an epoch elsewhere; ``[gpubp.EarlyStopping()]``.
+        metrics : {"accuracy", "auc", "rmse", "mae"}, callable, or sequence of them
+            What to measure on the validation data besides, for ``history.metrics``; see
+            `gpubp.EarlyStopping`.
         checkpoint, every, resume : path or None, int or None, bool
             A folder to write checkpoints into, every so many steps or at the end of every epoch;
-            whether to go on from the newest, to the same bits, up to `epochs` in all.
+            whether to go on from the newest, to the same bits, up to `epochs` in all; else the
+            folder must hold none.
         regularization : Regularization or None
             L1 and L2 penalties, clipping of gradients, a largest norm of weights.
         sample_weight, class_weight : array, (rows,), or None; "balanced", dict, sequence or None
@@ -240,6 +247,7 @@ class Network(SteppedNetwork):
             raise ConfigurationError("resume without checkpoint; a folder to go on from is needed")
         every = None if every is None else checked_whole("every", every)
         chosen = get_loss(loss, self.output)
+        listed, measured = as_callbacks(callbacks), as_metrics(metrics)
         stack, self._last = self.stack, None
         group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
         processes = None if group is None else group.communicator
@@ -253,24 +261,28 @@ class Network(SteppedNetwork):
             check_alone(y=y, sample_weight=sample_weight, class_weight=class_weight)
         else:
             data = take_data(stack, x, y, chosen, "", sample_weight, class_weight)
+        held: Any = validation
+        if isinstance(validation, int | float):
+            data, held = hold_out(stack, data, validation)
+        validated = None if held is None else validation_rows(stack, held, chosen)
         share = ALL if group is None else group.shards
         feed = feed_of(stack, data, batch_size, shuffle, chosen, share)
-        validated = None if validation is None else validation_rows(stack, validation, chosen)
         used = Adam() if optimizer is None else get_optimizer(optimizer)
         settings = TrainingSettings(
             *(used, chosen, regularization or NONE, accumulate, average),
-            *(tuple(groups), dropout_factor),
+            *(checked_list("groups", groups), dropout_factor),
         )
         keeper = None
         if checkpoint is not None:
             same = self.spec.to_dict() | settings.described()
-            same["callbacks"] = [callback_name(one) for one in callbacks]
+            same["callbacks"] = [callback_name(one) for one in listed]
+            same |= {"metrics": list(map(metric_name, measured))} if measured else {}
             same |= {} if group is None else group.described()
-            keeper = checkpointer(checkpoint, every, same, feed, processes)
+            keeper = checkpointer(checkpoint, every, same, feed, processes, resume)
         losses = self.backend.empty((feed.steps,), self.dtype)
         training = Training(stack, self._state, feed, settings, losses, group)
         self.history = History()
         shown = [progress_display()] if progress else []
-        told = [*callbacks, *shown] if processes is None or processes.is_root else []
-        Fit(self, training, self.history, keeper).run(epochs, validated, told, resume)
+        told = [*listed, *shown] if processes is None or processes.is_root else []
+        Fit(self, training, self.history, keeper).run(epochs, validated, told, resume, measured)
         return self.history

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
+from gpubp import tensor_files
 from gpubp.backends import Array, Backend, get_backend
-from gpubp.errors import BackendUnavailableError, ModelFileError, import_extra
+from gpubp.errors import BackendUnavailableError, DeviceError, DeviceMemoryError, ModelFileError
 from gpubp.files import write_atomically
 from gpubp.inspection.memory import on_device
 from gpubp.inspection.methods import InspectedNetwork
@@ -23,13 +26,21 @@ from gpubp.training.state import TrainingState
 _COUNTERS = ("step", "epoch", "kernel", "updates", "rate_factor")  # of a TrainingState
 FORMAT = "gpubp"
 MEMBERS = "members"  # where a description has those of the networks after the first
+HISTORIES = "histories"  # where those of trained networks are, beside the description
+MOST_EPOCHS = 10_000  # a longer history is left out, so that files stay small
+FEW = 1_000_000  # neurons, a description of which does no harm
 VERSION = 1  # raised when older releases could no longer read what is written
 
 
 def write(
-    path: str | os.PathLike[str], parameters: Sequence[NDArray[Any]], network: dict[str, Any]
+    path: str | os.PathLike[str],
+    parameters: Sequence[NDArray[Any]],
+    network: dict[str, Any],
+    histories: Sequence[History] = (),
 ) -> None:
     """Write the parameters (count,) of one network or several and a description to a model file.
+
+    Histories go along without their times, so that the same training writes the same things.
 
     An existing file is replaced only when the new one lies complete on the disk.
 
@@ -40,10 +51,16 @@ def write(
     MissingExtraError
         When safetensors is not installed.
     """
-    safetensors = import_extra("safetensors.numpy", "files")
     metadata = {"format": FORMAT, "version": str(VERSION), "network": json.dumps(network)}
+    if any(0 < each.epochs <= MOST_EPOCHS for each in histories):
+        metadata[HISTORIES] = json.dumps([_kept(history) for history in histories])
     tensors = {_tensor(number): each for number, each in enumerate(parameters)}
-    write_atomically(path, safetensors.save(tensors, metadata))
+    write_atomically(path, tensor_files.encode(tensors, metadata))
+
+
+def _kept(history: History) -> dict[str, Any]:
+    kept = history if history.epochs <= MOST_EPOCHS else History()
+    return kept.to_dict() | {"seconds": []}
 
 
 def _tensor(number: int) -> str:
@@ -51,8 +68,10 @@ def _tensor(number: int) -> str:
     return f"parameters.{number}" if number else "parameters"
 
 
-def read(path: str | os.PathLike[str]) -> tuple[list[NDArray[Any]], dict[str, Any]]:
-    """Read the parameters (count,) of every network and the description from a model file.
+def read(
+    path: str | os.PathLike[str],
+) -> tuple[list[NDArray[Any]], dict[str, Any], list[History]]:
+    """Read parameters (count,) and history of every network and the description from a model file.
 
     Raises
     ------
@@ -61,22 +80,34 @@ def read(path: str | os.PathLike[str]) -> tuple[list[NDArray[Any]], dict[str, An
     MissingExtraError
         When safetensors is not installed.
     """
-    safetensors = import_extra("safetensors", "files")
-    try:
-        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            network = _described_network(path, metadata)
-            count = len(network.get(MEMBERS, ())) + 1
-            parameters = [file.get_tensor(_tensor(number)) for number in range(count)]
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{path} does not exist; a model file is needed") from error
-    except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except safetensors.SafetensorError as error:
+    if os.path.isdir(path):
         raise ModelFileError(
-            f"{path} is torn or no model file ({error}); a file that gpubp saved is needed"
+            f"{path} is a folder; a model file is needed. fit(checkpoint=..., resume=True) goes on"
+            " from a folder of checkpoints"
+        )
+    described: dict[str, Any] = {}
+
+    def names(metadata: dict[str, str]) -> list[str]:
+        described.update(_described_network(path, metadata))
+        return [_tensor(number) for number in range(len(described.get(MEMBERS, ())) + 1)]
+
+    metadata, tensors = tensor_files.read(path, "model file", ModelFileError, names)
+    return list(tensors.values()), described, _histories(path, metadata, len(tensors))
+
+
+def _histories(path: Any, metadata: dict[str, str], count: int) -> list[History]:
+    """Return the histories in a file, empty ones where it has none."""
+    if HISTORIES not in metadata:
+        return [History() for _ in range(count)]
+    try:
+        found = [History.from_dict(each) for each in tensor_files.parse_json(metadata[HISTORIES])]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(
+            f"{path} holds a history that cannot be read: {error!s:.200}"
         ) from error
-    return parameters, network
+    if len(found) != count:
+        raise ModelFileError(f"{path} holds {len(found)} histories; {count} are needed")
+    return found
 
 
 def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
@@ -85,15 +116,15 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
             f"{path} is a safetensors file of another program; one that gpubp saved is needed"
         )
     version = metadata.get("version", "")
-    if not version.isdigit():
-        raise ModelFileError(f"{path} has version {version!r}; a whole number is needed")
+    if not re.fullmatch("[0-9]{1,9}", version):
+        raise ModelFileError(f"{path} has version {version!r:.60}; a whole number is needed")
     if int(version) > VERSION:
         raise ModelFileError(
             f"{path} has version {version} and this gpubp reads up to {VERSION}: install a newer"
             " gpubp"
         )
     try:
-        network = json.loads(metadata["network"])
+        network = tensor_files.parse_json(metadata["network"])
     except (KeyError, ValueError) as error:
         raise ModelFileError(f"{path} lacks a readable description of its network") from error
     if isinstance(network, dict):
@@ -103,10 +134,22 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
     raise ModelFileError(f"{path} describes no network; an object of settings is needed")
 
 
+def _check_sizes(sizes: Any, count: int) -> None:
+    """Refuse layers larger than all parameters together, before anything of their size is made.
+
+    Raises
+    ------
+    ValueError
+        Names the size.
+    """
+    for size in sizes if isinstance(sizes, list) else ():
+        if isinstance(size, int) and size > max(count, FEW):
+            raise ValueError(f"sizes hold {size!s:.20} and the file has {count} parameters")
+
+
 class SavedNetwork(InspectedNetwork):
     """The part of a network's face that writes it, reads it and moves it."""
 
-    preprocessing: dict[str, Any] | None
     history: History
 
     def __init__(
@@ -147,7 +190,7 @@ class SavedNetwork(InspectedNetwork):
         if state.average is not None:
             state.average = moved.pop()
         state.moments = tuple(moved)
-        state.scaling = state.gathered = None
+        state.scaling = state.gathered = state.gathered_weight = None
         self._last = None
         return self
 
@@ -161,7 +204,10 @@ class SavedNetwork(InspectedNetwork):
         return twin
 
     def save(
-        self, path: str | os.PathLike[str], preprocessing: dict[str, Any] | None = None
+        self,
+        path: str | os.PathLike[str],
+        preprocessing: dict[str, Any] | None = None,
+        history: bool = True,
     ) -> None:
         """Write a model file (safetensors); an existing one is replaced only when it is complete.
 
@@ -169,13 +215,17 @@ class SavedNetwork(InspectedNetwork):
         ----------
         preprocessing : dict or None
             What JSON can hold, stored with the model and loaded as ``net.preprocessing``.
+        history : bool
+            Whether the losses of the last `fit`, without their times, go along, of up to 10,000
+            epochs; loaded as ``net.history``.
 
         Raises
         ------
         OutputPathError, MissingExtraError
             When the file cannot be written, or safetensors is not installed.
         """
-        save_networks([self], path, self.preprocessing if preprocessing is None else preprocessing)
+        kept = self.preprocessing if preprocessing is None else preprocessing
+        save_networks([self], path, kept, history)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> Self:
@@ -193,7 +243,7 @@ class SavedNetwork(InspectedNetwork):
         if len(found) > 1:
             raise ModelFileError(
                 f"{path} holds {len(found)} networks that answer together; Network.load_all gives"
-                " them, gpubp.TabularModel.load their common answer"
+                " them, gpubp.load their common answer"
             )
         return found[0]
 
@@ -201,13 +251,16 @@ class SavedNetwork(InspectedNetwork):
     def load_all(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> list[Self]:
         """Read all networks of a model file, of which there is mostly one; see `load`."""
         chosen = get_backend(backend)
-        parameters, description = read(path)
+        parameters, description, histories = read(path)
         preprocessing = description.pop("preprocessing", None)
         described = [description, *description.pop(MEMBERS, [])]
-        return [
+        nets = [
             cls._described(path, each, values, preprocessing, chosen)
             for each, values in zip(described, parameters, strict=True)
         ]
+        for net, history in zip(nets, histories, strict=True):
+            net.history = history
+        return nets
 
     @classmethod
     def _described(
@@ -220,14 +273,23 @@ class SavedNetwork(InspectedNetwork):
     ) -> Self:
         """Return the network of a description with the parameters that a file holds."""
         try:
+            _check_sizes(description.get("sizes"), parameters.size)
             spec = NetworkSpec.from_dict(description)
             # their number is compared before anything of that size is allocated
             net = cls._of(spec, backend, parameters)
-        except (TypeError, ValueError) as error:
-            raise ModelFileError(f"{path} describes no network: {error}") from error
+        except (BackendUnavailableError, DeviceError, DeviceMemoryError):
+            raise
+        except Exception as error:  # a stranger's description can be wrong in any way
+            raise ModelFileError(f"{path} describes no network: {error!s:.300}") from error
         if parameters.dtype != net.dtype:
             raise ModelFileError(
                 f"{path} holds parameters of {parameters.dtype}; its network needs {net.dtype}"
+            )
+        finite = np.isfinite(parameters)
+        if not finite.all():
+            place = int(np.argmin(finite))
+            raise ModelFileError(
+                f"{path} has {parameters[place]} as parameter {place}; finite numbers are needed"
             )
         net.preprocessing = preprocessing
         return net
@@ -252,6 +314,7 @@ def save_networks(
     networks: Sequence[SavedNetwork],
     path: str | os.PathLike[str],
     preprocessing: dict[str, Any] | None,
+    history: bool = True,
 ) -> None:
     """Write networks that answer together, or a single one, to a model file.
 
@@ -268,7 +331,7 @@ def save_networks(
     for net in networks:
         with net.backend.on_device():
             parameters.append(net.backend.to_numpy(net.parameters))
-    write(path, parameters, description)
+    write(path, parameters, description, [net.history for net in networks] if history else ())
 
 
 def restored(kind: type[SavedNetwork], described: dict[str, Any], kept: dict[str, Any]) -> Any:

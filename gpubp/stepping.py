@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.data.batches import Data, take_data, take_inputs
 from gpubp.data.feeds import read_rows
-from gpubp.errors import ConfigurationError, DivergenceError, ShapeError
+from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_list
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
@@ -27,6 +28,14 @@ from gpubp.training.settings import TrainingSettings
 
 class SteppedNetwork(SavedNetwork):
     """The part of a network's face that is used a batch at a time."""
+
+    @overload
+    @on_device
+    def forward(self, x: NDArray[Any]) -> NDArray[Any]: ...
+
+    @overload
+    @on_device
+    def forward(self, x: Any) -> Any: ...
 
     @on_device
     def forward(self, x: Any) -> Any:
@@ -136,7 +145,7 @@ class SteppedNetwork(SavedNetwork):
         data = take_data(stack, x, y, chosen, sample_weight=sample_weight)
         settings = TrainingSettings(
             *(get_optimizer(optimizer), chosen, regularization or NONE),
-            groups=tuple(groups),
+            groups=checked_list("groups", groups),
             dropout_factor=dropout_factor,
         )
         with np.errstate(over="ignore", invalid="ignore"):  # looked for, and named, here

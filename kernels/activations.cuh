@@ -119,10 +119,10 @@ GPUBP_HD T silu(T x) {
   return x * sigmoid(x);
 }
 
+// 1 - s is sigmoid(-x), which does not cancel where s is all but 1.
 template <typename T>
 GPUBP_HD T silu_backward(T x, T, T dy) {
-  const T s = sigmoid(x);
-  return dy * (s * (T(1) + x * (T(1) - s)));
+  return dy * (sigmoid(x) * (T(1) + x * sigmoid(-x)));
 }
 
 // x * P(X <= x) for a standard normal X; erfc keeps the relative accuracy where erf would cancel.

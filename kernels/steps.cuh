@@ -1,13 +1,15 @@
 // What changes from step to step of training on a GPU, kept in device memory so that a recorded
 // step can be replayed: the clock, and the scale of a float16 loss.
 #pragma once
-#include "math.cuh"
+#include "lanes.cuh"
 
 namespace gpubp {
 
 // Places in the clock, an array of int64: the number of the step since the network was made (which
 // selects dropout masks), the batch of the epoch, and the row of the table of optimizer settings.
-enum { STEP, BATCH, SETTINGS, CLOCK_SIZE };
+// From NEXT on the same three stand for the step to come: what ends a step while others still read
+// its clock writes there, and what begins the next one takes them from there.
+enum { STEP, BATCH, SETTINGS, NEXT, CLOCK_SIZE = 2 * NEXT };
 
 // Places in the scaling, an array of float: what gradients are multiplied by, whether one was not
 // finite in this step, and the steps since the scale was last changed.
@@ -39,10 +41,30 @@ GPUBP_HD void finish_step(T mean, T* losses, long long* clock, float* scaling, i
   losses[clock[BATCH]] = mean / T(scaling[SCALE]);
   ++clock[STEP];
   ++clock[BATCH];
-  if (!updated) return;
-  ++clock[SETTINGS];
-  rescale(scaling, growth);
-  scaling[OVERFLOWED] = 0.0f;
+  if (updated) {
+    ++clock[SETTINGS];
+    rescale(scaling, growth);
+    scaling[OVERFLOWED] = 0.0f;
+  }
+  for (int place = 0; place < NEXT; ++place) clock[NEXT + place] = clock[place];
+}
+
+// End a step beside the update that reads its clock: one warp adds up the losses of `count` rows or
+// groups of rows, and the clock of the next step is written.
+template <typename T>
+GPUBP_HD void finish_beside(const T* sums, int64 count, T* losses, long long* clock, Warp lanes) {
+  const T mean = strided_sum(sums, count, 1, lanes);
+  if (!lanes.leads()) return;
+  losses[clock[BATCH]] = mean;
+  for (int place = 0; place < NEXT; ++place) clock[NEXT + place] = clock[place] + 1;
+}
+
+// Return the batch of the step to come; thread 0 brings the clock to that step. Nothing else in the
+// same kernel may read the clock.
+GPUBP_HD int64 begin_step(long long* clock, int64 thread) {
+  if (thread == 0)
+    for (int place = 0; place < NEXT; ++place) clock[place] = clock[NEXT + place];
+  return clock[NEXT + BATCH];
 }
 
 }  // namespace gpubp

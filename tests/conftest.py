@@ -8,6 +8,7 @@ GPUBP_REQUIRE_GPU=1 turns a GPU that cannot be used from a skipped test into a f
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -35,7 +36,16 @@ BACKENDS = {
 }[os.environ.get("GPUBP_TEST_BACKEND", "")]
 
 
-@pytest.fixture(params=BACKENDS)
+# by the marker of its tests: `pytest -m gpu` runs those on the real GPU alone
+MARKERS = {"gpu": [pytest.mark.gpu], "simulated-gpu": [pytest.mark.simulated_gpu]}
+
+
+def params(*names: str) -> list[Any]:
+    """Return names of backends as parameters of a fixture or a test, marked by what they need."""
+    return [pytest.param(name, marks=MARKERS.get(name, [])) for name in names]
+
+
+@pytest.fixture(params=params(*BACKENDS))
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """A backend, to be handed to `gpubp.Network` or called itself."""
     if request.param == "simulated-gpu":

@@ -49,6 +49,11 @@ _ARITHMETIC = [
 _STORED = ("float16", "float32", "float64", "uint16")
 _READING = [{"X": data, "S": stored} for data in ("uint8", *_STORED) for stored in _STORED]
 _READING.append({"X": "int64", "S": "int64"})
+_TARGETS = [
+    {**types, "Y": expected}
+    for types in _READING[:-1]
+    for expected in ("int64", "float64" if types["S"] == "float64" else "float32")
+]
 ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 HOST_FLAGS = ("-O2", "-std=c++14", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
@@ -111,10 +116,11 @@ def combinations(kernel: Elementwise) -> list[Types]:
     """Return what the type parameters of a kernel stand for, in every combination that is used."""
     parameters = (*parse_parameters(kernel.inputs), *parse_parameters(kernel.outputs))
     letters = sorted({parameter.ctype for parameter in parameters if parameter.dtype is None})
-    if not set(letters) <= {"T", "S", "K", "X"}:
+    if not set(letters) <= {"T", "S", "K", "X", "Y"}:
         return [dict.fromkeys(letters, dtype) for dtype in ("float32", "float64")]
     found: list[Types] = []
-    for types in _READING if "X" in letters else _ARITHMETIC:
+    reading = _TARGETS if "Y" in letters else _READING
+    for types in reading if "X" in letters else _ARITHMETIC:
         wanted = {letter: types[letter] for letter in letters}
         if wanted not in found:
             found.append(wanted)

@@ -11,6 +11,7 @@ import gpubp
 from gpubp import errors, files
 
 safetensors = pytest.importorskip("safetensors.numpy")
+from safetensors import safe_open  # noqa: E402
 
 
 @pytest.fixture
@@ -169,3 +170,37 @@ def test_a_small_file_asks_for_no_large_network(tmp_path):
         gpubp.Network.load(path, "cpu")
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
+
+
+def test_the_history_is_kept_without_its_times(net, tmp_path):
+    """So the same training writes the same things."""
+    x, y = np.ones((20, 3)), np.arange(20) % 2
+    written = []
+    for path in (tmp_path / "one", tmp_path / "two"):
+        twin = net.copy()
+        twin.fit(x, y, epochs=3, validation=(x, y), metrics="accuracy")
+        twin.save(path)
+        with safe_open(path, framework="numpy") as file:
+            written.append(file.metadata())
+    assert written[0] == written[1]
+    kept = gpubp.Network.load(path, backend="cpu").history
+    assert kept.seconds == []
+    assert kept.to_dict() | {"seconds": twin.history.seconds} == twin.history.to_dict()
+    assert list(kept.columns()) == ["epoch", "loss", "validation_loss", "accuracy"]
+    twin.save(path, history=False)
+    assert gpubp.Network.load(path, backend="cpu").history == gpubp.History()
+    with safe_open(path, framework="numpy") as file:
+        assert set(file.metadata()) == {"format", "version", "network"}
+
+
+def test_a_history_that_is_too_long_or_torn_does_no_harm(net, tmp_path):
+    path = tmp_path / "model"
+    net.history = gpubp.History([0.5] * 10_001)
+    net.save(path)
+    assert gpubp.Network.load(path, backend="cpu").history == gpubp.History()
+    curves = '[{"loss": [1], "validation_loss": [1, 2]}]'
+    others = ('[{"loss": 1}]', '[{"loss": ["a"]}]', '[{"x": []}]', '[{"metrics": []}]', curves)
+    for torn in ("{}", "[3]", "[", "[{}, {}]", *others):
+        write(path, described() | {"histories": torn})
+        with pytest.raises(errors.ModelFileError, match=r"holds .*histor"):
+            gpubp.Network.load(path, backend="cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from importlib.resources import files
@@ -9,6 +10,7 @@ from importlib.resources import files
 import numpy as np
 
 # Relative tolerance for short sums and chains of numbers of ordinary size.
+MEASURED: dict[str, float] = {}  # by test: its largest error, in units in the last place
 RELATIVE = {np.dtype(np.float32): 4e-6, np.dtype(np.float64): 2e-14}
 
 
@@ -43,6 +45,12 @@ def stated_bounds() -> dict[str, tuple[str, Bound]]:
 ACTIVATIONS = {name: bound for name, (_, bound) in stated_bounds().items()}
 
 
+def note_error(units: float) -> None:
+    """Keep the largest error of the test that is running."""
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
+    MEASURED[test] = max(float(units), MEASURED.get(test, 0.0))
+
+
 def assert_close(result: np.ndarray, exact: np.ndarray, factor: float = 1.0) -> None:
     """Assert that a result is the exact one up to rounding.
 
@@ -52,6 +60,10 @@ def assert_close(result: np.ndarray, exact: np.ndarray, factor: float = 1.0) -> 
     assert result.shape == exact.shape
     size = float(np.mean(np.abs(exact))) if exact.size else 0.0
     allowed = factor * RELATIVE[result.dtype]
+    scale = np.maximum(np.abs(exact), size) * np.finfo(result.dtype).eps
+    with np.errstate(all="ignore"):
+        error = np.atleast_1d(np.abs(result - exact) / scale)
+    note_error(error[np.isfinite(error)].max(initial=0.0))
     np.testing.assert_allclose(
         result.astype(np.float64), exact.astype(np.float64), rtol=allowed, atol=allowed * size
     )

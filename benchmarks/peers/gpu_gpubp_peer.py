@@ -13,6 +13,8 @@ from cases import CLASSES, Case
 import gpubp
 from gpubp.backends.precision import PRECISIONS
 
+COPY_BYTES = 1 << 30
+SIDE = 8192  # of the matrices that the ceiling is measured with
 BATCHES = 16  # different batches that steps go round
 SMALLEST_EPOCH = 256  # steps; an epoch's end waits for the device
 
@@ -40,6 +42,12 @@ def timed(work: Callable[[], object]) -> float:
     end.record(stream)
     end.synchronize()
     return float(cupy.cuda.get_elapsed_time(start, end)) / 1e3
+
+
+def free() -> None:
+    """Give back the memory that CuPy keeps for other arrays."""
+    cupy.get_default_memory_pool().free_all_blocks()
+    cupy.get_default_pinned_memory_pool().free_all_blocks()
 
 
 def rows(count: int, columns: int) -> Any:
@@ -118,6 +126,30 @@ class Products:
 
         return repeat
 
+    def ceilings(self) -> dict[str, Any]:
+        """Return the device, and its bytes a second when copying and operations in products.
+
+        What cannot be measured is told under "problems" and does not keep the rest from it.
+        """
+        backend: Any = gpubp.get_backend("gpu")
+        rates: dict[str, float] = {}
+        problems: dict[str, str] = {}
+        for name in ("copy", *PRECISIONS):
+            try:
+                rates[name] = _copied_bytes() if name == "copy" else self._operations(name)
+            except Exception as error:
+                problems[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            free()
+        about = {"device": backend.device, "notes": backend.notes}
+        return {**about, "rates": rates, "problems": problems}
+
+    def _operations(self, precision: str) -> float:
+        case = Case("predict", (SIDE, SIDE), SIDE, rows=SIDE, precision=precision)
+        repeat = self.step(case)
+        repeat(5)
+        _, seconds = repeat(5)
+        return 5 * 2 * SIDE**3 / seconds
+
     def predict(self, case: Case) -> Callable[[int], tuple[int, float]]:
         """Return the products of a prediction, a chunk of rows at a time."""
         chunk = gpubp.get_backend("gpu").chunk_rows
@@ -129,6 +161,14 @@ class Products:
             return count, seconds
 
         return repeat
+
+
+def _copied_bytes() -> float:
+    """Return the bytes a second that a copy reads and writes."""
+    source = cupy.random.default_rng(0).integers(0, 255, COPY_BYTES, dtype=cupy.uint8)
+    target = cupy.empty_like(source)
+    copies = sorted(timed(lambda: cupy.copyto(target, source)) for _ in range(10))
+    return 2 * COPY_BYTES / copies[len(copies) // 2]
 
 
 PEERS: dict[str, type] = {"gpu-gpubp": Gpubp, "gpu-products": Products}

@@ -22,6 +22,11 @@ CHUNK = 1 << 16
 MATMUL = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "default"}
 
 
+def free() -> None:
+    """Forget what was compiled; memory that JAX has taken it keeps until its process ends."""
+    jax.clear_caches()
+
+
 class Jax(jax_peer.Jax):
     """The step compiled, its state donated."""
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+import torch._dynamo
 from cases import CLASSES, Case
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid}
@@ -28,6 +29,12 @@ def timed(work: Callable[[], object]) -> float:
     end.record()
     end.synchronize()
     return float(start.elapsed_time(end)) / 1e3
+
+
+def free() -> None:
+    """Give back the memory that PyTorch keeps for other tensors, and what it has compiled."""
+    torch._dynamo.reset()
+    torch.cuda.empty_cache()
 
 
 class Torch:
@@ -58,6 +65,7 @@ class Torch:
 
     def step(self, case: Case) -> Callable[[int], tuple[int, float]]:
         """Train on given batches on the device."""
+        torch._dynamo.reset()  # no case is made slower by what was compiled for another
         net = self.network(case)
         optimizer = torch.optim.Adam(net.parameters(), 1e-3, fused=True, capturable=True)
 
@@ -66,7 +74,7 @@ class Torch:
                 return torch.nn.functional.cross_entropy(net(x), y)
 
         if self.mode == "compile":
-            loss_of = torch.compile(loss_of, mode="max-autotune")
+            loss_of = torch.compile(loss_of, mode="max-autotune", dynamic=False)
         batches = [
             (
                 torch.rand(case.batch, case.sizes[0], device="cuda"),
@@ -76,7 +84,7 @@ class Torch:
         ]
 
         def train(x: Any, y: Any) -> None:
-            optimizer.zero_grad(set_to_none=self.mode != "graph")
+            optimizer.zero_grad(set_to_none=True)  # in a recording the gradients are its own
             loss_of(x, y).backward()
             optimizer.step()
 
@@ -113,6 +121,7 @@ class Torch:
 
     def predict(self, case: Case) -> Callable[[int], tuple[int, float]]:
         """Predict all rows, a chunk at a time into one result."""
+        torch._dynamo.reset()
         net = self.network(case).eval()
         x = torch.rand(case.rows, case.sizes[0], device="cuda")
         result = torch.empty(case.rows, case.sizes[-1], device="cuda")
@@ -121,7 +130,9 @@ class Torch:
             with self.context(case):
                 return torch.softmax(net(part), 1)
 
-        chosen = torch.compile(forward, mode="max-autotune") if self.mode == "compile" else forward
+        chosen = forward
+        if self.mode == "compile":
+            chosen = torch.compile(forward, mode="max-autotune", dynamic=False)
 
         @torch.inference_mode()
         def predict() -> None:

@@ -48,6 +48,7 @@ def take_in(array: Any, backend: Backend, name: str, large: bool = False) -> Arr
     DataError
         When the data are no array of numbers.
     """
+    check_unmasked(array, name)
     if isinstance(array, np.ndarray) and backend.name == "cpu":
         return _numeric(array, name)
     if on_gpu(array):
@@ -60,6 +61,16 @@ def take_in(array: Any, backend: Backend, name: str, large: bool = False) -> Arr
         ) from error
     host = _numeric(host, name)
     return host if large and not backend.holds(host.nbytes) else backend.asarray(host)
+
+
+def check_unmasked(array: Any, name: str) -> None:
+    """Raise DataError for a masked array of which something is masked: no network reads a mask."""
+    if np.ma.is_masked(array):
+        count = int(np.ma.getmaskarray(array).sum())
+        raise DataError(
+            f"{name} is an array with {count} masked values; one without is"
+            " needed: array.filled(value), or without those rows"
+        )
 
 
 def native_array(array: NDArray[Any]) -> NDArray[Any]:
@@ -110,7 +121,7 @@ def _numeric(array: Any, name: str) -> Any:
     if array.dtype.kind == "O":
         try:
             return array.astype(np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise DataError(f"{name} is no array of numbers: {_one_line(error)}") from error
     raise DataError(f"{name} has dtype {array.dtype}; real numbers are needed")
 

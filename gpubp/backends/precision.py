@@ -74,15 +74,15 @@ def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
     UnknownNameError, ConfigurationError
         When there is none, or the two contradict each other.
     """
-    try:
-        wanted = np.dtype(dtype).name
-    except TypeError:
+    try:  # a text is not NumPy's to read: it would be parsed as Python
+        wanted = dtype if isinstance(dtype, str) else np.dtype(dtype).name
+    except (TypeError, ValueError):
         wanted = str(dtype)
     if wanted not in DTYPES:
-        raise ConfigurationError(f"dtype is {dtype!r}; float32 or float64 is needed")
+        raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
     if precision is None:
         return PRECISIONS[wanted]
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     found = PRECISIONS[precision]
     if wanted == "float64" and found.dtype != np.float64:

@@ -6,8 +6,9 @@ given and allocates nothing that `scratch` does not keep.
 
 Operations of a training step read what changes from one step to the next from arrays. A *clock* is
 an array of int64: the step since the network was made, the batch of the epoch, the row of the
-optimizer's settings. A *scaling* is an array of float32: what the loss is multiplied by, whether a
-number was not finite, the steps since the first was changed. A CPU never multiplies the loss.
+optimizer's settings; then the same three of the step to come, which a GPU may write early. A
+*scaling* is an array of float32: what the loss is multiplied by, whether a number was not finite,
+the steps since the first was changed. A CPU never multiplies the loss.
 """
 
 from __future__ import annotations

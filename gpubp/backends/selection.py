@@ -8,7 +8,7 @@ from typing import Any
 
 from gpubp.backends.cpu.compiled_backend import cpu_backend
 from gpubp.backends.protocol import Backend
-from gpubp.errors import BackendUnavailableError, UnknownNameError
+from gpubp.errors import BackendUnavailableError, ConfigurationError, UnknownNameError
 
 VARIABLES = (
     "OMPI_COMM_WORLD_LOCAL_RANK",
@@ -46,10 +46,12 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     ------
     BackendUnavailableError
         When ``"gpu"`` is asked for and cannot work; names what is missing and the fix.
-    UnknownNameError
-        When there is no such backend.
+    UnknownNameError, ConfigurationError
+        When there is no such backend, or it is no name.
     """
     if not isinstance(name, str):
+        if not hasattr(name, "for_precision"):
+            raise ConfigurationError(f"backend is {name!r:.60}; a name such as 'cpu' is needed")
         return name
     if not _is_known(name):
         raise UnknownNameError("backend", name, NAMES)
@@ -171,6 +173,11 @@ def _launch_failure(error: Exception, device: str) -> BackendUnavailableError:
         return BackendUnavailableError(
             f"the memory of {device} is exhausted ({text}): end other programs that use it, or"
             " choose another GPU with CUDA_VISIBLE_DEVICES"
+        )
+    if isinstance(error, ModuleNotFoundError) and str(error.name).startswith("gpubp"):
+        return BackendUnavailableError(
+            f"{error.name} was not found, the sources of the kernels: install gpubp, pip install ."
+            " in its folder, and start Python elsewhere; a checkout alone has no such package"
         )
     if isinstance(error, ImportError | OSError) or _names_library(text):
         return BackendUnavailableError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +14,13 @@ from gpubp.cli.card import Measured, model_card
 from gpubp.cli.options import BackendName, Data, Json, Model, Strict
 from gpubp.cli.plan import plan_command
 from gpubp.cli.train import train
-from gpubp.errors import ConfigurationError
-from gpubp.files import check_writable, write_atomically
+from gpubp.cli.written_files import check_no_model, check_output
+from gpubp.errors import ConfigurationError, printable
+from gpubp.files import write_atomically
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.table import read_table
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -47,11 +46,11 @@ def command(
     """Dense neural networks trained by backpropagation, on the CPU or an NVIDIA GPU."""
 
 
-app.command()(train)
-app.command("plan")(plan_command)
+app.command(epilog="Example: gpubp train people.csv --target income")(train)
+app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(plan_command)
 
 
-@app.command()
+@app.command(epilog="Example: gpubp predict people.safetensors new.csv --out predictions.csv")
 def predict(
     model: Model,
     data: Data,
@@ -62,20 +61,21 @@ def predict(
 ) -> None:
     """Predict the target for every row: CSV with probabilities for classes."""
     if out is not None:
-        check_writable(out)
+        check_output(out, [model, data])
+        check_no_model(out)
     loaded = TabularModel.load(model, backend)
     table = read_table(data, text=loaded.preprocessing.text_columns)
     answers = loaded.predict(table, strict)
     cli_output.warn(answers.warnings)
     text = cli_output.predictions(answers, loaded.preprocessing, as_json)
     if out is None:
-        sys.stdout.write(text)
+        cli_output.write(text)
     else:
         write_atomically(out, text.encode())
         cli_output.note(f"{len(answers.labels)} predictions written to {out}")
 
 
-@app.command()
+@app.command(epilog="Example: gpubp evaluate people.safetensors people.csv")
 def evaluate(
     model: Model,
     data: Data,
@@ -94,7 +94,7 @@ def evaluate(
         cli_output.measures(measures, f"{model} on {table.rows} rows of {data}")
 
 
-@app.command()
+@app.command(epilog="Example: gpubp explain people.safetensors people.csv --row 3")
 def explain(
     model: Model,
     data: Data,
@@ -111,11 +111,11 @@ def explain(
     if as_json:
         print(trace.to_json())
         return
-    print(expected)
+    print(printable(expected))
     print(trace.table(max_rows=lines))
 
 
-@app.command()
+@app.command(epilog="Example: gpubp export people.safetensors people.onnx")
 def export(
     model: Model,
     out: Annotated[
@@ -129,12 +129,13 @@ def export(
     writers = {".onnx": exchange.write_onnx, ".py": exchange.write_numpy_predictor}
     if out.suffix not in writers:
         raise ConfigurationError(f"{out} ends in {out.suffix!r}; .onnx or .py is needed")
-    check_writable(out)
+    check_output(out, [model], "FILE")
+    check_no_model(out)
     writers[out.suffix](TabularModel.load(model, "cpu"), out)
     cli_output.note(f"{model} written to {out}")
 
 
-@app.command()
+@app.command(epilog="Example: gpubp card people.safetensors new.csv --out README.md")
 def card(
     model: Model,
     data: Annotated[
@@ -145,7 +146,8 @@ def card(
 ) -> None:
     """Write a model card in Markdown: what the model is, learnt from and is good for."""
     if out is not None:
-        check_writable(out)
+        check_output(out, [model, *([data] if data else [])])
+        check_no_model(out)
     loaded = TabularModel.load(model, backend)
     measured = None
     if data is not None:
@@ -155,13 +157,13 @@ def card(
         measured = Measured(measures, table.rows, Path(data).name)
     text = model_card(loaded, model, measured)
     if out is None:
-        sys.stdout.write(text)
+        cli_output.write(text)
     else:
         write_atomically(out, text.encode())
         cli_output.note(f"the card of {model} written to {out}")
 
 
-@app.command()
+@app.command(epilog="Example: gpubp doctor --json")
 def doctor(as_json: Json = False) -> None:
     """Say what was found here: backends, devices, versions, BLAS, and what would be faster."""
     from gpubp.cli.doctor import examine
@@ -174,11 +176,12 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command(
+    epilog="Example: gpubp launch -n 4 train folder/ --target y",
     context_settings={
         "allow_extra_args": True,
         "ignore_unknown_options": True,
         "allow_interspersed_args": False,
-    }
+    },
 )
 def launch(
     context: typer.Context,

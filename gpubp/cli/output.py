@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from gpubp.cli.planning import Row
+from gpubp.errors import printable
 from gpubp.tables.model import Predictions, TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.preprocessing import Preprocessing
@@ -23,7 +24,7 @@ from gpubp.tables.streamed import StreamedTable
 def note(text: str, wanted: bool = True) -> None:
     """Print one line on standard error, if it is wanted."""
     if wanted:
-        print(f"gpubp: {text}", file=sys.stderr)
+        print(f"gpubp: {printable(text)}", file=sys.stderr)
 
 
 def warn(warnings: Iterable[str]) -> None:
@@ -41,7 +42,7 @@ def before_training(prepared: Prepared | StreamedTable, model: TabularModel, as_
     net = model.net
     sizes, count = " -> ".join(map(str, net.sizes)), len(model.nets)
     what = "network" if count == 1 else f"{count} networks"
-    print(f"{model.preprocessing.task} of {model.preprocessing.target}: {what} {sizes}")
+    print(printable(f"{model.preprocessing.task} of {model.preprocessing.target}: {what} {sizes}"))
     print(
         f"rows: {prepared.rows('train')} to train, {prepared.rows('validation')} for early"
         f" stopping, {prepared.rows('test')} to test"
@@ -72,13 +73,13 @@ def after_training(report: dict[str, Any], data: str, as_json: bool) -> None:
         data = str(next(iter(sorted(Path(data).rglob("*.parquet")))))
     print("\ntry next:")
     for words in ("evaluate", "predict"):
-        print(f"  gpubp {words} {report['out']} {data}")
-    print(f"  gpubp explain {report['out']} {data} --row 1", flush=True)
+        print(printable(f"  gpubp {words} {report['out']} {data}"))
+    print(printable(f"  gpubp explain {report['out']} {data} --row 1"), flush=True)
 
 
 def measures(values: dict[str, float], title: str) -> None:
     """Print measures as a table."""
-    print(title)
+    print(printable(title))
     grid = Grid.grid(padding=(0, 2))
     grid.add_column()
     grid.add_column(justify="right")
@@ -117,6 +118,11 @@ def predictions(answers: Predictions, preprocessing: Preprocessing, as_json: boo
     for label, share in zip(labels, shares, strict=True):
         writer.writerow([label, *(f"{value:.6g}" for value in share)])
     return text.getvalue()
+
+
+def write(text: str) -> None:
+    """Print a result as it is, on a terminal without what that would obey."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
 
 
 def facts(found: dict[str, Any]) -> None:

@@ -14,9 +14,17 @@ from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
-from gpubp.errors import ConfigurationError, DivergenceError
-from gpubp.files import check_writable, free_memory
+from gpubp.cli.written_files import check_output, check_overwrite
+from gpubp.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DivergenceError,
+    GpubpError,
+    OutputPathError,
+)
+from gpubp.files import free_memory
 from gpubp.nn.optimizers import OPTIMIZERS
+from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
@@ -82,6 +90,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Write over a file that is no model of this target."),
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A folder for a checkpoint after each epoch.")
     ] = None,
@@ -104,7 +116,7 @@ def train(
     path = out or Path(f"{Path(data).name.split('.')[0] or 'model'}.safetensors")
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
-    distributed.on_root(processes, lambda: check_writable(path), "the model file")
+    distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
     settings = {
         "hidden": None if hidden is None else _hidden_sizes(hidden),
         "activation": activation,
@@ -129,6 +141,10 @@ def train(
         table = read_table(data)
         column = _target(table, data, target)
         prepared = prepare(table, column, task, test, validation, seed, recipe.members > 1)
+    predicted = prepared.preprocessing.target
+    distributed.on_root(
+        processes, lambda: check_overwrite(path, predicted, overwrite), "the model file"
+    )
     if isinstance(prepared, StreamedTable):  # so many rows need no several networks
         settings["members"] = members or 1
     recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
@@ -142,7 +158,8 @@ def train(
     )
     if root:
         cli_output.before_training(prepared, model, as_json)
-    start, stopped = time.perf_counter(), None
+    start = time.perf_counter()
+    stopped: KeyboardInterrupt | GpubpError | None = None
     try:
         shown = sys.stderr.isatty() and not as_json
         model.train(
@@ -150,6 +167,10 @@ def train(
             *(processes or False, deterministic, time_limit),
         )
     except (KeyboardInterrupt, DivergenceError) as error:
+        stopped = error
+    except (OutputPathError, CheckpointError) as error:
+        if not has_learnt(model.net):  # nothing would be lost
+            raise
         stopped = error
     seconds = time.perf_counter() - start
     if root:
@@ -160,8 +181,9 @@ def train(
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
         _leave(processes, 130)
     if stopped is not None:
-        cli_output.note(f"error: {stopped}; they are saved in {path}", root)
-        _leave(processes, 1)
+        what = "they are" if isinstance(stopped, DivergenceError) else "the model so far is"
+        cli_output.note(f"error: {stopped}; {what} saved in {path}", root)
+        _leave(processes, 1 if isinstance(stopped, DivergenceError) else 2)
 
 
 def training_report(

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from gpubp.errors import DataError
 
+# What Arrow raises where a file is torn, foreign or made to do harm
+UNREADABLE = (pa.ArrowException, OSError, EOFError, ValueError, OverflowError, MemoryError)
+
 
 class Columns(NamedTuple):
     """What a file holds: values and kinds by column, and why the others are left out."""
@@ -41,19 +44,22 @@ def read_file(path: Path, text: tuple[str, ...] = ()) -> Columns:
             else _read_csv(path, text)
         )
         check_names(path, arrow.column_names)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path.name!r} has a header that is not UTF-8; save it as UTF-8"
-        ) from error
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except DataError:
+        raise
+    except UNREADABLE as error:
         kind = "Parquet" if ending == ".parquet" else "CSV"
-        raise DataError(
-            f"{path.name!r} cannot be read as a {kind} file: {reason_of(error)}"
-        ) from error
+        raise unreadable(repr(path.name), kind, error) from error
     return columns_of(path, arrow, is_csv=ending != ".parquet")
 
 
-def reason_of(error: Exception) -> str:
+def unreadable(what: str, kind: str, error: BaseException) -> DataError:
+    """Return the error that says why a file cannot be read."""
+    if isinstance(error, UnicodeDecodeError):
+        return DataError(f"{what} has a header that is not UTF-8; save it as UTF-8")
+    return DataError(f"{what} cannot be read as a {kind} file: {reason_of(error)}")
+
+
+def reason_of(error: BaseException) -> str:
     """Return the first line of what Arrow says is wrong with a file; the others are its sources."""
     return (str(error).splitlines() or ["unreadable"])[0]
 
@@ -123,7 +129,12 @@ def columns_of(path: Path, arrow: Any, is_csv: bool) -> Columns:
             found.left_out[name] = f"{column.type} values, neither numbers nor text"
         else:
             _, found.kinds[name], convert = converter
-            found.values[name] = convert(column)
+            try:
+                found.values[name] = convert(column)
+            except UNREADABLE as error:
+                raise DataError(
+                    f"column {name!r} of {path.name!r} cannot be read: {reason_of(error)}"
+                ) from error
     return found
 
 

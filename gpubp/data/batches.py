@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array, get_backend
 from gpubp.backends.interchange import take_in
@@ -138,6 +139,13 @@ class Data:
         weights = None if self.weights is None else self.weights[start:stop]
         x, expected = self.x[start:stop], self.expected[start:stop]
         return replace(self, x=x, expected=expected, weights=weights)
+
+    def rows(self, net: Reader, chosen: NDArray[np.int64]) -> Data:
+        """Return a copy of chosen rows."""
+        own = net.backend.asarray(chosen)
+        x = self.x[chosen if is_on_host(net, self.x) else own]
+        weights = None if self.weights is None else self.weights[own]
+        return replace(self, x=x, expected=self.expected[own], weights=weights)
 
     def shard(self, count: int, shard: int) -> Data:
         """Return one of `count` shards, without copying."""

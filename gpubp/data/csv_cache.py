@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from gpubp.data.arrow_files import check_names, csv_options, reason_of
+from gpubp.data.arrow_files import check_names, csv_options, reason_of, unreadable
 from gpubp.data.parquet_data import ParquetDataset
 from gpubp.errors import DataError, OutputPathError
 from gpubp.files import cache_folder, replacing
@@ -75,6 +75,8 @@ def _convert(source: Path, target: Path) -> None:
     while True:
         try:
             return _write(source, target, types)
+        except UnicodeDecodeError as error:
+            raise unreadable(repr(source.name), "CSV", error) from error
         except pa.ArrowInvalid as error:
             # types are found from the first block: a later one may hold what does not fit them
             where = _WHERE.match(str(error))
@@ -88,7 +90,13 @@ def _convert(source: Path, target: Path) -> None:
 def _widen(source: Path, types: dict[str, pa.DataType], place: int) -> None:
     with _reader(source, types) as reader:
         field = reader.schema.field(place)
+    if field.type == pa.string():  # nothing is wider
+        raise _not_utf8(source, field.name)
     types[field.name] = _WIDER.get(field.type, pa.string())
+
+
+def _not_utf8(source: Path, name: str) -> DataError:
+    return DataError(f"column {name!r} of {source.name!r} is not UTF-8; save it as UTF-8")
 
 
 def _reader(source: Path, types: dict[str, pa.DataType]) -> Any:
@@ -103,6 +111,9 @@ def _write(source: Path, target: Path, types: dict[str, pa.DataType]) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as file, _reader(source, types) as reader:
             check_names(source, reader.schema.names)
+            for field in reader.schema:
+                if pa.types.is_binary(field.type):
+                    raise _not_utf8(source, field.name)
             with pq.ParquetWriter(file, reader.schema) as writer:
                 _copy(reader, writer)
     except pa.ArrowInvalid:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+import numpy as np
+
 from gpubp.backends import Array
+from gpubp.backends.random import SPLIT, generator
 from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed, Shuffle
 from gpubp.data.batches import Data, take_data
 from gpubp.data.dataset_feeds import DatasetFeed, DatasetRows
 from gpubp.data.protocol import Dataset
 from gpubp.data.reading import Reader, is_on_host, read_rows
 from gpubp.data.shards import ALL, Shards
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, DataError
 from gpubp.nn.losses import Loss
 
 __all__ = [
@@ -137,14 +140,44 @@ def validation_rows(net: Reader, validation: Any, loss: Loss) -> HeldOut:
     ShapeError, DataError, NonFiniteError, DeviceError
         When they cannot be used.
     """
-    if isinstance(validation, Dataset):
+    if isinstance(validation, Dataset | Data):
         return held_out(net, validation, loss)
     if not isinstance(validation, tuple) or len(validation) not in (2, 3):
         raise ConfigurationError(
-            "validation is no tuple (x, y) or (x, y, sample_weight); one of them is needed"
+            "validation is no tuple (x, y) or (x, y, sample_weight) and no share of the rows; one"
+            " of them is needed"
         )
     x, y, *weights = validation
     return take_data(net, x, y, loss, "validation ", weights[0] if weights else None)
+
+
+def hold_out(net: Reader, data: Data | Dataset, share: float) -> tuple[Data, Data]:
+    """Return the rows to train on and those to validate on, which the network's seed draws.
+
+    Raises
+    ------
+    ConfigurationError
+        When the share is none, or the rows are those of a data set.
+    DataError
+        When no row would be left on one side.
+    """
+    if isinstance(share, bool) or not 0 < share < 1:
+        raise ConfigurationError(
+            f"validation is {share!r}; a share between 0 and 1, or (x, y), is needed"
+        )
+    if not isinstance(data, Data):
+        raise ConfigurationError(
+            f"validation is {share!r} with a data set; a second data set is needed"
+        )
+    rows = len(data)
+    held = round(share * rows)
+    if not 0 < held < rows:
+        raise DataError(
+            f"validation is {share!r} of {rows} rows, which is {held} of them; some rows to train"
+            " on and some to validate on are needed"
+        )
+    order = generator(net.seed, SPLIT).permutation(rows)
+    return data.rows(net, np.sort(order[held:])), data.rows(net, np.sort(order[:held]))
 
 
 def check_alone(**others: Any) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gpubp.data.arrow_files import reason_of
+from gpubp.data.arrow_files import UNREADABLE, check_names, reason_of, unreadable
 from gpubp.errors import DataError
 
 
@@ -55,9 +56,12 @@ class ParquetFiles:
         self.sizes: list[int] = []
         for file in self.files:
             opened = self._opened(file)
+            with _reading(file):
+                schema = opened.schema_arrow
+                check_names(file, schema.names)
             if file == self.files[0]:
-                self.schema = opened.schema_arrow
-            check_schema(self.schema, opened.schema_arrow, self.files[0], file)
+                self.schema = schema
+            check_schema(self.schema, schema, self.files[0], file)
             for number in range(opened.num_row_groups):
                 rows = opened.metadata.row_group(number).num_rows
                 if rows:
@@ -83,7 +87,9 @@ class ParquetFiles:
         try:
             with self._lock:  # a reader serves one thread at a time
                 table = self._opened(group.file).read_row_group(group.number, columns=columns)
-        except (pa.ArrowException, OSError) as error:
+        except UNREADABLE as error:
+            if isinstance(error, DataError):
+                raise
             raise DataError(f"{group} cannot be read: {reason_of(error)}") from error
         return table.select(columns)
 
@@ -125,14 +131,21 @@ class ParquetFiles:
 
     def _opened(self, file: Path) -> pq.ParquetFile:
         if file not in self._open:
-            try:
+            with _reading(file):
                 # with buffers made ahead, every open file would keep its last row group
                 self._open[file] = pq.ParquetFile(file, pre_buffer=False)
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(
-                    f"{file} cannot be read as a Parquet file: {reason_of(error)}"
-                ) from error
         return self._open[file]
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[None]:
+    """Turn what Arrow raises about a file into DataError."""
+    try:
+        yield
+    except DataError:
+        raise
+    except UNREADABLE as error:
+        raise unreadable(str(file), "Parquet", error) from error
 
 
 def check_schema(first: pa.Schema, other: pa.Schema, where: Path, there: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.backends.interchange import check_unmasked
 from gpubp.data.shards import ALL, Shards
 from gpubp.errors import DataError, ShapeError
 
@@ -111,6 +112,7 @@ def checked_array(array: Any, name: str, dimensions: tuple[int, ...]) -> NDArray
     ShapeError, DataError
         When it has other dimensions, or holds no numbers.
     """
+    check_unmasked(array, name)
     values = array if isinstance(array, np.ndarray) else np.asarray(array)
     if values.ndim not in dimensions:
         form = "(rows,)" if dimensions == (1,) else "(rows, columns)"

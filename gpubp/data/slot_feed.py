@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array
+from gpubp.backends.scheduled import new_clock
 from gpubp.data.reading import Reader
 
 
@@ -37,8 +38,7 @@ class SlotFeed(ABC):
         self._slot_rows = kinds[0][0][0]
         self._straight = backend.empty((self._slot_rows,), np.dtype(np.int64))
         backend.put(self._straight, np.arange(self._slot_rows))
-        self._start = backend.empty((3,), np.dtype(np.int64))  # a clock that stands still
-        backend.put(self._start, np.zeros(3, np.int64))
+        self._start = new_clock(backend)  # which stands still
 
     @abstractmethod
     def _load(self, index: int, arrays: list[NDArray[Any]]) -> int:

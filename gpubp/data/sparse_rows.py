@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import NonFiniteError, ShapeError
+from gpubp.errors import DataError, NonFiniteError, ShapeError
 
 STORED = frozenset({"uint8", "float32", "float64"})  # SciPy has no sparse float16
 
@@ -59,14 +59,17 @@ def take_sparse(x: Any, name: str, inputs: int, dtype: np.dtype[Any]) -> SparseR
 
     Raises
     ------
-    ShapeError, NonFiniteError
-        When it does not fit the number of inputs, or a stored number is not finite.
+    ShapeError, DataError, NonFiniteError
+        When it does not fit the number of inputs, holds no real numbers, or a stored number
+        is not finite.
     """
     if x.ndim != 2 or x.shape[1] != inputs:
         raise ShapeError(
             f"{name} has shape {tuple(x.shape)}; (rows, {inputs}) is needed, as the network has"
             f" {inputs} inputs"
         )
+    if x.dtype.kind not in "biuf":
+        raise DataError(f"{name} is sparse of dtype {x.dtype}; real numbers are needed")
     matrix = x.tocsr()
     if matrix.dtype.name not in STORED:
         matrix = matrix.astype(dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,12 @@ class Moments:
     count, missing : int
         Numbers there are, and there are not.
     mean, squares : float
-        Their mean, and the sum of the squares of their distances from it.
+        Their mean, and the sum of the squares of their distances from it, in units of
+        ``4**exponent``.
     least, most : float
         The smallest and the largest.
+    exponent : int
+        Of a power of two that no number exceeds: squares so scaled neither overflow nor vanish.
     """
 
     count: int = 0
@@ -30,6 +33,7 @@ class Moments:
     squares: float = 0.0
     least: float = math.inf
     most: float = -math.inf
+    exponent: int = 0
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> Moments:
@@ -38,15 +42,18 @@ class Moments:
         present = numbers[~np.isnan(numbers)]
         if not len(present):
             return cls(missing=len(numbers))
-        mean = float(present.mean())
-        distances = present - mean
+        exponent = math.frexp(float(np.abs(present).max()))[1]
+        scaled = np.ldexp(present, -exponent)
+        mean = float(scaled.mean())
+        distances = scaled - mean
         return cls(
             len(present),
             len(numbers) - len(present),
-            mean,
+            math.ldexp(mean, exponent),
             float(np.dot(distances, distances)),
             float(present.min()),
             float(present.max()),
+            exponent,
         )
 
     def merged(self, other: Moments) -> Moments:
@@ -55,15 +62,21 @@ class Moments:
         missing = self.missing + other.missing
         if not self.count or not other.count:
             filled = self if self.count else other
-            return Moments(count, missing, filled.mean, filled.squares, filled.least, filled.most)
-        apart = other.mean - self.mean
+            return replace(filled, missing=missing)
+        exponent = max(self.exponent, other.exponent)
+        own, others = (math.ldexp(each.mean, -exponent) for each in (self, other))
+        squares = [
+            math.ldexp(each.squares, 2 * (each.exponent - exponent)) for each in (self, other)
+        ]
+        apart = others - own
         return Moments(
             count,
             missing,
-            self.mean + apart * (other.count / count),
-            self.squares + other.squares + apart * apart * (self.count * other.count / count),
+            math.ldexp(own + apart * (other.count / count), exponent),
+            squares[0] + squares[1] + apart * apart * (self.count * other.count / count),
             min(self.least, other.least),
             max(self.most, other.most),
+            exponent,
         )
 
     @property
@@ -71,5 +84,5 @@ class Moments:
         """The standard deviation of the population; 1 where it is 0 or not finite."""
         if not self.count or self.least == self.most:
             return 1.0
-        found = math.sqrt(self.squares / self.count)
+        found = math.ldexp(math.sqrt(self.squares / self.count), self.exponent)
         return found if 0 < found < math.inf else 1.0

@@ -40,12 +40,13 @@ class Communicator:
 
         self._mpi, self._comm = MPI, comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        local = comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self.local_rank, self.local_size = local.Get_rank(), local.Get_size()
-        local.Free()
+        self.watchdog = Watchdog(self.rank, timeout, comm.Abort)
+        with self.watchdog.waiting("the others to begin", True):
+            local = comm.Split_type(MPI.COMM_TYPE_SHARED)
+            self.local_rank, self.local_size = local.Get_rank(), local.Get_size()
+            local.Free()
         self.seconds = 0.0
         self.left_alone = False
-        self.watchdog = Watchdog(self.rank, timeout, comm.Abort)
 
     def __repr__(self) -> str:
         return f"Communicator(rank={self.rank}, size={self.size})"
@@ -96,7 +97,7 @@ class Communicator:
     def on_root(self, work: Callable[[], T], what: str) -> T:
         """Do something on rank 0 and return its result everywhere, or raise its error there.
 
-        Waiting for it is not watched: it may be a checkpoint that takes long.
+        It is waited for 12 times as long as else: it may be a checkpoint that takes long.
         """
         result: Any = None
         error: GpubpError | None = None
@@ -113,7 +114,7 @@ class Communicator:
         return found_everywhere
 
     def barrier(self, what: str) -> None:
-        """Wait for all, however long it takes."""
+        """Wait for all, 12 times as long as else."""
         with self._wait(what, True):
             self._comm.Barrier()
 

@@ -7,11 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
-from gpubp.distributed.startup import TIMEOUT_VARIABLE
+from gpubp.distributed.startup import MARKS_VARIABLE, TIMEOUT_VARIABLE
 from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
 
 # By a word in what `mpiexec --version` says: the vendor as mpi4py names it.
@@ -25,6 +27,8 @@ _LAUNCHERS = {
     "MPICH": "MPICH",
 }
 _SEGMENTS = ("mpich_shm_*", "sm_segment.*", "Intel_MPI_*", "psm*_shm*")
+_HANDED_ON = (signal.SIGINT, signal.SIGTERM)
+GRACE = 10.0  # seconds from a signal until what is left is killed
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -49,6 +53,8 @@ def launch(words: list[str], processes: int, timeout: float | None = None) -> in
         raise ConfigurationError(f"-n is {processes}; a whole number above 0 is needed")
     if not words:
         raise ConfigurationError("nothing to launch; a command, or a .py file, is needed after -n")
+    if words[0].endswith(".py") and not Path(words[0]).is_file():
+        raise ConfigurationError(f"{words[0]} does not exist; a Python script is needed")
     library, launcher = _library(), find_launcher()
     vendor = launcher_vendor(launcher)
     if vendor and vendor != library:
@@ -61,10 +67,35 @@ def launch(words: list[str], processes: int, timeout: float | None = None) -> in
     options = ["--oversubscribe"] * crowded
     command = [launcher, *options, "-n", str(processes), sys.executable, "-m", "mpi4py", *program]
     before = _segments()
-    code = _wait(subprocess.Popen(command, env=environment(processes, timeout)))
+    with tempfile.TemporaryDirectory(prefix="gpubp-launch-") as marks:
+        around = environment(processes, timeout) | {MARKS_VARIABLE: marks}
+        code = _run(command, around)
+        said = _why(Path(marks), processes, code)
+    if said:
+        print(f"gpubp: error: {said}", file=sys.stderr)
+        code = code or 1
     if code:
         _sweep(_segments() - before)
     return code
+
+
+def _why(marks: Path, processes: int, code: int) -> str:
+    """Return what processes that can say nothing left unsaid, by the marks they made; "" if none.
+
+    Each marks that it began, joined the others, and left as Python leaves.
+    """
+    names = [path.name.partition("-") for path in marks.iterdir()]
+    began, joined, left = (
+        {int(rank) for what, _, rank in names if what == wanted}
+        for wanted in ("began", "joined", "left")
+    )
+    if code == 0 and joined - left:
+        rank = min(joined - left)
+        return f"rank {rank} ended without a word in the middle of its work; nothing is whole"
+    if began and not joined and len(began) < processes:
+        lacking = sorted(set(range(processes)) - began)
+        return f"ranks {sorted(began)} waited to begin for ranks {lacking}, which never came"
+    return ""
 
 
 def find_launcher() -> str:
@@ -116,14 +147,45 @@ def _library() -> str:
     return done.stdout.strip()
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the launcher, which hears of Ctrl-C itself and lets the processes end well."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _run(command: list[str], around: dict[str, str]) -> int:
+    """Run the launcher of MPI and return its exit code; what ends us ends all processes.
+
+    It has a session of its own, so that a signal, whether it came to us alone or from a terminal
+    to all, is handed on once. The second kills.
+    """
+    process = subprocess.Popen(command, env=around, start_new_session=True)
+    given: list[int] = []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        given.append(number)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number if len(given) == 1 else signal.SIGKILL)
+
+    before = {number: signal.signal(number, hand_on) for number in _HANDED_ON}
     try:
-        code = process.wait()
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(GRACE)
+                break
+            if given:
+                given.append(0)
+                _end_session(process.pid)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if given:
+        _end_session(process.pid)
+        return 128 + given[0]
     return code if code >= 0 else 128 - code
+
+
+def _end_session(session: int) -> None:
+    """Kill what is left of the processes that the launcher of MPI has begun."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError, IndexError):  # ended meanwhile
+            words = status.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(words[3]) == session:
+                os.kill(int(status.parent.name), signal.SIGKILL)
 
 
 def _segments() -> set[Path]:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import sys
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from gpubp.backends.cpu.compiled_backend import told_threads
 from gpubp.backends.cpu.threads import use_threads
 from gpubp.distributed.communicator import TIMEOUT, Communicator
+from gpubp.distributed.watchdog import PATIENCE
 from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
 
 # What launchers tell their processes of how many there are.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 _REMEDY = "start with `gpubp launch`, or the mpiexec"
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 TIMEOUT_VARIABLE = "GPUBP_TIMEOUT"
+MARKS_VARIABLE = "GPUBP_MARKS"  # the folder in which processes tell the launcher how they fare
 
 
 def is_launched() -> bool:
@@ -54,9 +60,10 @@ _made: list[Communicator] = []
 
 def _communicator(timeout: float) -> Communicator:
     if not _made:
-        mpi = load_mpi()
+        mpi = load_mpi(timeout)
         check_launcher(_told_sizes(), mpi.COMM_WORLD.Get_size(), mpi.get_vendor()[0])
         _guard(mpi)
+        _mark("joined", mpi.COMM_WORLD.Get_rank())
         found = Communicator(mpi.COMM_WORLD, timeout)
         threads = told_threads() or threads_a_rank(found.local_size)
         use_threads(threads)
@@ -76,8 +83,8 @@ def current() -> Communicator | None:
 
 
 @cache
-def load_mpi() -> Any:
-    """Return mpi4py's MPI.
+def load_mpi(timeout: float = TIMEOUT) -> Any:
+    """Return mpi4py's MPI, begun by the first call, which waits for the others.
 
     Raises
     ------
@@ -97,7 +104,12 @@ def load_mpi() -> Any:
         ) from error
     if not MPI.Is_initialized():
         check_family(*MPI.get_vendor())
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+        _mark("began", _told_rank())
+        with open(os.devnull, "wb") as nothing:  # `gpubp launch` says what was waited for
+            # ends the process though MPI keeps Python's lock meanwhile, as no thread could
+            faulthandler.dump_traceback_later(PATIENCE * timeout, exit=True, file=nothing)
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
+            faulthandler.cancel_dump_traceback_later()
     return MPI
 
 
@@ -146,6 +158,20 @@ def threads_a_rank(local_size: int) -> int:
     return max(1, cores // local_size)
 
 
+def _told_rank() -> int:
+    """Return which process a launcher says this is; 0 where it says nothing."""
+    told = (os.environ.get(name, "") for name in RANKS)
+    return next((int(value) for value in told if value.isdigit()), 0)
+
+
+def _mark(what: str, rank: int) -> None:
+    """Tell `gpubp launch` that this process has joined the others, or left as it should."""
+    folder = os.environ.get(MARKS_VARIABLE)
+    if folder:
+        with suppress(OSError):
+            (Path(folder) / f"{what}-{rank}").touch()
+
+
 def _told_sizes() -> dict[str, int]:
     found = {name: os.environ.get(name, "") for name in SIZES}
     return {name: int(value) for name, value in found.items() if value.isdigit()}
@@ -180,5 +206,8 @@ def _guard(mpi: Any) -> None:
 
 def _leave_no_one_waiting() -> None:
     processes = current()
-    if processes is not None and processes.left_alone and processes.size > 1:
-        load_mpi().COMM_WORLD.Abort(1)
+    if processes is None:
+        return
+    if processes.left_alone and processes.size > 1:
+        sys.modules["mpi4py"].MPI.COMM_WORLD.Abort(1)
+    _mark("left", processes.rank)

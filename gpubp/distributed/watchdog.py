@@ -11,6 +11,7 @@ from contextlib import contextmanager
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: a launcher may try again
 APART = 0.5  # seconds from a rank's limit to that of the next, so that one line is printed
 LOOK = 0.1  # seconds
+PATIENCE = 12  # times the timeout: for waits that the work of another process may make long
 HANDED_ON = 0.25  # seconds in which a launcher prints what it was given, before it ends all
 
 
@@ -30,15 +31,15 @@ class Watchdog:
     def __init__(self, rank: int, timeout: float, end: Callable[[int], None]) -> None:
         self.rank, self.timeout, self._end = rank, timeout, end
         self.step = 0  # of the training, kept by who trains
-        self._waits: tuple[float, str] | None = None
-        self._limit = timeout + min(APART * rank, timeout)
+        self._waits: tuple[float, float, str] | None = None
+        self._later = min(APART * rank, timeout)
         threading.Thread(target=self._watch, name="gpubp watchdog", daemon=True).start()
 
     @contextmanager
     def waiting(self, what: str, patient: bool = False) -> Iterator[None]:
-        """Watch what is done within; not so if it is `patient`."""
-        if not patient:
-            self._waits = time.monotonic(), what
+        """Watch what is done within, 12 times as long if it is `patient`."""
+        seconds = self.timeout * PATIENCE if patient else self.timeout
+        self._waits = time.monotonic(), seconds, what
         try:
             yield
         finally:
@@ -48,10 +49,13 @@ class Watchdog:
         while True:
             time.sleep(min(LOOK, self.timeout / 10))
             waits = self._waits
-            if waits is not None and time.monotonic() - waits[0] > self._limit:
+            if waits is None:
+                continue
+            since, seconds, what = waits
+            if time.monotonic() - since > seconds + self._later:
                 print(
-                    f"gpubp: error: rank {self.rank} waited {self.timeout:g} s at step {self.step}"
-                    f" for {waits[1]}: another rank is stuck or gone; ending all",
+                    f"gpubp: error: rank {self.rank} waited {seconds:g} s at step {self.step}"
+                    f" for {what}: another rank is stuck or gone; ending all",
                     file=sys.stderr,
                     flush=True,
                 )

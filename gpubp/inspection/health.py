@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.backends.formulas.losses import LOSSES
 from gpubp.data.batches import Data
 from gpubp.data.feeds import read_rows
+from gpubp.inspection.scales import loss_findings, loss_of_knowing_nothing, scale_findings
 from gpubp.nn.activations import Activation
 from gpubp.nn.backprop import LayerStack, first_non_finite
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
+from gpubp.text import ShownAsText, text_table
 from gpubp.training.state import TrainingState
 
 SAMPLE = 1024  # rows at most
@@ -54,7 +55,7 @@ class LayerHealth:
 
 
 @dataclass(frozen=True)
-class Health:
+class Health(ShownAsText):
     """What was measured, and what is wrong.
 
     Attributes
@@ -65,7 +66,8 @@ class Health:
         Mean loss of the rows looked at.
     expected_first_loss : float or None
         Loss of a network that knows nothing: the logarithm of the number of classes, or log 2 an
-        output; None where there is no such number.
+        output; with an identity output that of the targets' mean, where they are not all alike;
+        else None.
     not_finite : str
         The first place that holds a number that is not finite; "" where there is none.
     layers : tuple of LayerHealth
@@ -99,11 +101,7 @@ class Health:
             )
             for layer in self.layers
         ]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = [
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in (head, *rows)
-        ]
+        lines = text_table(head, rows)
         known = self.expected_first_loss
         beside = "" if known is None else f"; knowing nothing gives {known:.4g}"
         lines.append(f"loss {self.loss:.4g} after {self.step} steps{beside}")
@@ -124,7 +122,10 @@ def examine(
     """
     part = next(data.chunks(SAMPLE))
     buffers = twin.buffers(len(part))
-    twin.forward(twin.backend, read_rows(twin, part.x), buffers)
+    expected = loss_of_knowing_nothing(twin, buffers, part, loss)
+    inputs = read_rows(twin, part.x)
+    of_scales = scale_findings(twin, inputs, part)
+    twin.forward(twin.backend, inputs, buffers)
     not_finite = first_non_finite(twin, buffers)
     found = "" if not_finite == "the loss" else not_finite
     twin.loss(twin.backend, buffers, part.expected, loss)
@@ -150,8 +151,11 @@ def examine(
             )
         )
         start = stop
-    expected = _expected_first_loss(loss, twin.sizes[-1])
-    findings = _findings(layers, found, value, expected if state.step == 0 else None)
+    findings = _findings(layers, found, value)
+    if not found and math.isfinite(value):
+        bounded = twin.output.name != "identity"
+        of_loss = loss_findings(value, expected, bounded, state.step)
+        findings = [*of_scales, *of_loss, *findings]
     return Health(state.step, value, expected, found, tuple(layers), tuple(findings))
 
 
@@ -191,24 +195,12 @@ def _norm(values: Array) -> float:
     return largest * math.sqrt(float(((values / largest) ** 2).sum()))
 
 
-def _expected_first_loss(loss: Loss, outputs: int) -> float | None:
-    blind = LOSSES[loss.name].blind
-    return None if blind is None else blind(outputs)
-
-
-def _findings(
-    layers: list[LayerHealth], not_finite: str, loss: float, first_loss: float | None
-) -> list[str]:
+def _findings(layers: list[LayerHealth], not_finite: str, loss: float) -> list[str]:
     """Name what is wrong, each with one remedy."""
     if not_finite or not math.isfinite(loss):
         place = not_finite or "the loss"
         return [f"{place} is not finite: lower the learning rate, or scale the inputs"]
     findings = []
-    if first_loss is not None and not first_loss / 2 < loss < 2 * first_loss:
-        findings.append(
-            f"the first loss is {loss:.3g} where knowing nothing gives {first_loss:.3g}: scale the"
-            " inputs to mean 0 and deviation 1"
-        )
     densest = max(layer.gradient_norm / (layer.weight_norm or 1.0) for layer in layers)
     for layer in layers:
         name = f"layer {layer.layer}"

@@ -15,6 +15,7 @@ from gpubp.errors import DeviceMemoryError, checked_whole
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers import Room
 from gpubp.nn.view import NetworkView
+from gpubp.text import ShownAsText
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,7 +23,7 @@ Net = TypeVar("Net", bound=NetworkView)
 
 
 @dataclass(frozen=True)
-class MemoryPlan:
+class MemoryPlan(ShownAsText):
     """What training keeps in memory, in bytes; the data themselves come on top.
 
     So do copies of the parameters to go back to when a loss is not finite, which a GPU without

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends.interchange import give_back
 from gpubp.data.batches import take_data, take_inputs
 from gpubp.data.feeds import check_alone, held_out
 from gpubp.data.protocol import Dataset
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, DataError
 from gpubp.inspection import memory
 from gpubp.inspection.health import Health, examine
 from gpubp.inspection.memory import MemoryPlan, on_device
+from gpubp.inspection.summary import Summary, summarize
 from gpubp.inspection.trace import Trace, trace
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Optimizer, get_optimizer
@@ -25,6 +27,7 @@ from gpubp.training.state import TrainingState
 class InspectedNetwork(NetworkView):
     """The part of a network's face that looks and changes nothing."""
 
+    preprocessing: dict[str, Any] | None
     _state: TrainingState
     _last: Any  # buffers of the last forward pass, until another writes over them
 
@@ -146,6 +149,14 @@ class InspectedNetwork(NetworkView):
         """
         return memory.plan(self.stack, batch_size, len(get_optimizer(optimizer).state))
 
+    @overload
+    @on_device
+    def predict(self, x: NDArray[Any]) -> NDArray[Any]: ...
+
+    @overload
+    @on_device
+    def predict(self, x: Any) -> Any: ...
+
     @on_device
     def predict(self, x: Any) -> Any:
         """Return the outputs (rows, outputs) for inputs (rows, inputs), in chunks of rows.
@@ -155,9 +166,29 @@ class InspectedNetwork(NetworkView):
         ShapeError, DataError, NonFiniteError, DeviceError
             When x cannot be used.
         """
+        self._refuse_columns(x)
         self._last = None
         inputs = take_inputs(self.stack, x)
         return give_back(evaluation.predict(self.stack, inputs), self.backend, x)
+
+    def summary(self, batch_size: int = 128, optimizer: str | Optimizer = "adam") -> Summary:
+        """Return a table of the layers: shapes, parameters, and the memory that training takes.
+
+        ``print(net)`` shows it too. Arguments and errors are those of `memory_plan`.
+        """
+        return summarize(self.stack, batch_size, len(get_optimizer(optimizer).state))
+
+    def __str__(self) -> str:
+        return str(self.summary())
+
+    def _refuse_columns(self, x: Any) -> None:
+        """Raise DataError for a data frame whose columns a table's model would make inputs of."""
+        if hasattr(x, "columns") and "columns" in (self.preprocessing or {}):
+            raise DataError(
+                f"x is a {type(x).__name__}, of whose columns the network's {self.sizes[0]} inputs"
+                " have to be made first; gpubp.load(path), which returns the model that does, is"
+                " needed"
+            )
 
     @on_device
     def evaluate(
@@ -172,6 +203,7 @@ class InspectedNetwork(NetworkView):
         ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
             When an argument cannot be used.
         """
+        self._refuse_columns(x)
         chosen = get_loss(loss, self.output)
         if isinstance(x, Dataset):
             check_alone(y=y, sample_weight=sample_weight)

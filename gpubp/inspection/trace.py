@@ -25,6 +25,7 @@ from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.layers import Layer
 from gpubp.nn.losses import Loss
+from gpubp.text import ShownAsText
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class LayerTrace:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(ShownAsText):
     """One step of gradient descent: prints as tables, gives JSON, holds NumPy arrays.
 
     Attributes

@@ -20,6 +20,7 @@ SOLVERS = ("adam", "sgd", "lbfgs")
 DTYPES = ("auto", "float32", "float64")
 # Kept as they are until a batch is read; anything else becomes the first of them.
 KEPT = [np.float64, np.float32, np.float16, np.uint8]
+FEW_NUMBERS = 4096  # of which a look at each takes no time worth speaking of
 # Numbers in X from which on dtype="auto" is float32: training takes long enough to want it fast.
 MANY_NUMBERS = 10_000_000
 NO_TARGETS: Any = object()
@@ -185,10 +186,28 @@ def checked(estimator: Any, x: Any, y: Any = NO_TARGETS, reset: bool = False, **
     """
     if is_cupy(x):
         return _checked_on_device(estimator, x, y, reset)
+    if y is NO_TARGETS and not reset and not how and _passes(estimator, x):
+        return x
     settings = {"accept_sparse": "csr", "dtype": KEPT, "reset": reset} | how
     if y is NO_TARGETS:
         return validate_data(estimator, x, **settings)
     return validate_data(estimator, x, y, multi_output=True, **settings)
+
+
+def _passes(estimator: Any, x: Any) -> bool:
+    """Tell whether a few rows are what `validate_data` would return as they are.
+
+    It takes 80 us whatever it is given, several times as long as a prediction of one row.
+    """
+    return (
+        type(x) is np.ndarray
+        and x.ndim == 2
+        and 0 < x.size <= FEW_NUMBERS
+        and x.dtype in KEPT
+        and x.shape[1] == getattr(estimator, "n_features_in_", None)
+        and not hasattr(estimator, "feature_names_in_")  # it warns where names are missing
+        and bool(np.isfinite(x).all())
+    )
 
 
 def _checked_on_device(estimator: Any, x: Any, y: Any, reset: bool) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -110,9 +110,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         take_parameters(self, locals())
 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
-    def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
-    ) -> MLPClassifier:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """Train for one epoch on some rows, going on from the last.
 
         Parameters
@@ -180,7 +178,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return focal(binary=binary) if self.loss == "focal" else self.loss
 
     def _strata(self, y: Any) -> Any:
-        return y if self.n_outputs_ == 1 else None
+        return y.astype(bool) if self.n_outputs_ == 1 else None
 
     def _validation_score(self, x: Any, y: Any, weights: Any = None) -> float:
         found = self.network_.predict(x)

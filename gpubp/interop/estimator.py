@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -19,7 +19,7 @@ from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.backends.random import as_random_state
 from gpubp.data.batches import take_data
-from gpubp.errors import ConfigurationError, DataError
+from gpubp.errors import ConfigurationError, DataError, DivergenceError
 from gpubp.interop.arguments import (
     check_parameters,
     checked,
@@ -30,13 +30,24 @@ from gpubp.interop.arguments import (
 from gpubp.interop.fitted import FittedNetwork
 from gpubp.interop.lbfgs import minimize_loss
 from gpubp.interop.sklearn_callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from gpubp.interop.sklearn_numbers import AdamOfScikitLearn, RowOrder, initial_parameters
+from gpubp.interop.sklearn_numbers import (
+    AdamOfScikitLearn,
+    PenaltyOfScikitLearn,
+    RowOrder,
+    initial_parameters,
+)
 from gpubp.interop.sklearn_stopping import Control
 from gpubp.network import Network
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import SGD, Optimizer, get_optimizer
 from gpubp.nn.regularization import Regularization
 from gpubp.training.callbacks import Callback
+
+# As scikit-learn says it
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need"
+    " to be preprocessed."
+)
 
 
 class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -60,16 +71,16 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
     def _validation_score(self, x: Any, y: Any, weights: Any) -> float:
         """Return the score that early stopping watches."""
 
-    def _reported_loss(self, loss: float, rows: int) -> float:
-        """Return a loss as scikit-learn reports it; `rows` are 0 where it has no penalty."""
-        return loss
+    def _averaged_outputs(self) -> int:
+        """Return the number of outputs that a reported loss is averaged over, not summed."""
+        return 1
 
     # Training.
 
     @with_callbacks  # type: ignore[untyped-decorator]
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None
-    ) -> BaseMLP:
+    ) -> Self:
         """Train.
 
         Parameters
@@ -93,13 +104,13 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             When a parameter or the data cannot be used; a `gpubp.errors.GpubpError` where they are
             ours.
         DivergenceError
-            When the loss is not finite.
+            When the loss is not finite; with early stopping training ends there with a warning.
         """
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 
     def _fit(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
-    ) -> BaseMLP:
+    ) -> Self:
         check_parameters(self.get_params(deep=False))
         fresh = not hasattr(self, "network_") or not (self.warm_start or incremental)
         x, y = self._checked_data(x, y, fresh)
@@ -207,11 +218,20 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
                 validation=held_out,
                 shuffle=RowOrder(rows, self._random_state) if self.shuffle else False,
                 callbacks=[control, *self._callbacks(), tasks],
-                regularization=Regularization(alpha=float(self.alpha), max_norm=self.max_norm),
+                regularization=self._penalty(),
                 sample_weight=weights,
             )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=4)
+        except DivergenceError as error:
+            if not self.early_stopping:
+                raise DivergenceError(f"{NOT_FINITE} ({error})", error.step, error.layer) from error
+            control.diverged()
+            warnings.warn(
+                f"{error}; training ended, and the weights of the best validation score are kept",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         if not control.ended and net.history.epochs == self.max_iter:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the"
@@ -231,11 +251,17 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
                 net.stack,
                 data,
                 loss,
-                Regularization(alpha=float(self.alpha)),
+                self._penalty(),
+                outputs=self._averaged_outputs(),
                 max_iter=self.max_iter,
                 max_fun=self.max_fun,
                 tol=self.tol,
             )
+
+    def _penalty(self) -> Regularization:
+        return PenaltyOfScikitLearn(
+            alpha=float(self.alpha), max_norm=self.max_norm, outputs=self._averaged_outputs()
+        )
 
     def _used_optimizer(self) -> Optimizer:
         if self.optimizer is not None:

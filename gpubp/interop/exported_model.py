@@ -173,6 +173,12 @@ def plain_model(model: Any) -> PlainModel:
     if hasattr(model, "preprocessing") and hasattr(model, "nets"):  # a TabularModel
         nets, preprocessing = model.nets, model.preprocessing.to_dict()
         labels = model.preprocessing.classes or None
+    elif hasattr(model, "steps"):  # a pipeline of scikit-learn
+        raise ConfigurationError(
+            "a Pipeline cannot be exported as one; pipeline[-1], which needs inputs that its other"
+            " steps have made, or a gpubp.TabularClassifier or TabularRegressor, which scale by"
+            " themselves, is needed"
+        )
     elif hasattr(model, "get_params"):  # an estimator
         nets = [getattr(model, "network_", None)]
         if hasattr(model, "classes_") and not model._labels.several:

@@ -25,11 +25,14 @@ def minimize_loss(
     loss: Loss,
     regularization: Regularization,
     *,
+    outputs: int,
     max_iter: int,
     max_fun: int,
     tol: float,
 ) -> tuple[int, float]:
     """Train to a minimum of the mean loss of all rows; return iterations done and the loss there.
+
+    The loss is divided by `outputs`, and its gradient is not, as scikit-learn has it.
 
     Warns
     -----
@@ -40,7 +43,8 @@ def minimize_loss(
 
     def objective(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         stack.trained[...] = stack.backend.asarray(parameters, stack.dtype)
-        return _loss_and_gradient(stack, data, loss, regularization)
+        total, gradient = _loss_and_gradient(stack, data, loss, regularization)
+        return total / outputs, gradient
 
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
     result = minimize(objective, first, method="L-BFGS-B", jac=True, options=options)

@@ -21,6 +21,7 @@ from gpubp.interop.exported_model import (
     plain_model,
 )
 
+OUTPUTS = ("outputs", "probabilities", "label")
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
 
 
@@ -31,6 +32,15 @@ class Graph:
         self.onnx = onnx
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self._taken = {"", *OUTPUTS}
+
+    def name(self, wanted: str) -> str:
+        """Return this name, or with as many underscores behind it as make it the only one."""
+        found = wanted.encode(errors="backslashreplace").decode()
+        while found in self._taken:
+            found += "_"
+        self._taken.add(found)
+        return found
 
     def node(
         self,
@@ -41,21 +51,21 @@ class Graph:
         **attributes: Any,
     ) -> str:
         """Add a node and return the name of its output."""
-        name = out or f"{operator.lower()}_{len(self.nodes)}"
+        name = out or self.name(f"{operator.lower()}_{len(self.nodes)}")
         made = self.onnx.helper.make_node(operator, inputs, [name], domain=domain, **attributes)
         self.nodes.append(made)
         return name
 
     def constant(self, value: Any) -> str:
         """Add a constant array and return its name."""
-        name = f"constant_{len(self.constants)}"
+        name = self.name(f"constant_{len(self.constants)}")
         array = np.asarray(value)
         if array.dtype.kind in "OU":
             tensor = self.onnx.helper.make_tensor(
                 name,
                 self.onnx.TensorProto.STRING,
                 array.shape,
-                [str(text).encode() for text in array.ravel()],
+                [str(text).encode(errors="backslashreplace") for text in array.ravel()],
             )
         else:
             tensor = self.onnx.numpy_helper.from_array(array, name)
@@ -67,7 +77,8 @@ def write_onnx(model: Any, path: str | os.PathLike[str]) -> None:
     """Write a model to an ONNX file, which onnxruntime and others compute with.
 
     Its inputs are ``X``, float32 (rows, inputs); or for a model that `gpubp train` made one column
-    each by its name, (rows, 1): float64 with NaN where a value is missing, or strings, empty where
+    each by its name (with an underscore behind it where it is empty or that of an output),
+    (rows, 1): float64 with NaN where a value is missing, or strings, empty where
     missing. Its outputs are ``probabilities`` (rows, classes) and ``label`` (rows,) of a
     classifier, else ``outputs`` (rows, outputs).
 
@@ -245,21 +256,21 @@ def _add_columns(graph: Graph, columns: list[dict[str, Any]]) -> tuple[list[Any]
     """
     kinds, describe = graph.onnx.TensorProto, graph.onnx.helper.make_tensor_value_info
     inputs, parts = [], []
-    for column in columns:
+    names = [graph.name(column["name"]) for column in columns]  # before those of any node
+    for column, name in zip(columns, names, strict=True):
         if column["type"] not in _COLUMNS:
             raise ConfigurationError(
                 f"column {column['name']!r} is free text, whose hashed words no ONNX file can hold;"
                 " a model without that column is needed"
             )
         kind = kinds.DOUBLE if column["type"] == "numeric" else kinds.STRING
-        inputs.append(describe(column["name"], kind, ["rows", 1]))
-        parts += _COLUMNS[column["type"]](graph, column)
+        inputs.append(describe(name, kind, ["rows", 1]))
+        parts += _COLUMNS[column["type"]](graph, column, name)
     return inputs, graph.node("Concat", parts, axis=1)
 
 
-def _add_numeric(graph: Graph, column: dict[str, Any], values: str = "") -> list[str]:
+def _add_numeric(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
     """Standardise in float64; a missing value, NaN, becomes the mean."""
-    values = values or column["name"]
     mean, scale = (graph.constant(np.float64(column[name])) for name in ("mean", "scale"))
     centered = graph.node("Sub", [values, mean])
     wide = graph.node("Div", [centered, scale])
@@ -284,11 +295,11 @@ def _add_numeric(graph: Graph, column: dict[str, Any], values: str = "") -> list
     return parts
 
 
-def _add_categorical(graph: Graph, column: dict[str, Any]) -> list[str]:
+def _add_categorical(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
     """Write 1 for the row's own category, or for an unknown one; a missing value is ""."""
     words = [*column["vocabulary"], *[""] * column["missing"]]
     encoded = graph.node(
-        "OneHotEncoder", [column["name"]], domain="ai.onnx.ml", cats_strings=words, zeros=1
+        "OneHotEncoder", [values], domain="ai.onnx.ml", cats_strings=words, zeros=1
     )
     shape = graph.constant(np.array([-1, len(words)], np.int64))
     known = graph.node("Reshape", [encoded, shape])
@@ -297,11 +308,11 @@ def _add_categorical(graph: Graph, column: dict[str, Any]) -> list[str]:
     return [known, unknown]
 
 
-def _add_ordered(graph: Graph, column: dict[str, Any]) -> list[str]:
+def _add_ordered(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
     """Take the number of each name in the order, NaN for another, and standardise it."""
     names = column["order"]
     encoded = graph.node(
-        "OneHotEncoder", [column["name"]], domain="ai.onnx.ml", cats_strings=names, zeros=1
+        "OneHotEncoder", [values], domain="ai.onnx.ml", cats_strings=names, zeros=1
     )
     shape = graph.constant(np.array([-1, len(names)], np.int64))
     slots = graph.node("Reshape", [encoded, shape])
@@ -315,4 +326,23 @@ def _add_ordered(graph: Graph, column: dict[str, Any]) -> list[str]:
     return _add_numeric(graph, column["ranks"], wide)
 
 
-_COLUMNS = {"numeric": _add_numeric, "categorical": _add_categorical, "ordered": _add_ordered}
+def _add_coded(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
+    """Write the code of the row's name, -1 for an unknown one; a missing value is ""."""
+    words = [*column["vocabulary"], *[""] * column["missing"]]
+    codes = graph.node(
+        "LabelEncoder",
+        [values],
+        domain="ai.onnx.ml",
+        keys_strings=words,
+        values_floats=[float(code) for code in range(len(words))],
+        default_float=-1.0,
+    )
+    return [codes]
+
+
+_COLUMNS = {
+    "numeric": _add_numeric,
+    "categorical": _add_categorical,
+    "coded": _add_coded,
+    "ordered": _add_ordered,
+}

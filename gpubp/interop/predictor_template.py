@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import base64
 import csv
+import datetime
 import io
 import json
 import math
+import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +23,12 @@ from typing import Any
 import numpy as np
 
 MODEL = ""
+
+# Cells of a CSV file that hold no value
+MISSING = {"", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND"}
+MISSING |= {"1.#QNAN", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null"}
+OF_THE_DAY = re.compile(r"\d\d:\d\d(:\d\d)?")
+TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d(:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d(:?\d\d)?)?)?")
 
 
 def _erf(x: Any) -> Any:
@@ -99,7 +108,10 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
             raise ValueError(f"the column {column['name']!r} is needed")
         values = columns[column["name"]]
         if column["type"] == "numeric":
-            parts += _numeric(np.array([_number(value) for value in values]), column)
+            numbers = [_number(value, column["kind"]) for value in values]
+            if any(map(math.isinf, numbers)):
+                raise ValueError(f"the column {column['name']!r} holds a number that is infinite")
+            parts += _numeric(np.array(numbers, float), column)
         elif column["type"] == "ordered":
             ranks = {name: float(rank) for rank, name in enumerate(column["order"])}
             numbers = [math.nan if _is_missing(v) else ranks.get(str(v), math.nan) for v in values]
@@ -108,6 +120,9 @@ def features(columns: dict[str, Any], described: list[dict[str, Any]]) -> Any:
             texts = ["" if _is_missing(value) else str(value) for value in values]
             words = [*column["vocabulary"], *[""] * column["missing"]]
             places = {word: place for place, word in enumerate(words)}
+            if column["type"] == "coded":
+                parts.append(np.array([[places.get(text, -1.0)] for text in texts]))
+                continue
             slots = np.zeros((len(texts), len(words) + 1))
             taken = [places.get(text, len(words)) for text in texts]
             slots[np.arange(len(texts)), taken] = 1
@@ -208,43 +223,74 @@ def predict(x: Any) -> Any:
     if described["labels"] is not None:
         place = y.argmax(axis=1) if y.shape[1] > 1 else (y[:, 0] > 0.5).astype(int)
         return np.array(described["labels"])[np.minimum(place, len(described["labels"]) - 1)]
-    return y * table["scale"] + table["mean"] if table is not None else y
+    if table is None:
+        return y
+    return y.astype(float) * table["scale"] + table["mean"]  # whose digits float32 may not hold
 
 
 def _is_missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, kind: str) -> float:
+    """Return a cell of a column as gpubp reads it: of numbers, booleans or times."""
     if _is_missing(value):
         return math.nan
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return float(value.lower() == "true")
-    try:
-        return float(value)
-    except ValueError:  # a time: seconds since 1970
+    if isinstance(value, np.datetime64 | datetime.date):
         return float(np.datetime64(value).astype("datetime64[us]").astype(np.int64)) / 1e6
+    if not isinstance(value, str):
+        return float(value)
+    if value in ("true", "True", "TRUE", "false", "False", "FALSE"):
+        return float(value.lower() == "true")
+    seconds = _seconds(value.strip(), kind)
+    if seconds is None and (kind == "time" or "_" in value):
+        raise ValueError(f"{value!r} is no {kind}")
+    return float(value) if seconds is None else seconds
+
+
+def _seconds(text: str, kind: str) -> float | None:
+    """Return the seconds of a time since 1970, or of a time of the day; None for no time."""
+    if kind == "time" and TIME.fullmatch(text):
+        moment = datetime.datetime.fromisoformat(text)
+        zone = moment.tzinfo or datetime.UTC
+        since = moment.replace(tzinfo=zone) - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        return (since // datetime.timedelta(microseconds=1)) / 1e6
+    if kind == "number" and OF_THE_DAY.fullmatch(text):
+        time = datetime.time.fromisoformat(text)
+        return 3600.0 * time.hour + 60 * time.minute + time.second
+    return None
 
 
 def main() -> int:
     """Print a prediction for every row of a CSV file."""
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        print(f"usage: {sys.argv[0]} data.csv\n\n{__doc__}".rstrip())
+        return 0
     if len(sys.argv) != 2:
         print(f"usage: {sys.argv[0]} data.csv", file=sys.stderr)
         return 2
     try:
-        with open(sys.argv[1], newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
+        with open(sys.argv[1], newline="", encoding="utf-8-sig") as file:
+            header = file.readline()
+            mark = next((each for each in ",;\t|" if each in header), ",")
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=mark) if row]
         described, _ = load()
         if described["preprocessing"] is not None:
-            columns = dict(zip(rows[0], zip(*rows[1:], strict=True), strict=True))
+            cells = [[None if cell in MISSING else cell for cell in row] for row in rows[1:]]
+            columns = dict(zip(rows[0], zip(*cells, strict=True), strict=True))
             answers = predict(columns)
         else:
             answers = predict(np.array(rows, np.float32))
     except (OSError, ValueError, IndexError) as error:
         print(f"{sys.argv[1]}: {error}", file=sys.stderr)
         return 2
-    for answer in answers:
-        print(*np.atleast_1d(answer), sep=",")
+    try:
+        for answer in answers:
+            print(*np.atleast_1d(answer), sep=",")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough: python THIS_FILE data.csv | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

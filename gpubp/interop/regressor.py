@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -83,7 +83,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         take_parameters(self, locals())
 
     @available_if(stochastic)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one epoch on some rows, going on from the last; arguments as for `fit`."""
         self._fit(X, y, sample_weight, None, incremental=True)
         return self
@@ -113,20 +113,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         chosen: Loss | str = self.loss
         return chosen
 
-    def _reported_loss(self, loss: float, rows: int) -> float:
-        """Return the loss with squares averaged over the outputs, as scikit-learn reports them.
-
-        The penalty is not; it is taken as it is now, which differs from its mean over the epoch.
-        """
-        outputs = self.n_outputs_
-        if outputs == 1 or self._loss_name() != "squared_error":
-            return loss
-        penalty = 0.0
-        if rows:
-            steps = -(-rows // self._used_batch_size(rows))
-            squares = sum(float((weight**2).sum()) for weight in self.coefs_)
-            penalty = self.alpha / 2 * squares * steps / rows
-        return (loss - penalty) / outputs + penalty
+    def _averaged_outputs(self) -> int:
+        return self.n_outputs_ if self._loss_name() == "squared_error" else 1
 
     def _validation_score(self, x: Any, y: Any, weights: Any = None) -> float:
         found = self.network_.predict(x)

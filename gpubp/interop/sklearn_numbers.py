@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils import shuffle
 
 from gpubp.nn.optimizers import Adam
+from gpubp.nn.regularization import Regularization
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,20 @@ class AdamOfScikitLearn(Adam):
         """Return the kernel's scalars at a step; see `gpubp.nn.optimizers.Optimizer`."""
         rate, beta1, beta2, epsilon, correction, shrink = super().scalars(step, factor, decay)
         return rate, beta1, beta2, epsilon * correction, correction, shrink
+
+
+@dataclass(frozen=True)
+class PenaltyOfScikitLearn(Regularization):
+    """`alpha` beside a loss that is to be averaged over the outputs, while gradients are summed.
+
+    The loss that results is `outputs` times the one that scikit-learn reports.
+    """
+
+    outputs: int = 1
+
+    @property
+    def _in_loss(self) -> float:
+        return self.outputs
 
 
 class RowOrder:

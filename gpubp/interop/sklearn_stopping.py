@@ -42,10 +42,11 @@ class Control:
         own = self._estimator
         own.n_iter_ += 1
         own.t_ += self._rows
-        own.loss_ = own._reported_loss(history.loss[-1], self._rows)
+        own.loss_ = history.loss[-1] / own._averaged_outputs()
         own.loss_curve_.append(own.loss_)
         if history.validation_loss:
-            own.validation_loss_curve_.append(own._reported_loss(history.validation_loss[-1], 0))
+            validation = history.validation_loss[-1] / own._averaged_outputs()
+            own.validation_loss_curve_.append(validation)
         self._say(f"Iteration {own.n_iter_}, loss = {own.loss_:.8f}")
         if self._score:
             self._note_score(net)
@@ -54,6 +55,15 @@ class Control:
         own._scale_rate(own._scheduled_rate(own.t_))
         self.ended = self._once or self._is_over()
         return self.ended
+
+    def diverged(self) -> None:
+        """Write the attributes of an epoch whose loss is not finite, the last."""
+        own = self._estimator
+        own.n_iter_ += 1
+        own.loss_ = float("nan")
+        own.loss_curve_.append(own.loss_)
+        own.validation_scores_.append(float("nan"))
+        self.ended = True
 
     def end(self, net: Any, history: History) -> None:
         """Put the best weights back, where early stopping is on."""

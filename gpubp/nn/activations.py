@@ -17,6 +17,6 @@ def get_activation(name: str) -> Activation:
     UnknownNameError
         When there is none; lists the known names.
     """
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise UnknownNameError("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]

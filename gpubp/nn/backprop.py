@@ -203,7 +203,7 @@ class LayerStack:
         found = self._buffers.get(rows)
         if found is None:
             largest = self.largest_rows
-            if rows > largest:
+            if rows > largest or largest not in self._buffers:
                 self._buffers.clear()
                 found = Buffers(rows, self.layers, self.backend, self.dtype, self.stored)
             else:

@@ -64,6 +64,6 @@ def get_initializer(name: str, automatic: str) -> Initializer:
         When there is none; lists the known names.
     """
     wanted = automatic if name == "auto" else name
-    if wanted not in INITIALIZERS:
+    if not isinstance(wanted, str) or wanted not in INITIALIZERS:
         raise UnknownNameError("initializer", name, ["auto", *INITIALIZERS])
     return INITIALIZERS[wanted]

@@ -66,6 +66,16 @@ LOSSES: dict[str, Loss] = {
     name: Loss(name, entry.logits_of, entry.of_classes is not None, entry.parameter)
     for name, entry in FUNCTIONS.items()
 }
+# What other libraries call them; squared_error has a factor of 1/2 that most of those lack
+OTHER_NAMES = {
+    "mse": "squared_error",
+    "l2": "squared_error",
+    "mae": "absolute_error",
+    "l1": "absolute_error",
+    "pinball": "quantile",
+    "ce": "cross_entropy",
+    "bce": "binary_cross_entropy",
+}
 # The first loss of the table on the logits of each activation
 _AUTOMATIC = {loss.logits_of: name for name, loss in reversed(LOSSES.items()) if loss.logits_of}
 
@@ -147,7 +157,8 @@ def get_loss(name: str | Loss, output: Activation) -> Loss:
     """Return the loss itself or the one of this name; ``"auto"`` follows the output.
 
     Softmax takes cross-entropy, sigmoid binary cross-entropy, exp the Poisson deviance, anything
-    else squared error.
+    else squared error. The usual short names, ``"mse"``, ``"mae"``, ``"ce"``, ``"bce"``, are known
+    too.
 
     Raises
     ------
@@ -159,7 +170,8 @@ def get_loss(name: str | Loss, output: Activation) -> Loss:
     if isinstance(name, Loss):
         loss = name
     else:
-        wanted = _AUTOMATIC.get(output.name, "squared_error") if name == "auto" else name
+        known = {"auto": _AUTOMATIC.get(output.name, "squared_error")} | OTHER_NAMES
+        wanted = known.get(name, name) if isinstance(name, str) else None
         if wanted not in LOSSES:
             raise UnknownNameError("loss", name, ["auto", *LOSSES])
         loss = LOSSES[wanted]

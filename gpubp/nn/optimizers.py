@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.errors import ConfigurationError, UnknownNameError
@@ -49,8 +50,38 @@ class Optimizer(Protocol):
         """
 
 
+# What other libraries call the settings
+OTHER_NAMES = {
+    "lr": "learning_rate",
+    "betas": "beta1 and beta2",
+    "eps": "epsilon",
+    "rho": "decay",
+    "alpha": "decay",
+    "b1": "beta1",
+    "b2": "beta2",
+}
+
+
+class _NamedSettings:
+    """Says which names the settings of an optimizer have, when it is given another one."""
+
+    def __new__(cls, *values: Any, **settings: Any) -> Self:
+        known = [] if not settings else list(inspect.signature(cls).parameters)
+        for name in settings:
+            if name in known:
+                continue
+            if name in OTHER_NAMES:
+                right = OTHER_NAMES[name]
+                raise ConfigurationError(
+                    f"{name} is no setting of {cls.__name__}; {right}, as it is called here, is"
+                    " needed"
+                )
+            raise UnknownNameError(f"setting of {cls.__name__}", name, known)
+        return super().__new__(cls)
+
+
 @dataclass(frozen=True)
-class SGD:
+class SGD(_NamedSettings):
     """Stochastic gradient descent, plain, with momentum or with Nesterov's momentum.
 
     ``v = momentum * v + gradient; weight -= learning_rate * v``; with ``nesterov=True``
@@ -92,7 +123,7 @@ class SGD:
 
 
 @dataclass(frozen=True)
-class RMSProp:
+class RMSProp(_NamedSettings):
     """Gradient divided by a running root mean square (Tieleman and Hinton 2012, lecture 6.5).
 
     ``s = decay * s + (1 - decay) * g**2; weight -= learning_rate * g / (sqrt(s) + epsilon)``
@@ -121,7 +152,7 @@ class RMSProp:
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(_NamedSettings):
     """Adam (Kingma and Ba 2015, algorithm 1).
 
     Raises
@@ -183,7 +214,7 @@ class AdamW(Adam):
 
 
 @dataclass(frozen=True)
-class Adagrad:
+class Adagrad(_NamedSettings):
     """Gradient divided by the root of the sum of all squares so far (Duchi et al. 2011).
 
     ``s = s + g**2; weight -= learning_rate * g / (sqrt(s) + epsilon)``
@@ -240,7 +271,7 @@ class Nadam(Adam):
 
 
 @dataclass(frozen=True)
-class Lion:
+class Lion(_NamedSettings):
     """A step of one size in every direction, by the sign of a momentum (Chen et al. 2023).
 
     ``c = beta1 m + (1 - beta1) g; weight -= learning_rate (sign(c) + weight_decay weight);
@@ -288,16 +319,25 @@ def rate_at(optimizer: Optimizer, step: int, factor: float = 1.0) -> float:
     return factor * value_at(optimizer.learning_rate, step)
 
 
-def get_optimizer(optimizer: str | Optimizer) -> Optimizer:
-    """Return the optimizer itself, or the one of this name with its default settings.
+def get_optimizer(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
+    """Return the optimizer itself, or that of a name or class with its default settings.
 
     Raises
     ------
     UnknownNameError
         When there is none of this name; lists the known names.
+    ConfigurationError
+        When it is nothing of the kind.
     """
+    if isinstance(optimizer, type):
+        optimizer = optimizer()
     if not isinstance(optimizer, str):
-        return optimizer
+        if hasattr(optimizer, "kernel") and hasattr(optimizer, "scalars"):
+            return optimizer
+        raise ConfigurationError(
+            f"optimizer is {optimizer!r:.80}; a name, or settings such as gpubp.Adam(1e-3), is"
+            " needed"
+        )
     if optimizer not in OPTIMIZERS:
         raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
     return OPTIMIZERS[optimizer]()

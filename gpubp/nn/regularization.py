@@ -59,6 +59,11 @@ class Regularization:
     def __bool__(self) -> bool:
         return self != NONE
 
+    @property
+    def _in_loss(self) -> float:
+        """What the penalty of `alpha` is multiplied by in the loss, not in the gradients."""
+        return 1.0
+
     def before_update(
         self,
         ops: Any,
@@ -85,7 +90,8 @@ class Regularization:
         matrices = [pair for layer in stack.layers for pair in layer.weights()]
         if self.alpha:
             weights = [weight for weight, _ in matrices]
-            ops.add_squares(weights, self.alpha / 2, total, mean, scratch, scaling)
+            strength = self.alpha / 2 * self._in_loss
+            ops.add_squares(weights, strength, total, mean, scratch, scaling)
             for weight, dweight in matrices:
                 strength = self.alpha * share
                 ops.penalize(weight, dweight, 0.0, strength, scratch, scaling, total)

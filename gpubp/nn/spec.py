@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 
 from gpubp.backends.precision import Precision, get_precision
 from gpubp.backends.random import Seed, checked_seed
-from gpubp.errors import ConfigurationError, ShapeError, checked_whole
+from gpubp.errors import ConfigurationError, ShapeError, checked_list, checked_whole, is_number
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 from gpubp.nn.layers.periodic import Periodic
 
 STANDARD = "standard"  # form of the weights; the other is "ntk"
 EMBEDDING = 16  # numbers that an input with bins becomes
+LARGEST_SIZE = 2**31 - 1  # of a layer: what BLAS counts in
 CATEGORY_WIDTH = 8  # numbers that an input of categories becomes
 # what is said of a network only where it has such a first layer
 _FIRST_LAYERS = {
@@ -137,10 +138,10 @@ class NetworkSpec:
         waves = _checked_periodic(periodic, edges, coded)
         width = checked_whole("embedding", embedding)
         of_codes = checked_whole("category_width", category_width)
-        widths = [
-            _width(place, edges, width, coded, of_codes, waves) for place in range(checked[0])
-        ]
-        read = (sum(widths), *checked[1:-1])[:hidden]  # numbers that each hidden layer reads
+        first = checked[0]  # the numbers that the inputs become
+        if edges or coded or waves:
+            first = sum(_width(n, edges, width, coded, of_codes, waves) for n in range(first))
+        read = (first, *checked[1:-1])[:hidden]  # numbers that each hidden layer reads
         return cls(
             sizes=checked,
             activation=tuple(names),
@@ -201,7 +202,7 @@ def _checked_categories(
     categories: Sequence[int] | None, inputs: int, precision: Precision, scale: float
 ) -> tuple[int, ...]:
     """Return the number of categories of each input; nothing where no input has any."""
-    if categories is None or not len(categories):
+    if categories is None or not len(checked_list("categories", categories)):
         return ()
     checked = tuple(categories)
     if len(checked) != inputs:
@@ -240,6 +241,8 @@ def _checked_periodic(
         raise ConfigurationError(
             "periodic is given and all inputs are categories; a number, or no periodic, is needed"
         )
+    if not isinstance(periodic, Periodic | Mapping):
+        raise ConfigurationError(f"periodic is {periodic!r:.60}; a gpubp.Periodic is needed")
     return periodic if isinstance(periodic, Periodic) else Periodic(**periodic)
 
 
@@ -250,8 +253,11 @@ def _checked_bins(
     categories: tuple[int, ...],
 ) -> tuple[tuple[float, ...], ...]:
     """Return the edges of each input's bins; nothing where no input has any."""
-    if bins is None or not len(bins):
+    if bins is None or not len(checked_list("bins", bins)):
         return ()
+    for edges in checked_list("bins", bins):
+        if not all(map(is_number, checked_list("bins", edges))):
+            raise ConfigurationError(f"bins hold {edges!r:.60}; a list of numbers is needed")
     checked = tuple(tuple(float(edge) for edge in edges) for edges in bins)
     if len(checked) != inputs:
         raise ShapeError(f"bins has {len(checked)} entries; one for each of the {inputs} inputs")
@@ -306,20 +312,31 @@ def _checked_bools(what: str, value: bool | Sequence[bool], hidden: int) -> list
 
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    if not isinstance(sizes, Iterable) or isinstance(sizes, str | bytes | Mapping):
+        raise ConfigurationError(
+            f"sizes is {sizes!r:.200}; a list of all sizes is needed, as in Network([2, 16, 3])"
+        )
     checked = tuple(sizes)
-    whole = all(isinstance(size, int | np.integer) and size >= 1 for size in checked)
+    whole = all(_is_size(size) for size in checked)
     if len(checked) < 2 or not whole:
         raise ConfigurationError(
-            f"sizes are {list(checked)!r}; at least two whole numbers above 0 are needed: inputs,"
-            " hidden layers, outputs"
+            f"sizes are {list(checked)!r:.200}; at least two whole numbers above 0 are needed:"
+            " inputs, hidden layers, outputs"
         )
     return tuple(int(size) for size in checked)
+
+
+def _is_size(value: Any) -> bool:
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return whole and 1 <= value <= LARGEST_SIZE
 
 
 def _for_each(what: str, value: Any, hidden: int) -> list[Any]:
     """Spread one value over the hidden layers, or check that there is one for each."""
     if value is None or isinstance(value, str | int | float):
         return [value] * hidden
+    if not isinstance(value, Iterable):
+        raise ConfigurationError(f"{what} is {value!r:.60}; one value, or a list, is needed")
     values = list(value)
     if len(values) != hidden:
         raise ShapeError(
@@ -346,9 +363,9 @@ def _width(
 
 
 def _checked_scale(scale: float) -> float:
-    if not 0 < scale < math.inf:
+    if not is_number(scale) or not 0 < scale < math.inf:
         raise ConfigurationError(
-            f"input_scale is {scale!r}; a finite number above 0 is needed, such as 1 / 255"
+            f"input_scale is {scale!r:.60}; a finite number above 0 is needed, such as 1 / 255"
         )
     return float(scale)
 
@@ -366,6 +383,6 @@ def _checked_weights(form: str) -> str:
 
 
 def _checked_rate(rate: float) -> float:
-    if not 0 <= rate < 1:
-        raise ConfigurationError(f"dropout is {rate!r}; a number from 0 to below 1 is needed")
+    if not is_number(rate) or not 0 <= rate < 1:
+        raise ConfigurationError(f"dropout is {rate!r:.60}; a number from 0 to below 1 is needed")
     return float(rate)

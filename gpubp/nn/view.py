@@ -12,9 +12,10 @@ from gpubp.nn.activations import Activation
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers import Layer
 from gpubp.nn.spec import NetworkSpec
+from gpubp.text import ShownAsText
 
 
-class NetworkView:
+class NetworkView(ShownAsText):
     """A network's description, its layers and where they lie, read from its stack of layers."""
 
     stack: LayerStack
@@ -78,6 +79,10 @@ class NetworkView:
     def input_scale(self) -> float:
         """What every input is multiplied by as a batch is read."""
         return self.stack.input_scale
+
+    def __dir__(self) -> list[str]:
+        """Leave out what the parts of this package use among themselves."""
+        return [name for name in super().__dir__() if name != "stack"]
 
     def __repr__(self) -> str:
         spec = self.spec

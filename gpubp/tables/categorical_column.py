@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.tables.encoding import Encoded, as_texts, count_rows
+from gpubp.tables.coded_column import CodedColumn
+from gpubp.tables.encoding import Encoded, as_texts, unknown_names
 from gpubp.tables.json_fields import is_flag, is_text, is_texts, read_field
 from gpubp.tables.table import Table
 
-LARGEST_VOCABULARY = 256
+MOST_INPUTS = 256  # more categories become codes, which the network embeds
+FEWEST_ROWS = 2  # of a category that has a code: one row says nothing about others
+MOST_CODES = 1 << 16
 MANY_DISTINCT = 50  # text with more values than this is left out if most rows differ
 
 
@@ -26,7 +29,7 @@ class CategoricalColumn:
     name : str
         Name of the column.
     vocabulary : tuple of str
-        The most frequent categories of the training part, sorted.
+        The categories of the training part, sorted.
     missing : bool
         Whether missing values have an input of their own; so if some were in training.
     """
@@ -36,14 +39,19 @@ class CategoricalColumn:
     missing: bool
 
     @classmethod
-    def fit(cls, table: Table, name: str, rows: NDArray[np.int64]) -> CategoricalColumn | str:
-        """Fit to the training rows, or return why the column has to be left out."""
+    def fit(
+        cls, table: Table, name: str, rows: NDArray[np.int64]
+    ) -> CategoricalColumn | CodedColumn | str:
+        """Fit to the training rows, or return why the column has to be left out.
+
+        A column of very many names is one of codes.
+        """
         return cls.from_counts(name, Counter(table.column(name)[rows].tolist()), len(rows))
 
     @classmethod
     def from_counts(
         cls, name: str, found: Counter[str | None] | None, rows: int
-    ) -> CategoricalColumn | str:
+    ) -> CategoricalColumn | CodedColumn | str:
         """Return what `fit` does, from how often each text comes in so many training rows.
 
         None stands for missing; no counts at all for too many different texts to count.
@@ -58,8 +66,12 @@ class CategoricalColumn:
                 f"it is text with {len(counts)} different values in {rows} training rows,"
                 f" such as {next(iter(counts))!r:.60}"
             )
-        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:LARGEST_VOCABULARY]
-        return cls(name, tuple(sorted(frequent)), sum(counts.values()) < rows)
+        missing = sum(counts.values()) < rows
+        if len(counts) <= MOST_INPUTS:
+            return cls(name, tuple(sorted(counts)), missing)
+        frequent = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_CODES]
+        kept = sorted(value for value in frequent if counts[value] >= FEWEST_ROWS)
+        return CodedColumn(name, tuple(kept or sorted(frequent)), missing)
 
     @property
     def features(self) -> list[str]:
@@ -77,12 +89,7 @@ class CategoricalColumn:
         taken = np.fromiter((slots.get(value, unknown) for value in values), np.int64, len(values))
         features = np.zeros((len(values), unknown + 1), np.float32)
         features[np.arange(len(values)), taken] = 1
-        absent = np.array([value is None for value in values], dtype=bool) & (taken == unknown)
-        problems = count_rows(table, self.name, absent, "no value, which training never had")
-        unseen = (taken == unknown) & ~absent
-        if unseen.any():
-            what = f"a category that training did not keep, such as {values[unseen][0]!r:.60}"
-            problems += count_rows(table, self.name, unseen, what)
+        problems = unknown_names(table, self.name, values, taken == unknown)
         return Encoded(features, problems, ["taken as unknown"] * len(problems))
 
     def to_dict(self) -> dict[str, Any]:

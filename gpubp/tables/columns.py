@@ -8,16 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.tables.categorical_column import CategoricalColumn
+from gpubp.tables.coded_column import CodedColumn
 from gpubp.tables.json_fields import read_field
 from gpubp.tables.numeric_column import NumericColumn
 from gpubp.tables.ordered_column import OrderedColumn
 from gpubp.tables.table import Table
 from gpubp.tables.text_column import TextColumn
 
-Column = NumericColumn | CategoricalColumn | OrderedColumn | TextColumn
+Column = NumericColumn | CategoricalColumn | CodedColumn | OrderedColumn | TextColumn
 COLUMN_TYPES: dict[str, Any] = {
     "numeric": NumericColumn,
     "categorical": CategoricalColumn,
+    "coded": CodedColumn,
     "ordered": OrderedColumn,
     "text": TextColumn,
 }

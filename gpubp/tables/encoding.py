@@ -56,6 +56,19 @@ def _written(value: float, kind: str) -> str:
     return str(int(value)) if value.is_integer() else repr(value)
 
 
+def unknown_names(
+    table: Table, name: str, values: NDArray[np.object_], unknown: NDArray[np.bool_]
+) -> list[str]:
+    """Return lines on the rows whose name, or lack of one, training did not have."""
+    absent = np.array([value is None for value in values], dtype=bool) & unknown
+    problems = count_rows(table, name, absent, "no value, which training never had")
+    unseen = unknown & ~absent
+    if unseen.any():
+        what = f"a category that training did not keep, such as {values[unseen][0]!r:.60}"
+        problems += count_rows(table, name, unseen, what)
+    return problems
+
+
 def count_rows(table: Table, name: str, chosen: NDArray[np.bool_], what: str) -> list[str]:
     """Return a line saying how many rows are concerned, or nothing if none is."""
     count = int(chosen.sum())

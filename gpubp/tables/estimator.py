@@ -37,7 +37,16 @@ from gpubp.tables.targets import Target
 FEWEST_ROWS = 20  # from which on some are held out for validation
 FEW_ROWS = 1000  # fewer are computed in float64: it takes no time then
 SETTINGS = (
-    *("hidden", "activation", "dropout", "bins", "embedding", "optimizer", "learning_rate"),
+    *(
+        "hidden",
+        "activation",
+        "dropout",
+        "bins",
+        "embedding",
+        "category_width",
+        "optimizer",
+        "learning_rate",
+    ),
     *("weight_decay", "epochs", "patience", "batch_size", "members", "schedule"),
     *("label_smoothing", "input_factors", "mixing", "refit"),
 )
@@ -271,7 +280,11 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         ModelFileError
             When it cannot be read, or is a model of the other task.
         """
-        model = TabularModel.load(path, backend)
+        return cls.of(TabularModel.load(path, backend), path, backend)
+
+    @classmethod
+    def of(cls, model: TabularModel, path: str | os.PathLike[str], backend: Any = "auto") -> Self:
+        """Return the estimator of a model that was read from a file; see `load`."""
         if model.preprocessing.task != cls.task:
             raise ModelFileError(
                 f"{path} is a model of {model.preprocessing.task}; one of {cls.task} is needed"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.backends.interchange import host_array, on_gpu
+from gpubp.backends.interchange import check_unmasked, host_array, on_gpu
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
 from gpubp.tables.table import Table
 
@@ -86,6 +86,7 @@ def _columns(x: Any) -> Mapping[Any, Any]:
         if hasattr(x, "iloc"):
             return {key: x.iloc[:, place] for place, key in enumerate(x.columns)}
         return {key: x[key] for key in x.columns}
+    check_unmasked(x, "X")
     matrix = x if isinstance(x, np.ndarray) or on_gpu(x) else host_array(x)
     if matrix.ndim != 2:
         raise ShapeError(
@@ -111,6 +112,7 @@ def _column(name: str, values: Any) -> tuple[NDArray[Any], str]:
     """Return a column in a form that `Table` takes, and its kind if the dtype does not say it."""
     if hasattr(values, "cat") and hasattr(values, "iloc"):  # pandas' categories are names
         return _as_names(np.asarray(values.astype(object), object)), "text"
+    check_unmasked(values, f"column {name!r}")
     array = _plain(values)
     if array.ndim != 1:
         raise ShapeError(f"column {name!r} has shape {array.shape}; (rows,) is needed")

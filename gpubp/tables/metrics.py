@@ -54,7 +54,9 @@ def classification_metrics(
             "probabilities hold a negative number or a row of zeros; outputs of softmax"
             " or sigmoid are needed"
         )
-    return _classification(_indices(labels, classes), found / sums)
+    given = getattr(probabilities, "dtype", found.dtype)
+    kind = given if np.dtype(given).kind == "f" else found.dtype
+    return _classification(_indices(labels, classes), found / sums, kind)
 
 
 def regression_metrics(true: Any, predicted: Any) -> dict[str, float]:
@@ -63,7 +65,7 @@ def regression_metrics(true: Any, predicted: Any) -> dict[str, float]:
     Parameters
     ----------
     true, predicted
-        Numbers, shape (rows,) or (rows, 1).
+        Numbers, shape (rows,) or (rows, targets).
 
     Returns
     -------
@@ -76,15 +78,17 @@ def regression_metrics(true: Any, predicted: Any) -> dict[str, float]:
     DataError
         When there are no rows.
     ShapeError
-        When the numbers of rows differ.
+        When the numbers of rows or of targets differ.
     NonFiniteError
         When a number is NaN or infinite.
     """
-    expected, found = _numbers(true, "true").ravel(), _numbers(predicted, "predicted").ravel()
+    expected, found = _columns(true, "true"), _columns(predicted, "predicted")
     if expected.shape != found.shape:
         raise ShapeError(
-            f"true has {len(expected)} values and predicted {len(found)}; the same number is needed"
+            f"true has shape {expected.shape} and predicted {found.shape}; the same shape, (rows,"
+            " targets), is needed"
         )
+    expected, found = expected.ravel(), found.ravel()
     measures = import_extra("sklearn.metrics", "cli")
     squared = float(measures.mean_squared_error(expected, found))
     results = {"r2": float(measures.r2_score(expected, found))} if len(expected) > 1 else {}
@@ -96,8 +100,14 @@ def regression_metrics(true: Any, predicted: Any) -> dict[str, float]:
     }
 
 
-def _classification(true: NDArray[np.int64], probabilities: NDArray[Any]) -> dict[str, float]:
-    """Return the measures of class indices (rows,) against probabilities (rows, classes)."""
+def _classification(
+    true: NDArray[np.int64], probabilities: NDArray[np.float64], given: np.dtype[Any]
+) -> dict[str, float]:
+    """Return the measures of class indices (rows,) against probabilities (rows, classes).
+
+    What the probabilities were given in decides the smallest of which scikit-learn takes the
+    logarithm: the dtype's epsilon.
+    """
     measures = import_extra("sklearn.metrics", "cli")
     predicted = probabilities.argmax(axis=1)
     every = np.arange(probabilities.shape[1])
@@ -108,7 +118,7 @@ def _classification(true: NDArray[np.int64], probabilities: NDArray[Any]) -> dic
             "accuracy": measures.accuracy_score(true, predicted),
             "balanced_accuracy": measures.balanced_accuracy_score(true, predicted),
             "f1_macro": measures.f1_score(true, predicted, average="macro", zero_division=0),
-            "log_loss": measures.log_loss(true, probabilities, labels=every),
+            "log_loss": measures.log_loss(true, probabilities.astype(given), labels=every),
         }
     if len(every) == 2 and len(np.unique(true)) == 2:
         results["roc_auc"] = measures.roc_auc_score(true, probabilities[:, 1])
@@ -125,6 +135,12 @@ def _indices(labels: NDArray[Any], classes: Sequence[Any]) -> NDArray[np.int64]:
             " and classes must be of one kind"
         )
     return np.array([index[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def _columns(values: Any, name: str) -> NDArray[np.float64]:
+    """Return finite numbers as float64, (rows, targets)."""
+    numbers = _numbers(values, name)
+    return numbers.reshape(len(numbers), -1) if numbers.ndim else numbers.reshape(1, 1)
 
 
 def _numbers(values: Any, name: str) -> NDArray[np.float64]:

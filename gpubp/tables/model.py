@@ -20,7 +20,7 @@ from gpubp.saving import save_networks
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import has_learnt, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
-from gpubp.tables.prepared import Prepared, embedded_bins, forget, member_data
+from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forget, member_data
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
@@ -54,6 +54,10 @@ class TabularModel:
         self.preprocessing = preprocessing
         self._held: dict[int, NDArray[Any]] = {}  # answers for the rows that a member held out
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle holds: not the answers for held-out rows, as many as there were."""
+        return vars(self) | {"_held": {}}
+
     @property
     def net(self) -> Network:
         """The first network."""
@@ -69,12 +73,17 @@ class TabularModel:
         output = "softmax" if preprocessing.task == "classification" else "identity"
         bins, width = embedded_bins(prepared, recipe)
         settings |= {"activation": recipe.activation, "dropout": recipe.dropout, "bins": bins}
+        settings |= {
+            "categories": preprocessing.categories,
+            "category_width": recipe.category_width,
+        }
         settings |= {"input_factors": recipe.input_factors, "mixing": recipe.mixing}
         nets = []
         for member in range(recipe.members):
             net = Network(
                 sizes, output=output, embedding=width, seed=(seed + member) % 2**32, **settings
             )
+            bring_near_zero(net)
             forget(net, prepared.unused(member))
             nets.append(net)
         return cls(nets, preprocessing)
@@ -281,7 +290,11 @@ class TabularModel:
         ModelFileError
             When it cannot be read, or holds a network without preprocessing.
         """
-        nets = Network.load_all(path, backend)
+        return cls.of(Network.load_all(path, backend), path)
+
+    @classmethod
+    def of(cls, nets: Sequence[Network], path: str | os.PathLike[str]) -> TabularModel:
+        """Return the model of networks that were read from a file; see `load`."""
         if nets[0].preprocessing is None:
             raise ModelFileError(
                 f"{path} holds a network without the preprocessing of a table; one that"

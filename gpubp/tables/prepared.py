@@ -14,6 +14,8 @@ from gpubp.errors import MissingExtraError
 from gpubp.network import Network
 from gpubp.nn.bins import quantile_bins, tree_bins
 from gpubp.nn.layers import Dense
+from gpubp.nn.layers.categories import Categories, numbers_among
+from gpubp.nn.spec import NetworkSpec
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
 from gpubp.tables.splits import Split, deal_again, train_validation_test_split
@@ -23,6 +25,7 @@ from gpubp.tables.targets import decide_task
 
 SAMPLED_ROWS = 100_000  # in which bins are found
 LEAF = 16  # training rows in a bin at least
+FIRST_VALUES = 0.1  # what the first values of embedded names are multiplied by
 
 
 @dataclass(frozen=True)
@@ -140,14 +143,39 @@ def forget(net: Network, inputs: NDArray[np.int64]) -> None:
 
     They would keep their random first weights.
     """
-    bins = net.spec.bins
-    if bins:
-        passed = np.array([not edges for edges in bins])
-        behind = net.spec.embedding * int((~passed).sum()) + np.cumsum(passed) - 1
-        inputs = behind[inputs[passed[inputs]]]
+    places = passed_inputs(net.spec)
+    inputs = np.array([places[each] for each in inputs.tolist() if each in places], np.int64)
     first = next(layer for layer in net.layers if isinstance(layer, Dense))
     with net.backend.on_device():
         first.weight[net.backend.asarray(inputs)] = 0
+
+
+def bring_near_zero(net: Network) -> None:
+    """Let the embedded names of a new network begin nearly alike.
+
+    A name of few training rows then stays near the mean of all, as an unknown one is; with first
+    values of usual size a network learns the noise of each.
+    """
+    for layer in net.layers:
+        if isinstance(layer, Categories):
+            with net.backend.on_device():
+                layer.weight[...] *= FIRST_VALUES
+
+
+def passed_inputs(spec: NetworkSpec) -> dict[int, int]:
+    """Return where inputs that no layer embeds come to lie among what the first dense layer reads.
+
+    Each embedding layer hands them on behind what it embeds.
+    """
+    inputs: list[int | None] = [*range(spec.sizes[0])]
+    if spec.categories:
+        coded = len(spec.categories) - len(numbers_among(spec.categories))
+        inputs = [*[None] * (coded * spec.category_width), *numbers_among(spec.categories)]
+    bins = spec.bins or ()
+    embedded = [each is not None and any(bins) and bool(bins[each]) for each in inputs]
+    first = spec.embedding * sum(embedded)
+    passed = [each for each, inside in zip(inputs, embedded, strict=True) if not inside]
+    return {each: first + place for place, each in enumerate(passed) if each is not None}
 
 
 def member_data(prepared: Prepared | StreamedTable, member: int) -> tuple[dict[str, Any], Any, int]:

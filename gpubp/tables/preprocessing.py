@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.errors import DataError, ModelFileError
+from gpubp.tables.coded_column import CodedColumn
 from gpubp.tables.columns import Column, column_from_dict, fit_column
 from gpubp.tables.encoding import stray_text
 from gpubp.tables.intervals import Residuals
@@ -152,6 +153,16 @@ class Preprocessing:
         return [
             start for start, column in pairs if isinstance(column, NumericColumn | OrderedColumn)
         ]
+
+    @property
+    def categories(self) -> list[int] | None:
+        """For every input the number of its codes, 0 for a number; None where none is a code."""
+        counts = [
+            column.codes if isinstance(column, CodedColumn) else 0
+            for column in self.columns
+            for _ in column.features
+        ]
+        return counts if any(counts) else None
 
     @property
     def outputs(self) -> int:

@@ -36,6 +36,8 @@ class Recipe:
         Bins of a column of numbers at most, see `gpubp.tree_bins`; 0 for none.
     embedding : int
         Numbers that a column with bins becomes.
+    category_width : int
+        Numbers that a column of very many names becomes.
     optimizer : str
         Name of the optimizer.
     learning_rate : float
@@ -67,6 +69,7 @@ class Recipe:
     dropout: float = 0.0
     bins: int = 128
     embedding: int = 16
+    category_width: int = 8
     optimizer: str = "adamw"
     learning_rate: float = 0.001
     weight_decay: float = 0.1

@@ -39,6 +39,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         dropout: float | None = None,
         bins: int | None = None,
         embedding: int | None = None,
+        category_width: int | None = None,
         optimizer: str | None = None,
         learning_rate: float | None = None,
         weight_decay: float | None = None,

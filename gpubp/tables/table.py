@@ -58,6 +58,7 @@ class Table:
         kinds = dict(self.kinds)
         columns = {}
         for name, values in self.columns.items():
+            check_text(name)
             columns[name], kind = _standard_form(name, np.asarray(values))
             kinds.setdefault(name, kind)
         self.columns, self.kinds = columns, kinds
@@ -193,11 +194,24 @@ def _standard_form(name: str, values: NDArray[Any]) -> tuple[NDArray[Any], str]:
     if values.dtype.kind in "biuf":
         return values.astype(np.float64), "bool" if values.dtype.kind == "b" else "number"
     if values.dtype == object and all(value is None or isinstance(value, str) for value in values):
+        check_text(name, *filter(None, values))
         return values, "text"
     raise DataError(
         f"column {name!r} has dtype {values.dtype}; numbers, or an object array of str and None,"
         " are needed"
     )
+
+
+def check_text(name: str, *texts: str) -> None:
+    """Raise DataError where a column's name or text holds half of a character, written nowhere."""
+    for text in (name, "".join(texts)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"column {name!r} holds half of a character, {text[error.start]!r}; text that"
+                " UTF-8 can write is needed"
+            ) from error
 
 
 def _seconds(times: NDArray[Any]) -> NDArray[np.float64]:

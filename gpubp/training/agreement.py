@@ -34,6 +34,7 @@ class Agreement:
         processes, state = self.communicator, self._training.state
         if processes is None:
             return
+        self._compare_beginnings(processes)
         own = (state.step, state.epoch, state.updates, index)
         of_root = processes.share(own, "the first weights")
         if own != of_root:
@@ -43,6 +44,28 @@ class Agreement:
             )
         for array in (self._training.stack.parameters, *state.arrays):
             self._broadcast(processes, array, "the first weights")
+
+    def _compare_beginnings(self, processes: Communicator) -> None:
+        """Refuse networks, settings or data that differ: sums of them mean nothing.
+
+        Raises
+        ------
+        DistributedError
+            Names the rank, what differs and both values.
+        """
+        training = self._training
+        described = training.stack.spec.to_dict() | training.settings.described()
+        described |= training.feed.described()
+        found = processes.collect(described, "what is trained on", patient=True)
+        for rank, other in enumerate(found):
+            name = next((n for n in found[0] | other if found[0].get(n) != other.get(n)), None)
+            if name is not None:
+                error = DistributedError(
+                    f"rank {rank} has {name} {other.get(name)!r:.100} and rank 0"
+                    f" {found[0].get(name)!r:.100}; the same data, network and settings are needed"
+                )
+                error.everywhere = True
+                raise error
 
     def agree(self, what: str) -> None:
         """Take over what rank 0's callbacks have changed and decided."""

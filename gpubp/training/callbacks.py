@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
-from gpubp.errors import ConfigurationError, import_extra
+from gpubp.errors import CheckpointError, ConfigurationError, import_extra
 from gpubp.nn.view import NetworkView
+from gpubp.text import ShownAsText
 from gpubp.training.metrics import metric_name
 
 
-@dataclass
-class History:
+@dataclass(repr=False)
+class History(ShownAsText):
     """What a fit did, as plain data.
 
     Attributes
@@ -55,8 +57,48 @@ class History:
         if self.validation_loss:
             columns["validation_loss"] = self.validation_loss
         columns |= self.metrics
-        columns["seconds"] = self.seconds
+        if self.seconds or not self.loss:
+            columns["seconds"] = self.seconds
         return columns
+
+    @classmethod
+    def from_dict(cls, data: Any) -> History:
+        """Return what `to_dict` described.
+
+        Raises
+        ------
+        ValueError
+            When it describes no history.
+        """
+        names = {each.name for each in fields(cls)}
+        if not isinstance(data, dict) or not data.keys() <= names:
+            raise ValueError("a history has other fields")
+        found = cls(**data)
+        curves = (found.loss, found.validation_loss, found.seconds, *found.metrics.values())
+        for curve in curves:
+            if not isinstance(curve, list) or not all(type(each) in (int, float) for each in curve):
+                raise ValueError("a history holds a curve that is no list of numbers")
+            if len(curve) not in (0, found.epochs):
+                raise ValueError("a history holds curves of different lengths")
+        return found
+
+    def __repr__(self) -> str:
+        """Say what came out of it, in one line."""
+        parts = [f"{self.epochs} epochs"]
+        if self.loss:
+            parts.append(f"loss {self.loss[-1]:.4g}")
+        if self.validation_loss:
+            best = self._best_epoch
+            parts.append(f"validation loss {self.validation_loss[-1]:.4g}")
+            parts.append(f"best {self.validation_loss[best]:.4g} after epoch {best + 1}")
+        parts += [f"{name} {values[-1]:.4g}" for name, values in self.metrics.items()]
+        parts += [f"{sum(self.seconds):.3g} s"] if self.seconds else []
+        parts += [f"stopped: {self.stopped}"] if self.stopped else []
+        return f"History({', '.join(parts)})"
+
+    @property
+    def _best_epoch(self) -> int:
+        return min(range(len(self.validation_loss)), key=self.validation_loss.__getitem__)
 
     def to_pandas(self) -> Any:
         """Return a pandas DataFrame, a row an epoch.
@@ -85,20 +127,25 @@ class History:
         if axes is None:
             _, axes = import_extra("matplotlib.pyplot", "plot").subplots()
         epochs = range(1, self.epochs + 1)
-        axes.plot(epochs, self.loss, label="training")
+        alone = "o" if self.epochs == 1 else ""  # a line of one point would not be seen
+        axes.plot(epochs, self.loss, marker=alone, label="training")
         if self.validation_loss:
-            best = min(range(self.epochs), key=self.validation_loss.__getitem__)
-            (line,) = axes.plot(epochs, self.validation_loss, label="validation")
-            axes.plot(best + 1, self.validation_loss[best], "o", color=line.get_color())
-            axes.annotate(
-                f"{self.validation_loss[best]:.4g} after epoch {best + 1}",
-                (best + 1, self.validation_loss[best]),
-                xytext=(0, 8),
-                textcoords="offset points",
-                ha="right" if 2 * best > self.epochs else "left",  # within the picture
+            best = self._best_epoch
+            (line,) = axes.plot(epochs, self.validation_loss, marker=alone, label="validation")
+            value = self.validation_loss[best]
+            axes.plot(
+                best + 1,
+                value,
+                linestyle="",
+                marker="o",
+                color=line.get_color(),
+                label=f"best: {value:.4g} after epoch {best + 1}",
             )
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if self.epochs == 1:
+            axes.set_xticks([1])
         axes.legend()
         return axes
 
@@ -125,6 +172,28 @@ class Callback(Protocol):
 
     def end(self, net: NetworkView, history: History) -> None:
         """Be told that training ended, be it by an error or Ctrl-C."""
+
+
+_MOMENTS = ("begin", "advance", "epoch_end", "end")
+
+
+def as_callbacks(callbacks: Any) -> list[Callback]:
+    """Return a list of callbacks, of one that stands by itself too.
+
+    Raises
+    ------
+    ConfigurationError
+        When one of them lacks a method of `Callback`.
+    """
+    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for each in found:
+        lacking = [name for name in _MOMENTS if not callable(getattr(each, name, None))]
+        if lacking or isinstance(each, type):
+            raise ConfigurationError(
+                f"callbacks hold {each!r:.60}; an object with the methods {', '.join(_MOMENTS)} is"
+                " needed, such as gpubp.EarlyStopping()"
+            )
+    return found
 
 
 def callback_name(callback: Callback) -> str:
@@ -201,6 +270,8 @@ class ReduceOnPlateau:
 
     def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Go on with what was best."""
+        if not 0 < state["share"] <= 1:
+            raise CheckpointError(f"share is {state['share']!r}; a number from 0 to 1 is needed")
         self._best, self._waited, self._share = state["best"], state["waited"], state["share"]
 
     def end(self, net: NetworkView, history: History) -> None:
@@ -252,7 +323,8 @@ class HealthWatch:
     def _look(self, net: Any) -> None:
         self.reports.append(net.health(self.x, self.y, optimizer=self.optimizer))
         for finding in self.reports[-1].findings:
-            kind = finding.partition(":")[0] + finding.rpartition(":")[2]
+            # such as "layer 2:" and its remedy; the numbers between change
+            kind = " ".join(finding.split()[:2]) + finding.rpartition(":")[2]
             if kind not in self._said:  # once is enough
                 self._said.add(kind)
                 print(f"after {self.reports[-1].step} steps, {finding}", file=sys.stderr)

@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import CheckpointError, import_extra
-from gpubp.files import check_writable, write_atomically
+from gpubp import tensor_files
+from gpubp.errors import CheckpointError, ConfigurationError
+from gpubp.files import check_writable, make_folder, write_atomically
 
 VERSION = 1  # raised when older releases could no longer read what is written
 KEPT = 2
@@ -54,12 +55,19 @@ class CheckpointFolder:
     ------
     OutputPathError
         When the folder cannot be made or written to.
+    ConfigurationError
+        When it is no path.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        with contextlib.suppress(OSError):  # the next line says what is wrong
-            self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path = Path(path)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"checkpoint is {path!r:.60}; the path of a folder is needed"
+            ) from error
+        self._own: set[str] = set()  # names of files that this run has written or gone on from
+        make_folder(self.path)
         check_writable(self.path / "checkpoint")
 
     def save(self, step: int, checkpoint: Checkpoint) -> None:
@@ -69,11 +77,37 @@ class CheckpointFolder:
         ------
         OutputPathError
             When it cannot be written; those before are then as they were.
+        CheckpointError
+            When another run writes into the folder.
         """
-        write_atomically(self.path / f"step-{step:012d}.safetensors", encode(checkpoint))
+        path = self.path / f"step-{step:012d}.safetensors"
+        others = [file.name for file in self.files() if file.name not in self._own]
+        if others:
+            raise CheckpointError(
+                f"{self.path} holds {others[0]}, which this run did not write: another run uses the"
+                " folder; each needs its own"
+            )
+        self._own.add(path.name)
+        write_atomically(path, encode(checkpoint))
         for old in self.files()[KEPT:]:
             with contextlib.suppress(OSError):  # one too many does no harm
                 old.unlink()
+
+    def begin(self, resume: bool) -> None:
+        """Take the folder for a run: as it is to go on from, else it must hold no checkpoints.
+
+        Raises
+        ------
+        CheckpointError
+            When a new run finds the checkpoints of another.
+        """
+        files = self.files()
+        if files and not resume:
+            raise CheckpointError(
+                f"{self.path} holds {files[0].name} of an earlier run; resume (--resume) to go on"
+                " from it, or another folder, is needed"
+            )
+        self._own = {file.name for file in files}
 
     def files(self) -> list[Path]:
         """Return the files of the checkpoints, the newest first."""
@@ -102,7 +136,6 @@ class CheckpointFolder:
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """Return a checkpoint as the content of a file."""
-    safetensors = import_extra("safetensors.numpy", "files")
     text = json.dumps(
         {
             "version": VERSION,
@@ -113,8 +146,7 @@ def encode(checkpoint: Checkpoint) -> bytes:
         }
     )
     metadata = {"gpubp checkpoint": text, "sha256": _digest(text, checkpoint.arrays)}
-    content: bytes = safetensors.save(checkpoint.arrays, metadata)
-    return content
+    return tensor_files.encode(checkpoint.arrays, metadata)
 
 
 def decode(path: Path) -> Checkpoint:
@@ -125,20 +157,22 @@ def decode(path: Path) -> Checkpoint:
     CheckpointError
         When it is torn, foreign or of a newer version.
     """
-    safetensors = import_extra("safetensors", "files")
-    try:
-        with safetensors.safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} is torn or no checkpoint ({error})") from error
+    metadata, arrays = tensor_files.read(path, "checkpoint", CheckpointError)
     text = metadata.get("gpubp checkpoint")
     if text is None or metadata.get("sha256") != _digest(text, arrays):
         raise CheckpointError(f"{path} is torn or no checkpoint (its SHA-256 is another)")
-    content = json.loads(text)
+    try:
+        content = tensor_files.parse_json(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no checkpoint ({error!s:.100})") from error
+    parts = {"version": int, "run": dict, "state": dict}
+    for name, kind in parts.items():
+        value = content.get(name) if isinstance(content, dict) else None
+        if type(value) is not kind:
+            raise CheckpointError(f"{path} is no checkpoint ({name} is {value!r:.60})")
     if content["version"] > VERSION:
         raise CheckpointError(
-            f"{path} has version {content['version']} and this gpubp reads up to {VERSION}:"
+            f"{path} has version {content['version']!s:.20} and this gpubp reads up to {VERSION}:"
             " install a newer gpubp"
         )
     return Checkpoint(content["run"], content["state"], arrays)
@@ -156,8 +190,9 @@ def check_same_run(here: dict[str, Any], saved: dict[str, Any], folder: Path) ->
     for name in here | saved:
         if here.get(name) != saved.get(name):
             raise CheckpointError(
-                f"the checkpoint in {folder} is of another run: {name} is {here.get(name)!r} here"
-                f" and {saved.get(name)!r} there; take another folder, or the same settings"
+                f"the checkpoint in {folder} is of another run: {name!s:.60} is"
+                f" {here.get(name)!r:.200} here and {saved.get(name)!r:.200} there; take another"
+                " folder, or the same settings"
             )
 
 

@@ -12,8 +12,10 @@ import numpy as np
 from gpubp.backends import Array
 from gpubp.data.feeds import Feed
 from gpubp.distributed.communicator import Communicator, on_root
+from gpubp.errors import CheckpointError
 from gpubp.nn.backprop import LayerStack
 from gpubp.training.callbacks import Callback, History, Resumable
+from gpubp.training.checkpoint_checks import Expected, check_fields, check_memory
 from gpubp.training.checkpoint_files import (
     Checkpoint,
     CheckpointFolder,
@@ -102,13 +104,27 @@ class Checkpointer:
         checkpoint, problems = on_root(self._communicator, self.folder.load, "a checkpoint")
         if checkpoint is None:
             return None
-        check_same_run(self.run, checkpoint.run, self.folder.path)
+        folder = self.folder.path
+        check_same_run(self.run, checkpoint.run, folder)
+        kept = {"parameters": stack.parameters}
+        kept |= {f"state {index}": array for index, array in enumerate(state.arrays)}
+        keeps_callbacks = self._communicator is None or self._communicator.is_root
+        resumable = _resumable(callbacks)
+        check_fields(
+            checkpoint,
+            Expected(
+                {name: (array.shape, array.dtype) for name, array in kept.items()},
+                losses.dtype,
+                len(losses),
+                len(resumable) if keeps_callbacks else None,
+            ),
+            folder,
+        )
         for problem in problems:
             warnings.warn(f"going on from an older checkpoint: {problem}", stacklevel=4)
         placed, arrays = stack.backend.asarray, checkpoint.arrays
-        stack.parameters[...] = placed(arrays["parameters"])
-        for index, array in enumerate(state.arrays):
-            array[...] = placed(arrays[f"state {index}"])
+        for name, array in kept.items():
+            array[...] = placed(arrays[name])
         if len(arrays["losses"]):
             losses[: len(arrays["losses"])] = placed(arrays["losses"])
         found = checkpoint.state
@@ -116,17 +132,25 @@ class Checkpointer:
             setattr(state, name, found[name])
         for name, value in found["history"].items():
             setattr(history, name, value)
-        if self._communicator is not None and not self._communicator.is_root:
-            return found  # rank 0 has the callbacks
-        memories = zip(_resumable(callbacks), found["callbacks"], strict=True)
+        if not keeps_callbacks:
+            return found
+        memories = zip(resumable, found["callbacks"], strict=True)
         for index, (callback, memory) in enumerate(memories):
             prefix = f"callback {index} "
-            kept = {
+            own = memory | {
                 name.removeprefix(prefix): array
                 for name, array in arrays.items()
                 if name.startswith(prefix)
             }
-            callback.set_state(net, memory | kept)
+            who = type(callback).__name__
+            check_memory(callback.get_state(net), own, who, folder)
+            try:
+                callback.set_state(net, own)
+            except Exception as error:  # of a class that gpubp does not know
+                raise CheckpointError(
+                    f"the checkpoint in {folder} has a memory of {who} that it cannot take:"
+                    f" {error!s:.200}"
+                ) from error
         return found
 
 
@@ -140,7 +164,14 @@ def checkpointer(
     run: dict[str, Any],
     feed: Feed,
     communicator: Communicator | None = None,
+    resume: bool = False,
 ) -> Checkpointer:
-    """Return the checkpointer of a run."""
-    made = on_root(communicator, lambda: CheckpointFolder(folder), "the folder of checkpoints")
+    """Return the checkpointer of a run; its folder must be empty unless it goes on from there."""
+
+    def begun() -> CheckpointFolder:
+        found = CheckpointFolder(folder)
+        found.begin(resume)
+        return found
+
+    made = on_root(communicator, begun, "the folder of checkpoints")
     return Checkpointer(made, every, run | feed.described(), communicator)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from gpubp.backends import Array
 from gpubp.backends.program import WalkedSteps
+from gpubp.backends.scheduled import new_clock, put_clock
 from gpubp.data.batches import Data
 from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
+from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import kernel_name
 from gpubp.nn.schedules import is_schedule
@@ -62,7 +62,9 @@ class EpochSteps:
         self._training = training
         stack, state, settings = training.stack, training.state, training.settings
         backend = stack.backend
-        clock = backend.empty((3,), np.dtype(np.int64))
+        if training.feed.same_sizes:
+            _check_rows(stack, min(training.feed.sizes))
+        clock = new_clock(backend)
         ahead = StepSettings(stack, settings, SETTINGS_ROWS, clock)
         self._arrays = StepArrays(clock, ahead, training.losses)
         self._step = Step(stack, state, settings, self._arrays, self._sums())
@@ -146,7 +148,7 @@ class EpochSteps:
         first = 0 if training.group is None else training.group.shards.first
         step = state.step + (first << SHARD_BIT)  # other rows, other dropout masks
         row = state.updates - self._settings_from
-        backend.put(self._arrays.clock, np.array([step, index, row], np.int64))
+        put_clock(backend, self._arrays.clock, step, index, row)
 
 
 class SingleStep:
@@ -165,7 +167,7 @@ class SingleStep:
             backend.empty(batch.expected.shape, batch.expected.dtype),
             weights=None if weights is None else backend.empty(weights.shape, weights.dtype),
         )
-        clock = backend.empty((3,), np.dtype(np.int64))
+        clock = new_clock(backend)
         self._arrays = StepArrays(
             clock, StepSettings(stack, settings, 1, clock), backend.empty((1,), stack.dtype)
         )
@@ -178,7 +180,7 @@ class SingleStep:
     def __call__(self, batch: Data, state: TrainingState, settings: TrainingSettings) -> Array:
         """Do the next step on a batch, settings alike, and return its loss, shape ()."""
         self._arrays.settings.put(settings, state.updates, state.rate_factor)
-        self._backend.put(self._arrays.clock, (state.step, 0, 0))
+        put_clock(self._backend, self._arrays.clock, state.step, 0, 0)
         if isinstance(self._run, WalkedSteps):
             self._run.do(partial(self._do, batch))
         else:
@@ -193,10 +195,26 @@ class SingleStep:
             self._batch.weights[...] = batch.weights
 
 
+def _check_rows(stack: LayerStack, rows: int) -> None:
+    """Refuse batches in which batch normalisation leaves nothing of the inputs.
+
+    Raises
+    ------
+    ConfigurationError
+        When they have one row, which is its own mean.
+    """
+    if rows == 1 and "batch" in stack.spec.normalization:
+        raise ConfigurationError(
+            "a batch has 1 row and the network batch normalisation, which leaves nothing of it to"
+            " train on; batches of 2 rows or more, by another batch_size, are needed"
+        )
+
+
 def do_step(
     stack: LayerStack, state: TrainingState, batch: Data, settings: TrainingSettings
 ) -> float:
     """Do one step on a loaded batch and return its loss; one that is not finite changes nothing."""
+    _check_rows(stack, len(batch))
     state.use(settings, stack)
     prepared = stack.buffers(len(batch)).prepared
     loss = settings.loss

@@ -15,6 +15,9 @@ from gpubp.nn.buffers import Buffers
 from gpubp.nn.losses import Loss
 from gpubp.training.group import Group
 
+# Tells how many answers are right in each row, (rows,)
+Counter = Callable[[Array, Array, Backend], Array]
+
 
 def predict(stack: LayerStack, x: Array) -> Array:
     """Return the outputs (rows, outputs), a chunk of rows at a time."""
@@ -62,8 +65,8 @@ def evaluate(
 
     With softmax, or class indices as expected values, an answer is right when the largest output
     is that of the expected class; with sigmoid otherwise, when output and expected value lie on
-    the same side of 1/2. The processes of a group measure their shards and add up what they found,
-    in one order however many they are.
+    the same side of 1/2. Rows count by their weights, where they have some. The processes of a
+    group measure their shards and add up what they found, in one order however many they are.
     """
     count_right = _counter(stack, data)
     stack.refresh()
@@ -77,8 +80,8 @@ def evaluate(
     total, weight, right = map(sum, zip(*found, strict=True))
     measures = {"loss": total / weight if weight else 0.0}
     if count_right:
-        answers = len(data) * (stack.sizes[-1] if count_right is _same_side else 1)
-        measures["accuracy"] = right / answers
+        answers = weight * (stack.sizes[-1] if count_right is _same_side else 1)
+        measures["accuracy"] = right / answers if answers else 0.0
     return measures
 
 
@@ -97,10 +100,10 @@ def _measured(
     stack: LayerStack,
     data: HeldOut,
     loss: Loss,
-    count_right: Callable[[Array, Array, Backend], int] | None,
-) -> tuple[float, float, int]:
-    """Return the sum of the losses, the weight of the rows, and how many answers are right."""
-    total, weight, right = 0.0, 0.0, 0
+    count_right: Counter | None,
+) -> tuple[float, float, float]:
+    """Return the sum of the losses, the weight of the rows, and that of the right answers."""
+    total, weight, right = 0.0, 0.0, 0.0
     for chunk in data.chunks(stack.backend.chunk_rows):
         buffers = _forward(stack, read_rows(stack, chunk.x))
         stack.loss(stack.backend, buffers, chunk.expected, loss, chunk.weights)
@@ -108,21 +111,24 @@ def _measured(
         total += float(buffers.loss) * weighs
         weight += weighs
         if count_right:
-            right += count_right(buffers.output, chunk.expected, stack.backend)
+            right_answers = count_right(buffers.output, chunk.expected, stack.backend)
+            if chunk.weights is not None:
+                right_answers = right_answers * chunk.weights
+            right += float(right_answers.sum())
     return total, weight, right
 
 
-def _counter(stack: LayerStack, data: HeldOut) -> Callable[[Array, Array, Backend], int] | None:
+def _counter(stack: LayerStack, data: HeldOut) -> Counter | None:
     if stack.output.name == "softmax" or data.one_class:
         return _largest_is_expected
     return _same_side if stack.output.name == "sigmoid" else None
 
 
-def _largest_is_expected(y: Array, expected: Array, backend: Backend) -> int:
+def _largest_is_expected(y: Array, expected: Array, backend: Backend) -> Array:
     xp = backend.xp
     classes = expected if expected.ndim == 1 else xp.argmax(expected, axis=1)
-    return int((xp.argmax(y, axis=1) == classes).sum())
+    return xp.argmax(y, axis=1) == classes
 
 
-def _same_side(y: Array, expected: Array, backend: Backend) -> int:
-    return int(((y > 0.5) == (expected > 0.5)).sum())
+def _same_side(y: Array, expected: Array, backend: Backend) -> Array:
+    return ((y > 0.5) == (expected > 0.5)).sum(axis=1)

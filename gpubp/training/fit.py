@@ -23,7 +23,8 @@ from gpubp.training.state import Snapshot
 from gpubp.training.stopping import TIME_LIMIT
 
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
-STEPS_BETWEEN_LOOKS = 200
+# The last step before a look is done alone; those before it are whole replays of 8 on a GPU.
+STEPS_BETWEEN_LOOKS = 8 * 25 + 1
 
 
 class Fit:
@@ -42,7 +43,7 @@ class Fit:
         self._agreement = Agreement(training, history)
         self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = self.state.epoch, self.state.step
-        self.state.use(training.settings, self.stack)
+        self.state.use(training.settings, self.stack, training.feed.weighted)
         self._losses = training.losses
         self._steps = EpochSteps(training)
         self._good = Snapshot(self.stack, self.state)
@@ -55,6 +56,7 @@ class Fit:
         validation: HeldOut | None,
         callbacks: Sequence[Callback],
         resume: bool = False,
+        metrics: Sequence[str | Metric] = (),
     ) -> None:
         """Run epochs until the last, a callback's wish, Ctrl-C or a loss that is not finite.
 
@@ -66,7 +68,7 @@ class Fit:
         CheckpointError, OutputPathError
             When a checkpoint cannot be used or written.
         """
-        metrics = wanted_metrics(callbacks, validation)
+        wanted = wanted_metrics(metrics, callbacks, validation)
         for callback in callbacks:
             callback.begin(self.net, epochs)
         if resume:
@@ -77,7 +79,7 @@ class Fit:
         try:
             # looked for, and named, here
             with np.errstate(over="ignore", invalid="ignore"), self._interrupts:
-                self._run_epochs(epochs, validation, callbacks, metrics)
+                self._run_epochs(epochs, validation, callbacks, wanted)
         except KeyboardInterrupt:
             self.history.stopped = "interrupted"
             raise

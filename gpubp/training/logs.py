@@ -14,6 +14,8 @@ from gpubp.files import check_writable, write_atomically
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import Callback, History
 
+WIDE = 80  # columns from which on a terminal has room for a bar beside the words
+
 
 class CSVLog:
     """Write the history to a CSV file after every epoch: losses, metrics and seconds.
@@ -200,14 +202,17 @@ class ProgressBar:
             TextColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
+        console = Console(stderr=True)
         self._progress: Any = Progress(
             TextColumn("epoch"),
             MofNCompleteColumn(),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[losses]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(stderr=True),
+            *([BarColumn(bar_width=24)] if console.width >= WIDE else []),
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=False)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+            TextColumn("left"),
+            console=console,
         )
         self._task = self._progress.add_task("training", total=epochs, losses="")
         self._progress.start()

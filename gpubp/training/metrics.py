@@ -91,8 +91,33 @@ def metric_name(metric: str | Metric) -> str:
     return metric if isinstance(metric, str) else getattr(metric, "__name__", type(metric).__name__)
 
 
-def wanted_metrics(callbacks: Iterable[Any], validation: object) -> dict[str, str | Metric]:
-    """Return the metrics that callbacks go by, by name.
+def as_metrics(metrics: str | Metric | Iterable[str | Metric]) -> list[str | Metric]:
+    """Return a list of metrics, of one that stands by itself too.
+
+    Raises
+    ------
+    UnknownNameError
+        When there is none of a name.
+    ConfigurationError
+        When one is neither a name nor a function.
+    """
+    alone = isinstance(metrics, str) or callable(metrics) or not isinstance(metrics, Iterable)
+    listed: list[Any] = [metrics] if alone else list(metrics)  # type: ignore[arg-type]
+    for metric in listed:
+        if isinstance(metric, str) and metric not in MODES:
+            raise UnknownNameError("metric", metric, MODES)
+        if not isinstance(metric, str) and not callable(metric):
+            raise ConfigurationError(
+                f"metrics holds {metric!r:.80}; names, or functions of expected values and outputs,"
+                " are needed"
+            )
+    return listed
+
+
+def wanted_metrics(
+    metrics: Iterable[str | Metric], callbacks: Iterable[Any], validation: object
+) -> dict[str, str | Metric]:
+    """Return the metrics that were asked for and those that callbacks go by, by name.
 
     Raises
     ------
@@ -100,8 +125,8 @@ def wanted_metrics(callbacks: Iterable[Any], validation: object) -> dict[str, st
         When there are no validation data to measure them on, or two have one name.
     """
     wanted: dict[str, str | Metric] = {}
-    for callback in callbacks:
-        metric = getattr(callback, "metric", None)
+    of_callbacks = (getattr(callback, "metric", None) for callback in callbacks)
+    for metric in (*metrics, *of_callbacks):
         if metric is None:
             continue
         name = metric_name(metric)

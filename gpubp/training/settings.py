@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gpubp.errors import ConfigurationError, checked_whole
+from gpubp.errors import ConfigurationError, checked_whole, is_number
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizers import Optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
@@ -46,18 +47,21 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         checked_whole("accumulate", self.accumulate)
+        _check_kinds("regularization", (self.regularization,), Regularization)
+        _check_kinds("groups", self.groups, ParameterGroup)
         factor = self.dropout_factor
         if isinstance(factor, int | float):
-            right = 0 <= factor < math.inf
+            right = is_number(factor) and factor >= 0
         else:
             right = factor is None or is_schedule(factor)
         if not right:
             raise ConfigurationError(
                 f"dropout_factor is {factor!r}; a finite number from 0 or a schedule is needed"
             )
-        if self.average is not None and not 0 < self.average < 1:
+        average = self.average
+        if average is not None and not (is_number(average) and 0 < average < 1):
             raise ConfigurationError(
-                f"average is {self.average!r}; a number between 0 and 1, such as 0.999, is needed"
+                f"average is {average!r:.60}; a number between 0 and 1, such as 0.999, is needed"
             )
 
     def described(self) -> dict[str, str]:
@@ -70,6 +74,15 @@ class TrainingSettings:
             "accumulate": str(self.accumulate),
             "average": str(self.average),
         } | {name: repr(value) for name, value in used.items() if value not in ((), None)}
+
+
+def _check_kinds(name: str, values: Sequence[Any], kind: type) -> None:
+    """Raise ConfigurationError when a setting is not of its class."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise ConfigurationError(
+                f"{name} holds {value!r:.60}; a gpubp.{kind.__name__} is needed"
+            )
 
 
 @dataclass(frozen=True)

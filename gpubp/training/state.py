@@ -35,8 +35,9 @@ class TrainingState:
         first was changed; see `kernels/steps.cuh`.
     scaled : bool
         Whether the first ever changes, which float16 needs.
-    gathered, average : array or None
-        Gradients gathered for the next update, and the running mean of the parameters.
+    gathered, gathered_weight, average : array or None
+        Gradients gathered for the next update, what their rows weigh, (), where they have weights,
+        and the running mean of the parameters.
     transient : tuple of array
         What else must be put back to do a step again, and a checkpoint does not hold.
     """
@@ -50,24 +51,32 @@ class TrainingState:
     scaling: Array | None = None
     scaled: bool = False
     gathered: Array | None = None
+    gathered_weight: Array | None = None
     average: Array | None = None
     transient: tuple[Array, ...] = ()
 
     @property
     def arrays(self) -> tuple[Array, ...]:
         """Its arrays."""
-        others = (self.scaling if self.scaled else None, self.gathered, self.average)
+        scaling = self.scaling if self.scaled else None
+        others = (scaling, self.gathered, self.gathered_weight, self.average)
         return (*self.moments, *(array for array in others if array is not None))
 
-    def use(self, settings: TrainingSettings, stack: LayerStack) -> None:
+    def use(self, settings: TrainingSettings, stack: LayerStack, weighted: bool = False) -> None:
         """Have the arrays that these settings need, and start those anew that they change.
 
-        The optimizer's moments are kept as long as the same kind of optimizer is used.
+        The optimizer's moments are kept as long as the same kind of optimizer is used. `weighted`
+        tells whether rows have weights.
         """
         self.use_optimizer(settings.optimizer, stack)
         if settings.accumulate > 1 and self.gathered is None:
             self.gathered = stack.backend.empty(stack.gradients.shape, stack.dtype)
             self.gathered.fill(0)
+        if settings.accumulate == 1 or not weighted:
+            self.gathered_weight = None
+        elif self.gathered_weight is None:
+            self.gathered_weight = stack.backend.empty((), stack.dtype)
+            self.gathered_weight.fill(0)
         if settings.average is None:
             self.average = None
         elif self.average is None:

@@ -33,7 +33,7 @@ class StepArrays:
 
     Attributes
     ----------
-    clock : array of int64, (3,)
+    clock : array of int64, (6,)
         The step since the network was made, which selects dropout masks; the batch of the epoch;
         the row of the settings.
     settings : StepSettings
@@ -102,8 +102,13 @@ class Step:
                 )
                 sums.end_piece(ops, number, buffers)
         mean, total = sums.finish(ops, buffers, batch)
-        if not turn.alone and not sums.gathers:
-            ops.accumulate(stack.gradients, turn.share, turn.first, state.gathered)
+        gathers = not turn.alone and not sums.gathers
+        weighs = gathers and batch.weights is not None
+        if weighs:
+            ops.call(_weigh, stack.gradients, total, turn.first, state.gathered_weight)
+        if gathers:
+            share = 1.0 if weighs else turn.share
+            ops.accumulate(stack.gradients, share, turn.first, state.gathered)
         if state.scaled:
             ops.find_overflow(stack.gradients, scaling)
         if self.guarded:
@@ -111,17 +116,21 @@ class Step:
         for layer, arrays in zip(stack.layers, buffers.layers, strict=True):
             layer.follow(ops, arrays, scaling)
         if turn.last:
-            if not turn.alone and not sums.gathers:
+            if gathers:
                 ops.convert(state.gathered, stack.gradients)
-            self._update(ops, mean, total, turn)
+            if weighs:
+                ops.call(_divide, stack.gradients, state.gathered_weight)
+                self._update(ops, mean, state.gathered_weight, 1.0)
+            else:
+                self._update(ops, mean, total, turn.share)
         growth = GROWTH if state.scaled else 0
         ops.finish_step(mean, self.arrays.losses, clock, scaling, growth, turn.last)
 
-    def _update(self, ops: Any, mean: Array, total: Array, turn: Turn) -> None:
+    def _update(self, ops: Any, mean: Array, total: Array, share: float) -> None:
         """Penalise, do the optimizer's step, hold the weights, move their running mean on."""
         stack, state, settings = self.stack, self.state, self.settings
         scaling, regularization = state.scaling, settings.regularization
-        regularization.before_update(ops, stack, mean, total, scaling, turn.share)
+        regularization.before_update(ops, stack, mean, total, scaling, share)
         for segment, scalars in self.arrays.settings.updates:
             ops.update(
                 settings.optimizer.kernel,
@@ -138,6 +147,18 @@ class Step:
         regularization.after_update(ops, stack)
         if settings.average is not None:
             ops.average(stack.parameters, settings.average, state.average, stack.scratch, scaling)
+
+
+def _weigh(gradients: Array, weight: Array, first: bool, gathered: Array) -> None:
+    """Make a mean a sum over the rows, and add up what they weigh."""
+    gradients *= weight
+    if first:
+        gathered.fill(0)
+    gathered += weight
+
+
+def _divide(gradients: Array, weight: Array) -> None:
+    gradients /= weight
 
 
 def compute_gradients(

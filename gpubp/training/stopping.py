@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.errors import ConfigurationError
+from gpubp.errors import CheckpointError, ConfigurationError
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import History
 from gpubp.training.metrics import Metric, checked_metric, metric_name
@@ -15,7 +15,7 @@ TIME_LIMIT = "time limit"
 
 
 class TimeLimit:
-    """End training when its time is over, looked at every 200 steps and after every epoch.
+    """End training when its time is over, looked at every 201 steps and after every epoch.
 
     An epoch that is cut short is not in the history; training that goes on from the checkpoint
     written then finishes it, to the same bits. Processes that train together finish it before they
@@ -136,9 +136,14 @@ class EarlyStopping:
 
     def set_state(self, net: NetworkView, state: dict[str, Any]) -> None:
         """Go on with what was best."""
+        best = state.get("best")
+        if best is not None and best.shape != net.parameters.shape:
+            raise CheckpointError(
+                f"best has shape {best.shape}; {net.parameters.shape} is needed, as the network has"
+            )
         self.best_loss, self.best_epoch = state["best_loss"], state["best_epoch"]
-        if "best" in state:
-            self._best = net.backend.asarray(state["best"])
+        if best is not None:
+            self._best = net.backend.asarray(best, net.parameters.dtype)
 
     def end(self, net: NetworkView, history: History) -> None:
         """Put the best weights back."""

@@ -112,8 +112,9 @@ class Call {
     return program.scalar(array<T>(place, size), size * static_cast<int64>(sizeof(T)));
   }
 
-  // The clock: the step, the batch of the epoch, the row of the settings.
-  int clock(Program& program, size_t place) const { return scalar<int64>(program, place, 3); }
+  // The clock: the step, the batch of the epoch, the row of the settings; and those to come, which
+  // nothing here writes early.
+  int clock(Program& program, size_t place) const { return scalar<int64>(program, place, 6); }
 
   // The scaling, of float32: the scale of the loss, an overflow, steps without one.
   int scaling(Program& program, size_t place) const {

@@ -240,3 +240,16 @@ def test_the_cpu_backend_does_not_import_cupy(monkeypatch: pytest.MonkeyPatch) -
     simulated.cupy.install_import_error(monkeypatch, ImportError("must not be imported"))
     get_backend("cpu")
     assert "cupy" not in sys.modules
+
+
+def test_kernels_that_are_not_there_are_no_missing_cuda_library(monkeypatch) -> None:
+    """As in a checkout, where they lie beside the package."""
+    from gpubp.backends.gpu import cupy_backend
+
+    def preamble() -> str:
+        raise ModuleNotFoundError("No module named 'gpubp.kernels'", name="gpubp.kernels")
+
+    simulated.cupy.install(monkeypatch)
+    monkeypatch.setattr(cupy_backend, "preamble", preamble)
+    with pytest.raises(BackendUnavailableError, match=r"^gpubp.kernels was not found, .*pip inst"):
+        get_backend("gpu")

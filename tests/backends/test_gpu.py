@@ -13,6 +13,7 @@ from gpubp.backends.gpu import recording as _recorder
 from gpubp.backends.precision import PRECISIONS
 from gpubp.training.epoch_steps import EpochSteps
 
+pytestmark = pytest.mark.gpu
 STEPS = 100
 
 
@@ -28,6 +29,25 @@ def data(rows=STEPS * 16):
 
 def network(backend, **settings):
     return gpubp.Network([20, 64, 32, 5], "tanh", "softmax", backend, **{"dropout": 0.1} | settings)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_captured_product_replays(backend, precision):
+    """A recording of a product reads and writes what is in memory when it is replayed."""
+    own = backend.for_precision(PRECISIONS[precision])
+    stored, random = own.precision.stored, np.random.default_rng(0)
+    numbers = random.integers(-2, 3, (2, 16, 16)).astype(np.float32)
+    whole = [own.asarray(number) for number in numbers]
+    a, b = (own.empty((16, 16), stored) for _ in whole)
+    out = own.empty((16, 16), own.precision.dtype)
+    steps = own.record(lambda ops: ops.multiply(a, b, out))
+    for turn in range(6):
+        for source, target in zip(whole[:: 1 if turn % 2 else -1], (a, b), strict=True):
+            own.convert(source, target)
+        steps(1)
+        left, right = numbers[:: 1 if turn % 2 else -1]
+        np.testing.assert_array_equal(own.to_numpy(out), left @ right)
+    assert steps.one.recorded, steps.one.reason
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -213,7 +213,7 @@ def test_steps_with_large_products_are_walked(prepared, monkeypatch):
 
 
 GRADIENTS, PARAMETERS = np.zeros(12, np.float32), np.zeros(12, np.float32)
-CLOCK, SCALING = np.zeros(3, np.int64), np.array([1, 0, 0], np.float32)
+CLOCK, SCALING = np.zeros(6, np.int64), np.array([1, 0, 0], np.float32)
 MATRIX, WIDE = np.zeros((3, 4), np.float32), np.zeros((3, 4))
 REFUSED = [
     "multiply",
@@ -287,7 +287,7 @@ def test_masks_are_those_of_numpys_generator(first, count):
     key = np.array([seed, stream], np.uint64)
     bits = np.random.Philox(key=key, counter=np.array([0, step, 0, 0], np.uint64))
     uniform = np.random.Generator(bits).random(first + count, dtype=np.float32)
-    x, clock = np.ones((1, first + count), np.float32), np.array([step, 0, 0], np.int64)
+    x, clock = np.ones((1, first + count), np.float32), np.array([step, 0, 0] * 2, np.int64)
     y, flat = np.empty_like(x), np.zeros(1, np.float32)
     row = ("dropout", x, y, clock, float(np.float32(rate)), 0, seed, stream)
     for parts in (1, 2):

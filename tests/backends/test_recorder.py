@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import simulated.array
 import simulated.cupy
-from conftest import real_gpu
+import simulated.streams
+from conftest import params, real_gpu
 from gpubp.backends.gpu.recording import Recording
 from kernel_compilation import host_compiler
 
 
-@pytest.fixture(params=["simulated-gpu", "gpu"])
+@pytest.fixture(params=params("simulated-gpu", "gpu"))
 def cupy(request, monkeypatch):
     if request.param == "gpu":
         return real_gpu().xp
@@ -88,4 +88,4 @@ def test_the_simulation_refuses_what_would_not_be_replayed(monkeypatch):
                 work()
         assert x.T[:1].reshape(-1).shape == (2,), "a view launches nothing"
         assert stream.end_capture().launches == []
-    assert simulated.array.Stream.stack == [simulated.array.Stream.null]
+    assert simulated.streams.Stream.stack == [simulated.streams.Stream.null]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from gpubp.backends.gpu.recording import WARM_UPS
 from gpubp.backends.gpu.tuning import CALLS, ROUNDS, Tuner, cache_file
 
 
@@ -14,7 +15,7 @@ class Clock:
     """A CuPy whose events read a clock that the ways themselves move."""
 
     def __init__(self):
-        self.now = 0.0
+        self.now, self.recording = 0.0, False
         clock = self
 
         class Event:
@@ -24,18 +25,42 @@ class Clock:
             def synchronize(self):
                 pass
 
+        class Stream:
+            ptr = 1
+
+            def __init__(self, non_blocking):
+                pass
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                pass
+
+            def begin_capture(self):
+                self.start, clock.recording = clock.now, True
+
+            def end_capture(self):
+                taken, clock.now, clock.recording = clock.now - self.start, self.start, False
+                return SimpleNamespace(launch=lambda: clock.move(taken))
+
         self.cuda = SimpleNamespace(
             Event=Event,
-            get_current_stream=lambda: "the stream",
+            Stream=Stream,
+            get_current_stream=lambda: SimpleNamespace(ptr=0),
             get_elapsed_time=lambda start, end: end.time - start.time,
         )
 
-    def way(self, *times):
-        """Return a way that takes these times, the last again and again."""
+    def move(self, time):
+        self.now += time
+
+    def way(self, *times, asking=0.0):
+        """Return a way that takes these times, the last again and again, and is slow to ask for."""
         left = list(times)
 
         def run():
             self.now += left.pop(0) if len(left) > 1 else left[0]
+            self.now += 0.0 if self.recording else asking
 
         return run
 
@@ -50,7 +75,7 @@ def test_the_fastest_is_chosen_and_remembered(path):
     clock = Clock()
     ways = {"slow": clock.way(3.0), "fast": clock.way(1.0), "middle": clock.way(2.0)}
     assert Tuner(clock, "device").choose("product", ways) == "fast"
-    assert clock.now == pytest.approx(6.0 * ROUNDS * CALLS)
+    assert clock.now == pytest.approx(6.0 * (WARM_UPS + 1 + ROUNDS) * CALLS)
     assert json.loads(path.read_text()) == {"device": {"product": "fast"}}
     turned = {"slow": clock.way(1.0), "fast": clock.way(9.0)}
     assert Tuner(clock, "device").choose("product", turned) == "fast", "the same in every run"
@@ -64,6 +89,13 @@ def test_the_first_call_only_warms_up(path):
     assert Tuner(clock, "device").choose(
         "key", {"other": clock.way(2.0), "compiled": compiled}
     ) == ("compiled")
+
+
+def test_the_time_to_ask_for_a_way_does_not_count(path):
+    """A recorded step asks for nothing again."""
+    clock = Clock()
+    ways = {"asked quickly": clock.way(2.0), "asked slowly": clock.way(1.0, asking=10.0)}
+    assert Tuner(clock, "device").choose("key", ways) == "asked slowly"
 
 
 def test_a_way_that_fails_is_left_out(path):

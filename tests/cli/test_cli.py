@@ -12,26 +12,11 @@ import time
 import numpy as np
 import pytest
 
+from command_runs import ENVIRONMENT, good, gpubp, read_rows
+
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
-
-ENVIRONMENT = {**os.environ, "COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
-ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # output is buffered where users run the command
-
-
-def gpubp(*words, cwd, **keywords):
-    return subprocess.run(
-        [sys.executable, "-m", "gpubp", *map(str, words)],
-        cwd=cwd, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120,
-        stdin=subprocess.DEVNULL, **keywords,
-    )  # fmt: skip
-
-
-def good(*words, cwd):
-    done = gpubp(*words, cwd=cwd)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +37,6 @@ def folder(tmp_path_factory):
     good("train", "people.csv", "--target", "rich", "--epochs", 15, cwd=folder)
     good("train", "incomes.csv", "--target", "income", "--out", "income.model", cwd=folder)
     return folder
-
-
-def read_rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_training_goes_on_from_its_checkpoints(tmp_path):
@@ -382,3 +362,15 @@ def test_version_and_help(tmp_path):
 
     assert good("--version", cwd=tmp_path) == f"gpubp {package.__version__}\n"
     assert "train" in good("--help", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["train", "predict", "evaluate", "explain", "export", "launch", "plan", "doctor"]
+)
+def test_every_help_has_an_example(tmp_path, name):
+    said = " ".join(good(name, "--help", cwd=tmp_path).split())
+    assert f"Example: gpubp {name}" in said
+
+
+def test_completion_can_be_installed(tmp_path):
+    assert "--install-completion" in good("--help", cwd=tmp_path)

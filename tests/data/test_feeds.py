@@ -11,6 +11,7 @@ import simulated.cupy
 from gpubp import errors
 from gpubp.backends import get_backend
 from gpubp.backends.random import permutation
+from gpubp.backends.scheduled import new_clock, put_clock
 from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed
 from gpubp.data.batches import take_data
 from gpubp.data.dataset_feeds import DatasetFeed
@@ -66,7 +67,7 @@ class Steps:
     def __init__(self, stack, feed, ops=None):
         self.stack, self.feed = stack, feed
         self.ops = stack.backend if ops is None else ops
-        self.clock = stack.backend.empty((3,), np.dtype(np.int64))
+        self.clock = new_clock(stack.backend)
         self.epoch = None
 
     def read(self, epoch, index):
@@ -74,7 +75,7 @@ class Steps:
             self.feed.begin_epoch(epoch)
             self.epoch = epoch
         slot = self.feed.prepare(index)
-        self.stack.backend.put(self.clock, np.array([0, index, 0]))
+        put_clock(self.stack.backend, self.clock, 0, index, 0)
         data = self.feed.read(self.ops, self.feed.own_sizes[index], slot, self.clock)
         found = on_host(self.stack, data)
         self.feed.done(index)
@@ -229,8 +230,7 @@ def test_batches_of_a_size_lie_in_one_place(backend, kind):
     """A step is planned or recorded once, for each slot."""
     stack = stack_of(backend)
     feed = feed_from(kind, stack, weights=WEIGHTS)
-    clock = backend.empty((3,), np.dtype(np.int64))
-    backend.put(clock, np.zeros(3, np.int64))
+    clock = new_clock(backend)
     feed.begin_epoch(0)
     places = {}
     for index in range(4):

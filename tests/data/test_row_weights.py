@@ -41,8 +41,9 @@ def test_a_row_of_weight_n_is_n_rows(backend, dropout):
     np.testing.assert_allclose(weighted.history.loss, plain.history.loss, rtol=1e-8)
     np.testing.assert_allclose(parameters(weighted), parameters(plain), rtol=1e-7, atol=1e-9)
     measures = weighted.evaluate(X, Y, sample_weight=COUNTS)
-    repeated_loss = plain.evaluate(repeated(X), repeated(Y))["loss"]
-    assert measures["loss"] == pytest.approx(repeated_loss, rel=1e-7)
+    repeated_measures = plain.evaluate(repeated(X), repeated(Y))
+    assert measures == pytest.approx(repeated_measures, rel=1e-7)
+    assert measures["accuracy"] != weighted.evaluate(X, Y)["accuracy"]
     one = weighted.train_step(X, Y, sample_weight=COUNTS)
     assert one == pytest.approx(plain.train_step(repeated(X), repeated(Y)), rel=1e-7)
 
@@ -128,6 +129,17 @@ def test_gathered_batches_are_one_batch(backend, alpha):
     np.testing.assert_allclose(parameters(gathered), parameters(whole), rtol=1e-7, atol=1e-9)
     if not alpha:  # but for the loss of the first epochs, whose weights are the same
         np.testing.assert_allclose(gathered.history.loss, whole.history.loss, rtol=1e-9)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.7])
+@pytest.mark.parametrize("weights", [{"sample_weight": COUNTS}, {"class_weight": [1, 5, 0.2]}])
+def test_gathered_batches_with_weights_are_one_batch(backend, alpha, weights):
+    gathered, whole = network(backend), network(backend)
+    settings = {"epochs": 3, "regularization": Regularization(alpha=alpha), "shuffle": False}
+    settings |= weights
+    gathered.fit(X, Y, batch_size=8, accumulate=3, **settings)
+    whole.fit(X, Y, batch_size=24, **settings)
+    np.testing.assert_allclose(parameters(gathered), parameters(whole), rtol=1e-7, atol=1e-9)
 
 
 def test_the_average_is_that_of_the_parameters_after_every_update(backend):

@@ -437,7 +437,12 @@ def test_a_timeout_that_is_none(monkeypatch, timeout):
 
 
 @pytest.mark.parametrize(
-    ("words", "processes", "message"), [([], 2, "nothing to launch"), (["train"], 0, "-n is 0")]
+    ("words", "processes", "message"),
+    [
+        ([], 2, "nothing to launch"),
+        (["train"], 0, "-n is 0"),
+        (["none.py", "-x"], 2, "none.py does not exist; a Python script is needed"),
+    ],
 )
 def test_nothing_to_launch(words, processes, message):
     with pytest.raises(errors.ConfigurationError, match=message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,26 +14,8 @@ import numpy as np
 import pytest
 
 from gpubp.distributed import launching
-from gpubp.errors import MissingExtraError
 from kernel_compilation import host_compiler
-
-TIMEOUT = 60  # of a whole job, seconds
-AT_MOST = 15  # until a job that fails has ended
-
-
-def _lacks():
-    """Return why there is no MPI to test with; "" if there is one."""
-    if importlib.util.find_spec("mpi4py") is None:
-        return "mpi4py is not installed: `nox -s mpi` installs it"
-    try:
-        launching.find_launcher()
-    except MissingExtraError as error:
-        return str(error)
-    return ""
-
-
-if os.environ.get("GPUBP_REQUIRE_MPI") != "1":
-    pytestmark = pytest.mark.skipif(bool(_lacks()), reason=_lacks())
+from mpi_jobs import AT_MOST, TIMEOUT, finished, nothing_left, pytestmark  # noqa: F401
 
 SCRIPT = """
 import hashlib, json, os, signal, sys, time
@@ -101,33 +82,10 @@ def script(tmp_path):
     return str(path)
 
 
-@pytest.fixture(autouse=True)
-def nothing_left():
-    """Look for shared memory and processes that a test leaves behind."""
-    before = launching._segments()
-    yield
-    for _ in range(50):
-        left = launching._segments() - before
-        alive = subprocess.run(["pgrep", "-f", "script.py"], capture_output=True, text=True)
-        if not left and not alive.stdout:
-            return
-        time.sleep(0.1)
-    assert not left
-    assert not alive.stdout
-
-
 def launched(script, ranks, **given):
     """Run the script by `gpubp launch`; return what happened, and after how many seconds."""
     words = [sys.executable, "-m", "gpubp", "launch", "-n", str(ranks), script, json.dumps(given)]
     return finished(words)
-
-
-def finished(words, environment=None):
-    start = time.monotonic()
-    done = subprocess.run(words, capture_output=True, timeout=TIMEOUT, env=environment, check=False)
-    done.text = (done.stdout + done.stderr).decode(errors="replace")
-    done.seconds = time.monotonic() - start
-    return done
 
 
 def weights(script, tmp_path, ranks, **given):

@@ -87,6 +87,10 @@ def ill_saturated(net):
     net.layers[0].weight[...] *= 1e3
 
 
+def ill_large(net):
+    net.layers[2].weight[...] *= 1e3
+
+
 def ill_not_finite(net):
     net.layers[1].weight[2, 3] = np.nan
 
@@ -111,12 +115,60 @@ def test_each_illness_is_named_with_its_remedy(backend, activation, ill, optimiz
     assert str(report).splitlines()[-1] == report.findings[-1]
 
 
-def test_inputs_that_are_not_scaled_show_in_the_first_loss_alone():
-    x, y = data(scale=1000.0)
-    net = network()
-    assert "the first loss is" in net.health(x, y).findings[0]
+def test_a_loss_worse_than_knowing_nothing_counts_at_every_step(backend):
+    x, y = data()
+    net = network(backend)
+    ill_large(net)
+    first = next(each for each in net.health(x, y).findings if "loss" in each)
+    assert re.match(r"the first loss is \S+ where knowing nothing gives 1.39: scale", first)
     net.train_step(x, y, gpubp.SGD(1e-9))
-    assert not any("first loss" in finding for finding in net.health(x, y).findings)
+    later = next(each for each in net.health(x, y).findings if "loss" in each)
+    assert re.match(r"the loss is \S+ where knowing nothing gives 1.39: .* lower the lea", later)
+
+
+def test_inputs_that_are_not_scaled_are_named(backend):
+    x, y = data()
+    x[:, 2] = 3000 + 100 * x[:, 2]
+    size = np.sqrt((x[:, 2].astype(float) ** 2).mean())
+    findings = network(backend).health(x, y).findings
+    assert findings[0].startswith(f"input 2 has a root mean square of {size:.3g}: scale the inputs")
+    small = network(backend).health(x * 1e-6, y).findings
+    assert small[0].startswith(f"input 2 has a root mean square of {size * 1e-6:.3g}: scale")
+    scaled = network(backend, input_scale=1e-3).health(x, y).findings
+    assert not any(each.startswith("input") for each in scaled)
+
+
+def test_codes_and_embedded_numbers_are_no_unscaled_inputs():
+    x, y = data()
+    x[:, 2] = np.arange(len(x)) % 50
+    for settings in ({"categories": [0, 0, 50, 0, 0, 0]}, {"bins": gpubp.quantile_bins(x, 8)}):
+        findings = network(**settings).health(x, y).findings
+        assert not any(each.startswith("input") for each in findings)
+    assert network().health(x, y).findings[0].startswith("input 2")
+
+
+def test_watching_says_a_bad_loss_once_though_its_number_changes(capsys):
+    x, y = data()
+    net = network()
+    ill_large(net)
+    optimizer = gpubp.SGD(1e-6)
+    watch = gpubp.HealthWatch(x, y, optimizer=optimizer)
+    net.fit(x, y, optimizer=optimizer, epochs=4, callbacks=[watch])
+    said = [line for line in capsys.readouterr().err.splitlines() if " the loss is" in line]
+    assert len(said) == 1
+
+
+def test_targets_that_are_not_scaled_are_named(backend):
+    x, _ = data()
+    y = 5e5 + 1e5 * x[:, :1]
+    net = gpubp.Network([6, 8, 1], backend=backend)
+    report = net.health(x, y)
+    variance = y.astype(float).var() / 2
+    assert report.expected_first_loss == pytest.approx(variance, rel=1e-4)
+    assert report.findings[0].startswith("target 0 has a root mean square of 4.97e+05: scale")
+    assert any(each.startswith("the first loss is") for each in report.findings)
+    scaled = (y - y.mean()) / y.std()
+    assert gpubp.Network([6, 8, 1], backend=backend, seed=1).health(x, scaled).findings == ()
 
 
 def test_deep_sigmoids_let_the_gradient_vanish():
@@ -141,7 +193,7 @@ def test_watching_a_training_says_each_finding_once(capsys):
         gpubp.HealthWatch(x, y, every=0)
 
 
-def test_regression_has_no_loss_of_knowing_nothing():
+def test_targets_that_are_all_alike_have_no_loss_of_knowing_nothing():
     x, _ = data()
     report = gpubp.Network([6, 8, 1], backend="cpu").health(x, np.zeros((200, 1)))
     assert report.expected_first_loss is None

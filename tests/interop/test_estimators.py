@@ -464,3 +464,24 @@ def test_fits_that_cannot_be_are_refused():
         _ = MLPClassifier().coefs_
     with pytest.warns(UserWarning, match="Got `batch_size` 500 larger than sample size 150"):
         MLPClassifier(batch_size=500, max_iter=2).fit(x, y)
+
+
+def test_a_few_plain_rows_are_predicted_without_scikit_learns_checks(monkeypatch):
+    x = IRIS[0]
+    model = gpubp.MLPClassifier((5,), max_iter=300, tol=0.1).fit(*IRIS)
+    expected = model.predict_proba(x)
+
+    def refuse(*arguments, **settings):
+        raise AssertionError("validate_data was called")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gpubp.interop.arguments.validate_data", refuse)
+        np.testing.assert_array_equal(model.predict_proba(x), expected)
+        for other in (x.tolist(), x.astype(int), x[:, :-1], x[0]):
+            with pytest.raises(AssertionError, match="validate_data was called"):
+                model.predict_proba(other)
+    for bad in (np.nan, np.inf):
+        broken = x.copy()
+        broken[0, 0] = bad
+        with pytest.raises(ValueError, match="Input X contains"):
+            model.predict_proba(broken)

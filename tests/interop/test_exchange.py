@@ -150,11 +150,14 @@ def test_a_model_file_of_the_command_is_exported_with_its_preprocessing(tmp_path
 def test_a_predictor_file_answers_on_the_command_line(tmp_path):
     model = table_model("classification")
     exchange.write_numpy_predictor(model, tmp_path / "model.py")
+    since = np.array(NEW["since"])
+    known = np.nan_to_num(since).astype("datetime64[s]")
+    times = ["" if np.isnan(v) else str(t) for v, t in zip(since, known, strict=True)]
     lines = [
         ",".join(NEW),
         *(
             ",".join("" if v is None or v != v else str(v) for v in row)
-            for row in zip(*NEW.values(), strict=True)
+            for row in zip(*(NEW | {"since": times}).values(), strict=True)
         ),
     ]
     (tmp_path / "new.csv").write_text("\n".join(lines))
@@ -306,3 +309,54 @@ def test_what_cannot_be_taken_over_is_refused(make, message):
 def test_a_file_that_cannot_be_written(tmp_path):
     with pytest.raises(errors.OutputPathError, match="cannot write"):
         exchange.write_numpy_predictor(trained(), tmp_path / "no" / "net.py")
+
+
+def test_a_predictor_file_has_help_and_outlives_its_reader(tmp_path):
+    path = tmp_path / "net.py"
+    net = gpubp.Network([1, 1], backend="cpu")
+    exchange.write_numpy_predictor(net, path)
+    (tmp_path / "data.csv").write_text("1.5\n" * 50_000)
+    for option in ("-h", "--help"):
+        said = subprocess.run(
+            [sys.executable, path, option], capture_output=True, text=True, check=True
+        )
+        assert said.stdout.startswith(f"usage: {path} data.csv\n")
+        assert "prints a prediction for every row" in said.stdout
+    command = f"{sys.executable} {path} {tmp_path / 'data.csv'} | head -2"
+    piped = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
+    assert piped.stderr == ""
+    assert [float(line) for line in piped.stdout.split()] == pytest.approx(
+        [float(net.predict([[1.5]])[0, 0])] * 2
+    )
+
+
+def test_a_pipeline_is_answered_with_what_can_be_exported(tmp_path):
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    pipeline = make_pipeline(StandardScaler(), gpubp.MLPClassifier())
+    for write in (gpubp.exchange.write_onnx, gpubp.exchange.write_numpy_predictor):
+        with pytest.raises(errors.ConfigurationError, match=r"a Pipeline .* pipeline\[-1\], which"):
+            write(pipeline, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_softplus_with_another_threshold_is_refused():
+    class Module:
+        def __init__(self, **settings):
+            vars(self).update(settings)
+
+    def network(threshold):
+        kinds = [type(name, (Module,), {}) for name in ("Linear", "Softplus")]
+        return Sequential([kinds[0](), kinds[1](beta=1, threshold=threshold)])
+
+    class Sequential:
+        def __init__(self, parts):
+            self.children = lambda: parts
+
+        def state_dict(self):
+            return {"0.weight": np.ones((2, 3)), "0.bias": np.zeros(2)}
+
+    assert gpubp.exchange.from_pytorch(network(20), backend="cpu").output.name == "softplus"
+    with pytest.raises(errors.ConfigurationError, match="has threshold 1; 20 is needed"):
+        gpubp.exchange.from_pytorch(network(1), backend="cpu")

@@ -189,3 +189,20 @@ def test_what_cannot_be_is_refused():
         network(kind=["layer"])
     with pytest.raises(errors.ConfigurationError, match="trace of a network with normalization"):
         network().trace(X[:1], Y[:1])
+
+
+def test_a_batch_of_one_row_is_refused(backend):
+    """Its normalised sums are all 0, whatever the row holds."""
+    x, y = np.arange(18.0).reshape(9, 2), np.arange(9) % 2
+    net = gpubp.Network([2, 4, 2], output="softmax", backend=backend, normalization="batch")
+    before = np.array(net.backend.to_numpy(net.parameters))
+    for train in (
+        lambda: net.fit(x, y, batch_size=4),
+        lambda: net.fit(x, y, batch_size=1),
+        lambda: net.train_step(x[:1], y[:1]),
+    ):
+        with pytest.raises(errors.ConfigurationError, match=r"a batch has 1 row .* batch_size"):
+            train()
+    np.testing.assert_array_equal(net.backend.to_numpy(net.parameters), before)
+    net.fit(x, y, batch_size=3, epochs=1)
+    assert net.predict(x[:1]).shape == (1, 2)

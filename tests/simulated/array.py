@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import operator
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from simulated.memory import POOL, Place, Reference, wait_for_everything
+from simulated.streams import Launch, Stream, launch, refuse_while_recording
+
 VIEWS = ("reshape", "view", "transpose", "ravel")  # which launch nothing
+IN_PLACE = ("fill", "sort")  # methods that write to their array
 
 _IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy"
@@ -34,120 +38,9 @@ class Device:
         Device.current = self._before.pop()
 
     def synchronize(self) -> None:
-        """Do nothing: a simulated kernel returns when it is done."""
-
-
-class Stream:
-    """A simulated stream; while it records, launches are noted and not done.
-
-    Whatever is no launch is refused then, also what CuPy might let pass and would not replay. A
-    stream that waits for an event of a recording one becomes a branch of the recording; what it
-    notes is done as late as possible: when the other waits for it.
-    """
-
-    made = 0
-    null: Stream
-    stack: list[Stream]
-
-    def __init__(self, non_blocking: bool = False) -> None:
-        Stream.made += 1
-        self.ptr = Stream.made
-        self._non_blocking = non_blocking
-        self.recorded: list[Any] | None = None
-        self.branches: set[Stream] = set()
-        self._trunk: Stream | None = None
-
-    def __enter__(self) -> Stream:
-        Stream.stack.append(self)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        Stream.stack.pop()
-
-    def begin_capture(self) -> None:
-        """Begin to note launches."""
-        if not self._non_blocking:
-            raise RuntimeError("cudaErrorStreamCaptureImplicit: the null stream cannot be captured")
-        self.recorded = []
-
-    def end_capture(self) -> Graph:
-        """Return what was noted."""
-        assert not self.branches, "cudaErrorStreamCaptureUnjoined"
-        launches, self.recorded = self.recorded, None
-        assert launches is not None, "cudaErrorIllegalState: no capture"
-        return Graph(launches)
-
-    def wait_event(self, event: Event) -> None:
-        """Join the recording that the event is of, or take back one's branch."""
-        source = event.stream
-        if source is None or source.recorded is None:  # not of a recording
-            if self.recorded is not None:
-                raise RuntimeError("cudaErrorStreamCaptureIsolation: the event is not recorded")
-        elif self.recorded is None:
-            self.recorded, self._trunk = [], source
-            source.branches.add(self)
-        elif source._trunk is self and self.recorded is not None:
-            self.recorded += source.recorded
-            source.recorded = source._trunk = None
-            self.branches.remove(source)
-
-    def synchronize(self) -> None:
-        """Do nothing: a simulated kernel returns when it is done."""
+        """Wait for all streams."""
         refuse_while_recording("synchronize")
-
-
-class Event:
-    """A simulated event."""
-
-    def __init__(self, disable_timing: bool = False) -> None:
-        self.stream: Stream | None = None
-
-    def record(self, stream: Stream | None = None) -> None:
-        """Note which stream it is of; where that records, only streams of the recording may wait.
-
-        Recorded on the null stream it would be lost, as it is not what is captured.
-        """
-        self.stream = stream or Stream.stack[-1]
-        if self.stream.recorded is None:
-            refuse_while_recording("record an event of another stream")
-
-    def synchronize(self) -> None:
-        """Do nothing, but be refused while recording."""
-        refuse_while_recording("synchronize")
-
-
-class Graph:
-    """What a stream has noted."""
-
-    launched = 0
-
-    def __init__(self, launches: list[Any]) -> None:
-        self.launches = launches
-
-    def launch(self, stream: Stream | None = None) -> None:
-        """Do everything that was noted, in order."""
-        Graph.launched += 1
-        for launch in self.launches:
-            launch()
-
-
-Stream.null = Stream()
-Stream.stack = [Stream.null]
-
-
-def do_or_record(launch: Any) -> None:
-    """Do a launch, or note it when the current stream records."""
-    recorded = Stream.stack[-1].recorded
-    if recorded is None:
-        launch()
-    else:
-        recorded.append(launch)
-
-
-def refuse_while_recording(what: str) -> None:
-    """Raise as CUDA does for what cannot be recorded."""
-    if Stream.stack[-1].recorded is not None:
-        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: {what} while a stream is capturing")
+        wait_for_everything()
 
 
 class Pointer:
@@ -164,7 +57,7 @@ class ndarray:  # noqa: N801  CuPy's name
     def __init__(self, host: np.ndarray) -> None:
         assert type(host) is np.ndarray
         assert host.dtype.kind in "fiub", f"Unsupported dtype {host.dtype}"
-        self._host = aligned(host) if host.base is None else host
+        self._host = host if POOL.holds(host) else _copied(host)
         self._device = Device.current
 
     def __array__(self, *args: Any, **options: Any) -> None:
@@ -190,9 +83,10 @@ class ndarray:  # noqa: N801  CuPy's name
         value = getattr(self._host, name)
         if not callable(value):
             return wrap(value)
-        if name not in VIEWS:
-            refuse_while_recording(name)
-        return wrapped_function(value)
+        if name in VIEWS:
+            return lambda *args, **options: wrap(value(*args, **options))
+        refuse_while_recording(name)
+        return wrapped_function(value, self)
 
     @property
     def device(self) -> Device:
@@ -200,7 +94,7 @@ class ndarray:  # noqa: N801  CuPy's name
 
     @property
     def data(self) -> Pointer:
-        return Pointer(self._host.ctypes.data)
+        return Pointer(self._host.ctypes.data if self._host.size else 0)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -213,8 +107,10 @@ class ndarray:  # noqa: N801  CuPy's name
         raise BufferError("simulated device memory cannot be exported")
 
     def get(self) -> np.ndarray:
-        """Copy to the host."""
+        """Copy to the host, which waits for it."""
         refuse_while_recording("a copy to the host")
+        use(reads=[self])
+        Stream.stack[-1].synchronize()
         return self._host.copy()
 
     def set(self, array: np.ndarray, stream: Stream | None = None) -> None:
@@ -222,13 +118,20 @@ class ndarray:  # noqa: N801  CuPy's name
         refuse_while_recording("a copy from the host")
         if array.dtype != self._host.dtype or array.shape != self._host.shape:
             raise ValueError("dtype or shape mismatch in set")
+        stream = stream or Stream.stack[-1]
+        stream.do(Launch("set", lambda: None, [], _places([self])))
         self._host[...] = array
 
     def __getitem__(self, key: Any) -> ndarray:
-        return ndarray(np.asarray(self._host[unwrap(key)]))
+        part = np.asarray(self._host[unwrap(key)])
+        if not POOL.holds(part):
+            refuse_while_recording("a selection")
+            use(reads=[self])
+        return ndarray(part)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         refuse_while_recording("an assignment")
+        use(reads=[value], writes=[self[key] if _is_view(key) else self])
         self._host[unwrap(key)] = unwrap(value)
 
     def __len__(self) -> int:
@@ -241,30 +144,50 @@ class ndarray:  # noqa: N801  CuPy's name
         return f"simulated {self._host!r}"
 
     def __bool__(self) -> bool:
-        return bool(self._host)
+        return bool(self.get())
 
     def __int__(self) -> int:
-        return int(self._host)
+        return int(self.get())
 
     def __float__(self) -> float:
-        return float(self._host)
+        return float(self.get())
 
     def __index__(self) -> int:
-        return operator.index(self._host)
+        return operator.index(self.get())
 
     def __complex__(self) -> complex:
-        return complex(self._host)
+        return complex(self.get())
 
     __hash__ = None  # type: ignore[assignment]
 
 
-def aligned(host: np.ndarray) -> np.ndarray:
-    """Return a copy that begins where CuPy's memory pool would let it: at a multiple of 512."""
-    memory = np.empty(host.nbytes + 512, np.uint8)
-    start = -memory.ctypes.data % 512
-    copy = memory[start : start + host.nbytes].view(host.dtype).reshape(host.shape)
+def _copied(host: np.ndarray) -> np.ndarray:
+    """Return a copy in the memory of the device, which refuses it while a stream records."""
+    refuse_while_recording("a new array")
+    turned = host.flags.f_contiguous and not host.flags.c_contiguous
+    shape = host.shape[::-1] if turned else host.shape
+    copy = POOL.empty(shape, host.dtype, Stream.stack[-1].ptr)
+    copy = copy.T if turned else copy
     copy[...] = host
+    launch("new array", lambda: None, [], Reference(copy).places)
     return copy
+
+
+def _is_view(key: Any) -> bool:
+    """Return whether a key selects a part that is a view."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(part is None or part is ... or isinstance(part, slice) for part in parts)
+
+
+def _places(values: Iterable[Any]) -> list[Place]:
+    """Return the memory of those values that are arrays on the device."""
+    hosts = [value._host for value in values if isinstance(value, ndarray)]
+    return [place for host in hosts for place in Reference(host).places]
+
+
+def use(reads: Iterable[Any] = (), writes: Iterable[Any] = ()) -> None:
+    """Note that the current stream reads and writes arrays, in order with what other streams do."""
+    launch("NumPy", lambda: None, _places(reads), _places(writes))
 
 
 def wrap(value: Any) -> Any:
@@ -293,36 +216,62 @@ def unwrap(value: Any) -> Any:
     return value
 
 
-def wrapped_function(function: Any) -> Any:
+def wrapped_function(function: Any, *read: ndarray) -> Any:
     """Return a NumPy function or method as one that takes and returns simulated arrays."""
 
     def call(*args: Any, **options: Any) -> Any:
         out = options.get("out")
+        _use_all((*read, *args), options, out)
         with np.errstate(all="ignore"):  # a GPU does not warn
             result = function(
                 *[unwrap(arg) for arg in args],
                 **{name: unwrap(option) for name, option in options.items()},
             )
+        if function.__name__ in IN_PLACE:
+            use(writes=read)
         return wrap(result) if out is None else out
 
     call.__name__ = function.__name__
     return call
 
 
+def _use_all(args: Any, options: dict[str, Any], out: Any) -> None:
+    flat = [part for arg in args for part in (arg if type(arg) in (tuple, list) else (arg,))]
+    use(reads=[*flat, *options.values()], writes=[out])
+
+
 def _launched(function: Any, args: Any, options: dict[str, Any]) -> Any:
     """Carry out what NumPy has handed on, or note it while a stream records."""
     out = options.get("out")
-    call = partial(wrapped_function(function), *args, **options)
     if out is None:
         refuse_while_recording(function.__name__)  # what it returns would lie nowhere for long
-        return call()
-    do_or_record(call)
+        return wrapped_function(function)(*args, **options)
+    kept = [_kept(arg) for arg in args]
+    named = {name: _kept(option) for name, option in options.items()}
+
+    def run() -> None:
+        with np.errstate(all="ignore"):
+            function(
+                *[_host_of(arg) for arg in kept],
+                **{name: _host_of(option) for name, option in named.items()},
+            )
+
+    launch(function.__name__, run, _places(args), _places([out]))
     return out
+
+
+def _kept(value: Any) -> Any:
+    return Reference(value._host) if isinstance(value, ndarray) else unwrap(value)
+
+
+def _host_of(value: Any) -> Any:
+    return value.host() if isinstance(value, Reference) else value
 
 
 def _operator(function: Any, swapped: bool = False) -> Any:
     def method(self: ndarray, *others: Any) -> Any:
         refuse_while_recording("an operator")
+        use(reads=[self, *others])
         operands = [self._host, *[unwrap(other) for other in others]]
         with np.errstate(all="ignore"):
             return wrap(function(*(reversed(operands) if swapped else operands)))
@@ -333,6 +282,7 @@ def _operator(function: Any, swapped: bool = False) -> Any:
 def _in_place(function: Any) -> Any:
     def method(self: ndarray, other: Any) -> ndarray:
         refuse_while_recording("an operator")
+        use(reads=[self, other], writes=[self])
         self._host = function(self._host, unwrap(other))
         return self
 

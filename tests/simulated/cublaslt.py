@@ -7,8 +7,10 @@ an attribute of the wrong size, operands whose layouts do not fit.
 from __future__ import annotations
 
 import ctypes
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,21 @@ import numpy as np
 from gpubp.backends.gpu import cublaslt as _cublaslt
 from gpubp.backends.gpu import cupy_backend as _cupy
 from gpubp.backends.gpu.cublaslt import CONSTANTS
-from simulated.array import Stream, do_or_record
+from simulated.memory import POOL, Place
+from simulated.streams import Stream, launch
 
 VERSION = 130200
 NOT_SUPPORTED = 15
+REFUSALS = (NOT_SUPPORTED, 7, 0)  # how an epilogue is refused; 0: no algorithm is returned
+BIAS_ALIGNMENT = 16  # bytes, of what an epilogue reads or writes
+POISONED = 4096  # bytes of the workspace that each product fills with what is no number
 SIZES = {  # bytes of each attribute, by CUDA's documentation
     "CUBLASLT_MATMUL_DESC_TRANSA": 4,
     "CUBLASLT_MATMUL_DESC_TRANSB": 4,
     "CUBLASLT_MATMUL_DESC_EPILOGUE": 4,
     "CUBLASLT_MATMUL_DESC_BIAS_POINTER": 8,
+    "CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER": 8,
+    "CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD": 8,
     "CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES": 8,
     **{f"CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_{operand}_BYTES": 4 for operand in "ABCD"},
 }
@@ -50,11 +58,15 @@ class Layout:
     columns: int
     leading: int
 
+    @property
+    def bytes(self) -> int:
+        """How long it is in memory."""
+        return self.leading * self.columns * np.dtype(DTYPES[self.kind]).itemsize
+
     def view(self, address: int) -> np.ndarray:
         """Return the matrix at an address, as it is stored."""
         dtype = np.dtype(DTYPES[self.kind])
-        count = self.leading * self.columns
-        memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+        memory = (ctypes.c_char * self.bytes).from_address(address)
         flat = np.frombuffer(memory, dtype)
         return flat.reshape(self.columns, self.leading)[:, : self.rows].T
 
@@ -74,9 +86,16 @@ class Function:
 
 
 class Library:
-    """The library's functions; descriptions are kept here and named by number."""
+    """The library's functions; descriptions are kept here and named by number.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    refused : int
+        In how many of 8 cases an epilogue is refused, chosen by shape, precision and `seed`.
+    """
+
+    def __init__(self, refused: int = 0, seed: int = 0) -> None:
+        self._refused, self._seed = refused, seed
         self._things: list[Any] = [None]
         self.calls: list[str] = []  # epilogue of each product
         for name in dir(self):
@@ -116,7 +135,8 @@ class Library:
     def _cublasLtMatrixLayoutCreate(  # noqa: N802
         self, target: Any, kind: int, rows: int, columns: int, leading: int
     ) -> int:
-        assert leading >= rows
+        assert leading >= rows > 0, "an empty matrix"
+        assert columns > 0, "an empty matrix"
         return self._new(target, Layout(kind, rows, columns, leading))
 
     def _cublasLtMatmulPreferenceCreate(self, target: Any) -> int:  # noqa: N802
@@ -134,21 +154,43 @@ class Library:
         a, b, c, d, preference, most, results, count = rest
         assert self._of(handle) == "handle"
         assert c is d
-        described, kinds = self._of(operation), [self._of(layout).kind for layout in (a, b, d)]
+        described, layouts = self._of(operation), [self._of(layout) for layout in (a, b, d)]
         epilogue = described.attributes["EPILOGUE"]
         plain = epilogue == CONSTANTS["CUBLASLT_EPILOGUE_DEFAULT"]
-        assert plain or "BIAS_POINTER" in described.attributes
-        if kinds[0] != kinds[1] or (not plain and kinds[2] == CONSTANTS["CUDA_R_64F"]):
+        if epilogue & 128:
+            leading = described.attributes["EPILOGUE_AUX_LD"]
+            assert leading % 128 == 0
+            assert leading >= layouts[2].rows
+        kinds = [layout.kind for layout in layouts]
+        if kinds[0] != kinds[1]:
             return NOT_SUPPORTED
         allowed = self._of(preference)
-        count._obj.value = min(most, 2)
+        least = [allowed[f"MIN_ALIGNMENT_{operand}_BYTES"] for operand in "ABD"]
+        assert all(least), "an alignment of 0 bytes"
+        if not plain:
+            refusal = self._refusal(described, layouts)
+            if refusal is not None:
+                return refusal
+            least += [min(256, place & -place) for place in besides(described.attributes)]
+        # two for any alignment, and one more that is offered where all is aligned to 16 bytes
+        count._obj.value = min(most, 3 if min(least) >= 16 else 2)
         for place in range(count._obj.value):
             # an algorithm that asks for the alignment that was promised, and is bound to it
-            least = [allowed[f"MIN_ALIGNMENT_{operand}_BYTES"] for operand in "ABD"]
             results[place].algorithm.data[0] = place + 1
-            results[place].algorithm.data[1:4] = least
+            results[place].algorithm.data[1 : 1 + len(least)] = least
             results[place].workspace = allowed["MAX_WORKSPACE_BYTES"]
         return 0
+
+    def _refusal(self, described: Operation, layouts: list[Layout]) -> int | None:
+        """Return the status with which an epilogue is refused; None where it is offered."""
+        wide = layouts[2].kind == CONSTANTS["CUDA_R_64F"]
+        if wide or not all(
+            place and place % BIAS_ALIGNMENT == 0 for place in besides(described.attributes)
+        ):
+            return NOT_SUPPORTED
+        key = f"{self._seed} {described.compute} {described.attributes['EPILOGUE']} {layouts}"
+        chance = zlib.crc32(key.encode())
+        return REFUSALS[chance // 8 % len(REFUSALS)] if chance % 8 < self._refused else None
 
     def _cublasLtMatmul(self, handle: Any, operation: Any, *rest: Any) -> int:  # noqa: N802
         alpha, a, layout_a, b, layout_b, beta, c, layout_c, d, layout_d = rest[:10]
@@ -159,18 +201,33 @@ class Library:
         assert stream == Stream.stack[-1].ptr, "not the current stream"
         assert workspace
         assert size
-        least = algorithm._obj.data[1:4]
-        for address, alignment in zip((a, b, d), least, strict=True):
-            assert address % alignment == 0, f"{address} is not aligned to {alignment} bytes"
         described = self._of(operation)
         attributes = dict(described.attributes)
         layouts = [self._of(layout) for layout in (layout_a, layout_b, layout_d)]
+        reads = [POOL.place(a, layouts[0].bytes), POOL.place(b, layouts[1].bytes)]
+        writes = [POOL.place(d, layouts[2].bytes), POOL.place(workspace, size)]
+        aligned = [a, b, d]
+        name = epilogue_name(attributes["EPILOGUE"])
+        if name != "DEFAULT":
+            aligned += besides(attributes)
+        if "BIAS_POINTER" in needed(attributes):
+            (writes if name == "BGRADA" else reads).append(_bias(name, attributes, layouts))
+        if "EPILOGUE_AUX_POINTER" in needed(attributes):
+            (reads if name == "DRELU" else writes).append(_mask(attributes, layouts))
+        for address, alignment in zip(aligned, algorithm._obj.data[1:6], strict=False):
+            assert address % alignment == 0, f"{address} is not aligned to {alignment} bytes"
         tf32 = described.compute == CONSTANTS["CUBLAS_COMPUTE_32F_FAST_TF32"]
-        do_or_record(lambda: self._multiply(attributes, layouts, (a, b, d), tf32, scale))
+
+        def run() -> None:
+            ctypes.memset(workspace, 0xFF, min(size, POISONED))
+            self._multiply(name, attributes, layouts, (a, b, d), tf32, scale)
+
+        launch(f"{name} {algorithm._obj.data[0]} {layouts}", run, reads, writes)
         return 0
 
     def _multiply(
         self,
+        name: str,
         attributes: dict[str, int],
         layouts: list[Layout],
         places: Any,
@@ -183,20 +240,64 @@ class Library:
         if tf32:
             left, right = rounded_to_tf32(left), rounded_to_tf32(right)
         result = left.dtype.type(scale) * (left @ right)
-        code = attributes["EPILOGUE"]
-        (name,) = [
-            key.removeprefix("CUBLASLT_EPILOGUE_")
-            for key, value in CONSTANTS.items()
-            if key.startswith("CUBLASLT_EPILOGUE_") and value == code
-        ]
         self.calls.append(name)
         if name == "BGRADA":
             store(left.sum(axis=1), vector(attributes["BIAS_POINTER"], len(left), d.dtype))
+        elif name == "DRELU":
+            result = np.where(mask_at(attributes, d.shape), result, 0)
         elif name != "DEFAULT":
             bias = widened(vector(attributes["BIAS_POINTER"], len(d), d.dtype))
             result = result + bias[:, None]
-            result = np.maximum(result, 0) if name == "RELU_BIAS" else result
+            if name == "RELU_AUX_BIAS":
+                mask_at(attributes, d.shape, result > 0)
+            result = np.maximum(result, 0) if name.startswith("RELU") else result
         store(result, d)
+
+
+def mask_at(
+    attributes: dict[str, int], shape: tuple[int, int], written: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the mask of a column-major matrix, a bit for each number; first write it, if given."""
+    rows, columns = shape
+    length = attributes["EPILOGUE_AUX_LD"] // 8
+    memory = (ctypes.c_char * (length * columns)).from_address(attributes["EPILOGUE_AUX_POINTER"])
+    bytes_ = np.frombuffer(memory, np.uint8).reshape(columns, length)
+    if written is not None:
+        packed = np.packbits(written.T, axis=1, bitorder="little")
+        bytes_[:, : packed.shape[1]] = packed
+    return np.unpackbits(bytes_, axis=1, count=rows, bitorder="little").T.astype(bool)
+
+
+def needed(attributes: dict[str, int]) -> list[str]:
+    """Return the attributes that point to what an epilogue reads or writes besides matrices."""
+    name = epilogue_name(attributes["EPILOGUE"])
+    bias, mask = ["BIAS_POINTER"], ["EPILOGUE_AUX_POINTER"]
+    return {"DEFAULT": [], "DRELU": mask, "RELU_AUX_BIAS": bias + mask}.get(name, bias)
+
+
+def besides(attributes: dict[str, int]) -> list[int]:
+    """Return where what an epilogue reads or writes besides matrices lies."""
+    return [attributes[name] for name in needed(attributes)]
+
+
+def epilogue_name(code: int) -> str:
+    """Name an epilogue as the header does, after EPILOGUE."""
+    prefix = "CUBLASLT_EPILOGUE_"
+    (name,) = [key for key, value in CONSTANTS.items() if key.startswith(prefix) and value == code]
+    return name.removeprefix(prefix)
+
+
+def _mask(attributes: dict[str, int], layouts: list[Layout]) -> Place:
+    """Return the memory of a mask."""
+    size = attributes["EPILOGUE_AUX_LD"] // 8 * layouts[2].columns
+    return POOL.place(attributes["EPILOGUE_AUX_POINTER"], size)
+
+
+def _bias(name: str, attributes: dict[str, int], layouts: list[Layout]) -> Place:
+    """Return the memory that an epilogue reads or writes."""
+    a, _, d = layouts
+    rows = (a.columns if attributes["TRANSA"] else a.rows) if name == "BGRADA" else d.rows
+    return POOL.place(attributes["BIAS_POINTER"], rows * np.dtype(DTYPES[d.kind]).itemsize)
 
 
 def vector(address: int, length: int, dtype: np.dtype) -> np.ndarray:
@@ -228,9 +329,9 @@ def rounded_to_tf32(array: np.ndarray) -> np.ndarray:
     return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~np.uint32(0x1FFF)).view(np.float32)
 
 
-def install(monkeypatch: Any, there: bool = True) -> Library:
+def install(monkeypatch: Any, there: bool = True, refused: int = 0, seed: int = 0) -> Library:
     """Put the simulated library in the place of the real one until the test ends."""
-    library = Library()
+    library = Library(refused, seed)
 
     def load() -> Any:
         if not there:
@@ -238,5 +339,6 @@ def install(monkeypatch: Any, there: bool = True) -> Library:
         return library
 
     monkeypatch.setattr(_cublaslt, "_load", load)
-    _cupy.cublaslt.cache_clear()
+    # a cache of its own: the real library's is back when the test ends, with nothing of this one
+    monkeypatch.setattr(_cupy, "cublaslt", cache(lambda index: _cublaslt.CublasLt()))
     return library

@@ -8,6 +8,7 @@ speed, races between threads, and rounding of the GPU's own functions.
 from __future__ import annotations
 
 import importlib.abc
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,17 +19,11 @@ from typing import Any
 import numpy as np
 
 import simulated.cublaslt
-from simulated.array import (
-    Device,
-    Event,
-    Stream,
-    ndarray,
-    refuse_while_recording,
-    unwrap,
-    wrap,
-    wrapped_function,
-)
+from gpubp.backends.gpu import tuning
+from simulated.array import Device, ndarray, unwrap, use, wrap, wrapped_function
 from simulated.kernels import ElementwiseKernel
+from simulated.memory import POOL, wait_for_everything
+from simulated.streams import Event, Stream, refuse_while_recording
 
 NO_DRIVER = (
     "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA runtime version"
@@ -114,11 +109,25 @@ class SimulatedCupy(ModuleType):
         refuse_while_recording("a copy from the host")
         if isinstance(a, ndarray):
             host = np.asarray(a._host, dtype=dtype, order=order)
-            return a if host is a._host else ndarray(host)
+            if host is a._host:
+                return a
+            use(reads=[a])
+            return ndarray(host)
         host = np.array(a, dtype=dtype, order=order)
         if host.dtype.kind not in "fiub":
             raise ValueError(f"Unsupported dtype {host.dtype}")
         return ndarray(host)
+
+    def empty(self, shape: Any, dtype: Any = float) -> ndarray:
+        """Return an array that holds no numbers."""
+        self._check_device()
+        refuse_while_recording("cupy.empty")
+        shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
+        return ndarray(POOL.empty(shape, np.dtype(dtype), Stream.stack[-1].ptr))
+
+    def empty_like(self, a: ndarray, dtype: Any = None) -> ndarray:
+        """Return an array of the same shape that holds no numbers."""
+        return self.empty(a.shape, dtype or a.dtype)
 
     def array(self, a: Any, dtype: Any = None, copy: bool = True) -> ndarray:
         """Return a copy on the device."""
@@ -141,8 +150,9 @@ class SimulatedCupy(ModuleType):
         return ndarray(a._host.view())
 
     def get_default_memory_pool(self) -> Any:
-        """Return the pool, which keeps nothing."""
-        return SimpleNamespace(free_bytes=lambda: 0)
+        """Return the pool, of whose sizes nothing is told."""
+        sizes = dict.fromkeys(("free_bytes", "used_bytes", "total_bytes"), lambda: 0)
+        return SimpleNamespace(**sizes, free_all_blocks=lambda: None)
 
     def get_array_module(self, *args: Any) -> Any:
         """Return this module when an array is on the device, else NumPy."""
@@ -152,6 +162,7 @@ class SimulatedCupy(ModuleType):
         """Multiply matrices under CuPy's rules for `out`."""
         self._check_device()
         refuse_while_recording("cuBLAS")
+        use(reads=[a, b], writes=[out])
         if out is None:
             return wrap(np.dot(unwrap(a), unwrap(b)))
         if np.result_type(a.dtype, b.dtype) != out.dtype:
@@ -168,6 +179,7 @@ class SimulatedCupy(ModuleType):
     ) -> ndarray:
         """Gather under CuPy's rules for `out`; an index out of range is wrapped round."""
         self._check_device()
+        use(reads=[a, indices], writes=[out])
         taken = np.take(unwrap(a), unwrap(indices), axis=axis, mode="wrap")
         if out is None:
             return wrap(taken)
@@ -194,7 +206,7 @@ def _cuda(failures: Failures) -> ModuleType:
         Device=Device,
         Stream=Stream,
         Event=Event,
-        get_elapsed_time=lambda start, end: 1.0,
+        get_elapsed_time=lambda start, end: end.milliseconds - start.milliseconds,
         alloc_pinned_memory=bytearray,
         is_available=lambda: failures.devices is None and failures.count > 0,
         get_current_stream=lambda: Stream.stack[-1],
@@ -216,8 +228,11 @@ def install(monkeypatch: Any, **failures: Any) -> SimulatedCupy:
     """Put a simulated CuPy in the place of `cupy` until the test ends; see `Failures`."""
     module = SimulatedCupy(Failures(**failures))
     _forget_cupy(monkeypatch)
-    simulated.cublaslt.install(monkeypatch, module._failures.cublaslt)
-    monkeypatch.setenv("GPUBP_TUNING", "off")
+    wait_for_everything()  # that a test before this one has left undone
+    simulated.cublaslt.install(monkeypatch, module._failures.cublaslt, refused=2)
+    # ways are timed, in simulated time, and the choice is kept for the process alone
+    monkeypatch.setattr(tuning, "CALLS", 2)
+    monkeypatch.setenv("GPUBP_TUNING", os.path.join(os.devnull, "tuning.json"))
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setitem(sys.modules, "cupy.cuda", module.cuda)
     return module

@@ -24,7 +24,9 @@ from kernel_compilation import (
     parse_parameters,
     symbol,
 )
-from simulated.array import do_or_record, ndarray
+from simulated.array import ndarray
+from simulated.memory import NOWHERE, POISON, Guarded, IllegalAddressError, Reference
+from simulated.streams import launch
 
 
 class Compiler:
@@ -117,30 +119,46 @@ class _SimulatedKernel:
             raise self._launch_error
         function = COMPILER.function(self._preamble, self._kernel, types)
         function.restype = None
-        do_or_record(lambda: self._run(function, shape, inputs, outputs, types))
+        given = [
+            Reference(value) if isinstance(value, np.ndarray) else _scalar(value, parameter, types)
+            for parameter, value in zip(self._inputs, inputs, strict=True)
+        ]
+        written = [Reference(output) for output in outputs]
+        arrays = [value for value in given if isinstance(value, Reference)]
+        launch(
+            self.name,
+            lambda: self._run(function, shape, given, written),
+            [place for array in arrays for place in array.places],
+            [place for array in written for place in array.places],
+        )
 
     def _run(
-        self,
-        function: Any,
-        shape: tuple[int, ...],
-        inputs: list[Any],
-        outputs: list[np.ndarray],
-        types: dict[str, np.dtype],
+        self, function: Any, shape: tuple[int, ...], inputs: list[Any], outputs: list[Reference]
     ) -> None:
+        """Call the compiled function, and find what it has written where it should not."""
         arguments: list[Any] = [ctypes.c_longlong(math.prod(shape))]
         alive = []  # raw pointers do not keep what they point to
         for parameter, value in zip(self._inputs, inputs, strict=True):
-            if isinstance(value, np.ndarray):  # broadcast now: a replay reads what is there then
-                raw = parameter.raw
-                array = value if raw else np.ascontiguousarray(np.broadcast_to(value, shape))
-            else:
-                array = _scalar(value, parameter, types)
+            is_array = isinstance(value, Reference)
+            array = value.host() if is_array else value
+            if is_array and not parameter.raw:  # broadcast now: a replay reads what is there then
+                array = np.ascontiguousarray(np.broadcast_to(array, shape))
             alive.append(array)
-            arguments.append(ctypes.c_void_p(array.ctypes.data))
+            arguments.append(_address(array))
             if not parameter.raw:
-                arguments.append(ctypes.c_longlong(int(isinstance(value, np.ndarray))))
-        arguments += [ctypes.c_void_p(array.ctypes.data) for array in outputs]
+                arguments.append(ctypes.c_longlong(int(is_array)))
+        arguments += [_address(output.host()) for output in outputs]
+        guarded = Guarded(place for output in outputs for place in output.places)
         function(*arguments)
+        guarded.check(self.name)
+        if not all(output.places for output in outputs) and bytes(NOWHERE).strip(POISON):
+            ctypes.memset(NOWHERE, POISON[0], len(NOWHERE))
+            raise IllegalAddressError(f"{self.name} wrote to an array of no elements, address 0")
+
+
+def _address(array: np.ndarray) -> ctypes.c_void_p:
+    """Return where the host's function finds an array; a harmless place for address 0."""
+    return ctypes.c_void_p(array.ctypes.data if array.size else ctypes.addressof(NOWHERE))
 
 
 class ElementwiseKernel(_SimulatedKernel):

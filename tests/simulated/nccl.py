@@ -7,7 +7,8 @@ from types import ModuleType
 
 import numpy as np
 
-from simulated.array import Stream, do_or_record
+from simulated.memory import POOL
+from simulated.streams import Stream, launch
 
 NUMBERS = {7: np.float32, 8: np.float64}  # ncclDataType_t
 SUM = 0
@@ -20,7 +21,8 @@ def install(monkeypatch, cuda, comm=None):
 
     class NcclCommunicator:
         def __init__(self, size, identity, rank):
-            assert isinstance(identity, tuple)
+            assert isinstance(identity, bytes)  # since CuPy 14; a tuple before
+            assert len(identity) == 128
             assert 0 <= rank < size
             self.size = size
 
@@ -28,8 +30,10 @@ def install(monkeypatch, cuda, comm=None):
             assert op == SUM
             assert stream == Stream.stack[-1].ptr, "not the current stream"
 
-            def launch():
-                kind = np.dtype(NUMBERS[datatype])
+            kind = np.dtype(NUMBERS[datatype])
+            places = [POOL.place(where, count * kind.itemsize) for where in (sendbuf, recvbuf)]
+
+            def run():
                 sent.append(count)
                 buffers = [
                     np.frombuffer(
@@ -39,11 +43,11 @@ def install(monkeypatch, cuda, comm=None):
                 ]
                 buffers[1][...] = buffers[0] if comm is None else comm.allreduce(buffers[0])
 
-            do_or_record(launch)
+            launch("allReduce", run, places[:1], places[1:])
 
     module.__dict__.update(
         available=True,
-        get_unique_id=lambda: tuple(range(128)),
+        get_unique_id=lambda: bytes(range(128)),
         NcclCommunicator=NcclCommunicator,
         NCCL_FLOAT32=7,
         NCCL_FLOAT64=8,

@@ -95,10 +95,25 @@ def test_unusable_probabilities(labels, probabilities, error, message):
     ("true", "predicted", "error", "message"),
     [
         ([], [], DataError, "true is empty"),
-        ([1.0, 2.0], [1.0], ShapeError, "true has 2 values and predicted 1"),
+        ([1.0, 2.0], [1.0], ShapeError, r"true has shape \(2, 1\) and predicted \(1, 1\)"),
         ([1.0, 2.0], [1.0, np.inf], NonFiniteError, "predicted is not finite in row 2"),
     ],
 )
 def test_unusable_numbers(true, predicted, error, message):
     with pytest.raises(error, match=message):
         regression_metrics(true, predicted)
+
+
+def test_numbers_of_other_shapes_are_no_pair():
+    with pytest.raises(ShapeError, match=r"true has shape \(2, 3\) and predicted \(3, 2\); the"):
+        regression_metrics(np.zeros((2, 3)), np.zeros((3, 2)))
+    assert regression_metrics([1.0, 2.0], [[1.0], [2.0]])["r2"] == 1.0
+
+
+def test_log_loss_clips_at_the_epsilon_of_what_was_given():
+    """As scikit-learn does with the same array: -log of 1.2e-7 and of 2.2e-16."""
+    for dtype in (np.float32, np.float64):
+        probabilities = np.array([[1, 0], [0.5, 0.5]], dtype)
+        found = classification_metrics([1, 1], probabilities, [0, 1])["log_loss"]
+        expected = (math.log(2) - math.log(np.finfo(dtype).eps)) / 2
+        assert found == pytest.approx(expected, rel=1e-6)

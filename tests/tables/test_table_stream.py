@@ -12,6 +12,7 @@ import pytest
 from gpubp import errors
 from gpubp.data.statistics import Moments
 from gpubp.tables.preprocessing import Preprocessing
+from gpubp.tables.standardisation import Standardisation
 from gpubp.tables.streamed import PARTS, Summary, TableFiles, prepare_stream
 from gpubp.tables.table import Table
 
@@ -144,6 +145,20 @@ def test_moments_merge_without_loss(parts):
     exact = float(np.sqrt(((np.longdouble(present) - np.longdouble(present).mean()) ** 2).mean()))
     assert merged.deviation == pytest.approx(exact, rel=1e-6)
     assert (merged.least, merged.most) == (present.min(), present.max())
+
+
+@pytest.mark.parametrize("size", [1e300, 1.7e308, 1e-300, 1e-160])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_moments_of_huge_and_tiny_numbers_neither_overflow_nor_vanish(size, parts):
+    """As `Standardisation.fit` finds them in memory."""
+    values = np.random.default_rng(1).uniform(-1, 1, 100) * size
+    merged = Moments()
+    for part in np.array_split(values, parts):
+        merged = merged.merged(Moments.of(part))
+    scaled = values.astype(np.longdouble) / np.longdouble(size)  # holds neither extreme
+    assert merged.mean / size == pytest.approx(float(scaled.mean()), rel=1e-12)
+    assert merged.deviation / size == pytest.approx(float(scaled.std()), rel=1e-12)
+    assert Standardisation.fit(values).scale == pytest.approx(merged.deviation, rel=1e-12)
 
 
 @pytest.mark.parametrize(

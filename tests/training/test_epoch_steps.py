@@ -10,13 +10,14 @@ import simulated.cupy
 from gpubp import errors
 from gpubp.backends import get_backend
 from gpubp.backends.gpu import recording
+from gpubp.backends.gpu.recording import STEPS_AT_ONCE, RecordedSteps
 from gpubp.backends.random import SHUFFLE, permutation
 from gpubp.data.array_feeds import HostArrayFeed
 from gpubp.training import epoch_steps
 from gpubp.training import fit as training
 from gpubp.training.epoch_steps import EpochSteps
 from kernel_compilation import host_compiler
-from simulated.array import Graph
+from simulated.streams import Graph
 
 pytestmark = pytest.mark.skipif(
     host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"
@@ -101,6 +102,7 @@ def test_small_networks_do_several_steps_a_replay(cupy, steps, monkeypatch):
     (made,) = steps
     (prepared,) = made._prepared.values()
     assert prepared.several.recorded
+    monkeypatch.setenv("GPUBP_TUNING", "off")  # which replays too
     before = Graph.launched
     network().fit(x, y, epochs=1, batch_size=10)
     # 99 steps and one: 12 times 8, of which two warm up, and 3 and 1, likewise
@@ -203,6 +205,21 @@ def test_a_step_allocates_nothing_after_the_first(cupy, monkeypatch):
         net = network()
     # an epoch asks for a few numbers on the host, its ten steps for nothing
     assert (epochs[1] - epochs[0]) / 5 < 10
+
+
+def test_steps_between_two_looks_are_whole_replays(cupy, monkeypatch):
+    """All but the last, before which a snapshot is taken."""
+    alone = []
+    do = RecordedSteps.__call__
+
+    def counted(self, count=1):
+        alone.append(count % STEPS_AT_ONCE)
+        do(self, count)
+
+    monkeypatch.setattr(RecordedSteps, "__call__", counted)
+    x, y = data(201)
+    network().fit(x, y, epochs=1, batch_size=1)
+    assert alone == [0, 1]
 
 
 @pytest.mark.parametrize("free", [1 << 33, 3000], ids=["copy on device", "copy on host"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 
 import numpy as np
@@ -17,6 +18,15 @@ HISTORY = gpubp.History([3.0, 2.0, 1.0], [2.5, 1.5, 1.75], [0.1, 0.2, 0.3])
 def test_columns_leave_out_what_there_is_not():
     assert list(HISTORY.columns()) == ["epoch", "loss", "validation_loss", "seconds"]
     assert list(gpubp.History([1.0], [], [0.1]).columns()) == ["epoch", "loss", "seconds"]
+
+
+def test_it_is_told_in_one_line():
+    assert repr(HISTORY) == (
+        "History(3 epochs, loss 1, validation loss 1.75, best 1.5 after epoch 2, 0.6 s)"
+    )
+    stopped = gpubp.History([1.0], stopped="interrupted", metrics={"auc": [0.75]})
+    assert repr(stopped) == "History(1 epochs, loss 1, auc 0.75, stopped: interrupted)"
+    assert repr(gpubp.History()) == "History(0 epochs)"
 
 
 def test_to_pandas():
@@ -36,11 +46,13 @@ def test_plot_shows_both_losses_and_the_best_epoch():
     assert training.get_ydata().tolist() == HISTORY.loss
     assert validation.get_ydata().tolist() == HISTORY.validation_loss
     assert (best.get_xdata()[0], best.get_ydata()[0]) == (2, 1.5)
-    assert axes.texts[0].get_text() == "1.5 after epoch 2"
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["training", "validation"]
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert told == ["training", "validation", "best: 1.5 after epoch 2"]
+    assert not axes.texts  # nothing lies across the curves
     _, own = pyplot.subplots()
     assert gpubp.History([1.0], [], [0.1]).plot(own) is own
     assert len(own.get_lines()) == 1
+    assert own.get_lines()[0].get_marker() == "o"  # a line of one point is not seen
     pyplot.close("all")
 
 
@@ -153,3 +165,20 @@ def test_a_model_checkpoint_that_cannot_be_written_is_found_before_training(tmp_
     keeper = gpubp.ModelCheckpoint(tmp_path / "no" / "net.safetensors")
     with pytest.raises(gpubp.errors.OutputPathError, match="cannot write"):
         gpubp.Network([1, 1]).fit([[1.0]], [1.0], callbacks=[keeper])
+
+
+@pytest.mark.parametrize("columns", [45, 120])
+def test_a_live_bar_keeps_its_words_on_any_terminal(monkeypatch, columns, capsys):
+    pytest.importorskip("rich")
+    from gpubp.training.logs import ProgressBar
+
+    for name, value in (("COLUMNS", columns), ("FORCE_COLOR", 1), ("TERM", "xterm")):
+        monkeypatch.setenv(name, str(value))
+    bar = ProgressBar()
+    bar.begin(None, 20)
+    bar.epoch_end(None, gpubp.History([1.2345], [2.3456], [0.1]))
+    bar.end(None, gpubp.History())
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    for word in ("epoch", "1/20", "loss 1.2345", "validation 2.3456", "left"):
+        assert word in shown
+    assert max(map(len, shown.replace("\r", "\n").splitlines())) <= columns

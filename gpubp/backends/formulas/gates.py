@@ -23,10 +23,11 @@ def silu(x: Floats, y: Floats, scratch: Temporaries) -> None:
 
 
 def silu_derivative(x: Floats, slope: Floats, scratch: Temporaries) -> None:
-    """f' = s (1 + x (1 - s)) with s = sigmoid(x)."""
+    """f' = s (1 + x (1 - s)) with s = sigmoid(x) and 1 - s = sigmoid(-x)."""
     s = scratch(1)
+    np.negative(x, out=s)
+    sigmoid(s, slope, scratch)
     sigmoid(x, s, scratch)
-    np.subtract(1, s, out=slope)
     slope *= x
     slope += 1
     slope *= s

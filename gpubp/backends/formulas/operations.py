@@ -27,7 +27,7 @@ from gpubp.backends.scheduled import SETTINGS, Number, value_of
 from gpubp.backends.scratch import Array, Scratch
 
 # Places in a clock and in a scaling, as in kernels/steps.cuh.
-STEP, BATCH = 0, 1
+STEP, BATCH, NEXT = 0, 1, 3
 OVERFLOWED = 1
 # Elements a pass works on at a time: five float32 temporaries of this length fit a 1 MiB L2 cache.
 BLOCK = 32768
@@ -251,6 +251,7 @@ class ArrayOperations(
         if updated:
             clock[SETTINGS] += 1
             scaling[OVERFLOWED] = 0
+        clock[NEXT:] = clock[:NEXT]
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
         function(*arguments)

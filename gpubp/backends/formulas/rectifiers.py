@@ -163,7 +163,7 @@ RECTIFIERS = (
         initializer="he_uniform",
         onnx=(("Softplus", ("x",), {}),),
         pytorch="Softplus",
-        pytorch_settings={"beta": 1},
+        pytorch_settings={"beta": 1, "threshold": 20},  # beyond 20 both are x, to rounding
     ),
     Activation(
         "squareplus",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from gpubp.backends.formulas.operations import ArrayOperations, spanned
+from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.categories import CupyCategories
@@ -18,19 +18,21 @@ from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
 from gpubp.backends.gpu.elementwise import LANES, SUM_COLUMNS, Elementwise, chunk_of
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
-from gpubp.backends.gpu.fusion import fused, narrower
+from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
+from gpubp.backends.gpu.losses import CupyLosses
 from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
-from gpubp.backends.gpu.penalties import GROUP, CupyPenalties
+from gpubp.backends.gpu.penalties import CupyPenalties
 from gpubp.backends.gpu.periodic import CupyPeriodic
 from gpubp.backends.gpu.products import Products, workspace_bytes
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
+from gpubp.backends.gpu.steps import CupySteps
 from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
-from gpubp.backends.program import all_products, carry_out, traced
-from gpubp.backends.scheduled import Number, Scheduled
+from gpubp.backends.program import Operation, all_products, carry_out, traced
+from gpubp.backends.scheduled import CLOCK_SIZE, Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
@@ -45,6 +47,8 @@ class CupyBackend(
     CupyMixing,
     CupyPeriodic,
     CupyPenalties,
+    CupyLosses,
+    CupySteps,
     ArrayOperations,
 ):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
@@ -68,13 +72,16 @@ class CupyBackend(
         self.precision = precision
         self.notes: list[str] = []
         self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
-        self._clock = cupy.zeros(3, np.int64)
+        self._clock = cupy.zeros(CLOCK_SIZE, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
         self.workspace = workspace_bytes(major)
         self._products = self._start_products()
-        self._tuner = Tuner(cupy, f"{device}, {self._products.version}") if self._products else None
+        self._tuner: Tuner | None = None
+        if self._products is not None:
+            machine = f"{device}, {self._products.version}"
+            self._tuner = Tuner(cupy, machine, self._products.lend_workspace)
         self._dense = DenseLayers(self, self._products, self._tuner)
 
     def _start_products(self) -> Products | None:
@@ -127,9 +134,6 @@ class CupyBackend(
         pool = self.xp.get_default_memory_pool()
         return int(self.xp.cuda.runtime.memGetInfo()[0]) + int(pool.free_bytes())
 
-    def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
-        self.gather_batch(array, rows, self._clock, len(rows), scale, out)
-
     def convert(self, array: Array, out: Array) -> None:
         self._kernels[table.CONVERT.name](array, out)
 
@@ -174,6 +178,20 @@ class CupyBackend(
     ) -> None:
         self._dense.backward(name, kept, delta, x, dweight, dbias, scratch, scale)
 
+    def masked_forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: tuple[Array, Array],
+        z: Array,
+        mask: Array,
+        scale: float,
+    ) -> None:
+        self._dense.masked_forward(x, weight, bias, z, mask, scale)
+
+    def masked_multiply(self, a: Array, b: Array, out: Array, scale: float, mask: Array) -> None:
+        self._dense.masked_multiply(a, b, out, scale, mask)
+
     def add(self, a: Array, b: Array, out: Array) -> None:
         self._kernels[table.ADD.name](a, b, out)
 
@@ -204,46 +222,10 @@ class CupyBackend(
         chunk, chunks = chunk_of(rows)
         partial = dbias if chunks == 1 else scratch("sums", (chunks, columns), dbias.dtype)
         self._kernels[table.BACKWARD[name].name](
-            kept, kept, dy, rows, columns, chunk, dz, partial, size=max(chunks, 1) * columns
+            kept, kept, dy, rows, columns, chunk, dz, partial, size=chunks * columns
         )
         if chunks != 1:
             self._kernels[SUM_COLUMNS.name](partial, chunks, columns, dbias, size=columns * LANES)
-
-    def loss(
-        self,
-        name: str,
-        parameter: Number,
-        y: Array,
-        expected: Array,
-        dy: Array,
-        mean: Array,
-        scratch: Scratch,
-        weighting: tuple[Array, Array] | None = None,
-        scaling: Array | None = None,
-    ) -> None:
-        rows, columns = y.shape
-        row_loss = scratch("row loss", (rows,), y.dtype)
-        scaling = self._scaling if scaling is None else scaling
-        kernels, shares = table.LOSS, weighting or (1.0 / rows,)
-        if weighting is not None:
-            kernels = table.WEIGHTED_LOSS
-            self.add_up(*weighting, scratch)
-        own: tuple[Any, ...] = (parameter,)
-        if isinstance(parameter, Scheduled):
-            kernels, own = table.SCHEDULED_LOSS[weighting is not None], parameter
-        self._kernels[kernels[name].name](
-            *(y, expected, *own, *shares, scaling, columns, dy, row_loss),
-            size=rows * LANES,
-        )
-        self.add_up(row_loss, mean, scratch)
-
-    def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
-        count, sums, add = len(values), values, self._kernels[table.SUM_GROUPS.name]
-        if count > GROUP:
-            groups = -(-count // GROUP)
-            sums = scratch("groups", (groups,), values.dtype)
-            add(values, count, GROUP, sums, size=groups * LANES)
-        add(sums, len(sums), len(sums), total, size=LANES)
 
     def dropout(
         self, x: Array, y: Array, rate: Number, key: tuple[int, int, Any], scratch: Scratch
@@ -258,53 +240,6 @@ class CupyBackend(
             self._kernels[table.SCHEDULED_DROPOUT.name](x, *key_of_step, *rate, y)
         else:
             self._kernels[table.DROPOUT.name](x, *key_of_step, np.float32(rate), y)
-
-    def accumulate(self, gradients: Array, share: float, first: bool, total: Array) -> None:
-        self._kernels[table.ACCUMULATE.name](gradients, share, int(first), total)
-
-    def average(
-        self,
-        values: Array,
-        decay: float,
-        mean: Array,
-        scratch: Scratch,
-        scaling: Array | None = None,
-    ) -> None:
-        scaling = self._scaling if scaling is None else scaling
-        self._kernels[table.AVERAGE.name](values, decay, scaling, mean)
-
-    def update(
-        self,
-        name: str,
-        gradients: Array,
-        parameters: Array,
-        state: tuple[Array, ...],
-        settings: Array,
-        clock: Array,
-        scaling: Array,
-        half: Array | None,
-        scratch: Scratch,
-        span: tuple[int, int] | None = None,
-    ) -> None:
-        kernels = table.UPDATE if half is None else table.UPDATE_HALF
-        copy = () if half is None else (half,)
-        gradients, *outputs = spanned((gradients, parameters, *state, *copy), span)
-        self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
-
-    def update_now(
-        self,
-        name: str,
-        gradients: Array,
-        parameters: Array,
-        state: tuple[Array, ...],
-        scalars: tuple[float, ...],
-        scratch: Scratch,
-    ) -> None:
-        settings = self.asarray(np.array(scalars))
-        self.update(
-            *(name, gradients, parameters, state, settings, self._clock, self._scaling, None),
-            scratch,
-        )
 
     def synchronize(self) -> None:
         self.xp.cuda.get_current_stream().synchronize()
@@ -324,44 +259,22 @@ class CupyBackend(
     ) -> RecordedSteps:
         separate = traced(work)
         operations = fused(separate, narrower(parameters, half))
+        operations = ended_with_update(with_masks(operations, self._mask_pays))
         reason = "" if self._products else self.notes[0]
+        lend = self._products.lend_workspace if self._products else nullcontext
         return RecordedSteps(
-            lambda steps: Recording(self.xp, steps, reason, self.notes.append),
+            lambda steps: Recording(self.xp, steps, reason, self.notes.append, lend),
             lambda: carry_out(self, operations),
             several=all_products(separate) <= recording.SMALL_STEP,
         )
 
-    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
-        mask = (1 << (len(order) - 1).bit_length()) - 1
-        keys = order.view(np.uint64)
-        key = (np.uint64(part) for part in (seed, stream, epoch, mask))
-        self._kernels[table.SHUFFLE_KEYS.name](*key, keys)
-        keys.sort()
-        self.xp.bitwise_and(keys, np.uint64(mask), out=keys)
-
-    def gather_batch(
-        self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
-    ) -> None:
-        columns = out.size // max(len(out), 1)
-        self._kernels[table.GATHER.name](
-            array, order, clock, batch, columns, scale, out, size=out.size
-        )
-
-    def find_overflow(self, values: Array, scaling: Array) -> None:
-        self._kernels[table.FIND_OVERFLOW.name](values, scaling)
-
-    def finish_step(
-        self,
-        mean: Array,
-        losses: Array,
-        clock: Array,
-        scaling: Array,
-        growth: int,
-        updated: bool = True,
-    ) -> None:
-        self._kernels[table.FINISH_STEP.name](
-            mean, growth, int(updated), losses, clock, scaling, size=1
-        )
+    def _mask_pays(self, apart: Sequence[Operation], masked: Sequence[Operation]) -> bool:
+        """Tell whether the second way to do a layer with relu is offered and the faster one."""
+        if self._tuner is None or not self._dense.offers_mask(*masked[:2]):
+            return False
+        ways = {"apart": apart, "masked": masked}
+        calls = {name: partial(carry_out, self, way) for name, way in ways.items()}
+        return self._tuner.choose(self._dense.mask_key(*masked[:2]), calls) == "masked"
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply delta by the derivative, in place, without a bias gradient."""

@@ -34,9 +34,12 @@ class Elementwise:
 
 
 def chunk_of(rows: int) -> tuple[int, int]:
-    """Return how many rows one thread of a backward kernel walks down, and how many threads do."""
+    """Return how many rows one thread of a backward kernel walks down, and how many threads do.
+
+    One thread does for no rows: it writes sums that are 0.
+    """
     chunk = max(CHUNK_ROWS, -(-rows // MOST_CHUNKS))
-    return chunk, -(-rows // chunk)
+    return chunk, max(1, -(-rows // chunk))
 
 
 # CuPy's own reductions may take memory from its pool, which a recorded step must not.

@@ -1,13 +1,21 @@
 """A step's operations made fewer for a GPU: what a product can do besides goes along with it.
 
 A weighted sum followed by its activation, and a slope followed by the gradient of the weights, are
-each handed over as one operation, for which `gpubp.backends.gpu.dense` finds the fastest way.
+each handed over as one operation, for which `gpubp.backends.gpu.dense` finds the fastest way. What
+begins and ends a step, each a few numbers, goes along with its first gather and its update: a
+kernel of its own would take as long as a product.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
+
+from gpubp.backends.gpu.elementwise import LANES
+from gpubp.backends.gpu.products import mask_shape
 from gpubp.backends.program import Operation
 from gpubp.backends.scratch import Array
 
@@ -60,3 +68,87 @@ def narrower(parameters: Array, half: Array | None) -> Callable[[Array], Array]:
         return half[start : start + view.size].reshape(view.shape)
 
     return narrow
+
+
+def with_masks(
+    operations: Sequence[Operation], pays: Callable[[list[Operation], list[Operation]], bool]
+) -> list[Operation]:
+    """Return the same step with slopes of relu taken along by products, where that pays.
+
+    The product that a layer's outputs come from then notes in a mask where they are above 0, and
+    the product that the gradient by them comes from reads it.
+
+    Parameters
+    ----------
+    pays : callable
+        Told the three operations of a layer without a mask and those with one, which it may carry
+        out, tells whether the latter are to be taken.
+    """
+    found = list(operations)
+    for at, (product, slope) in enumerate(pairwise(operations)):
+        if (product.name, slope.name) != ("multiply", "dense_backward"):
+            continue
+        place = _relu_of(slope, operations[:at])
+        a, b, out, scale = product.arguments
+        if place is None or out is not slope.arguments[2]:
+            continue
+        forward = operations[place]
+        x, weight, bias, _, z, _, scratch, of_x = forward.arguments
+        mask = scratch(f"mask {place}", mask_shape(z), np.dtype(np.uint8))
+        masked = [
+            Operation("masked_forward", (x, weight, bias, z, mask, of_x)),
+            Operation("masked_multiply", (a, b, out, scale, mask)),
+            Operation("dense_backward", ("identity", *slope.arguments[1:])),
+        ]
+        if pays([forward, product, slope], masked):
+            found[place], found[at], found[at + 1] = masked
+    return found
+
+
+def _relu_of(slope: Operation, before: Sequence[Operation]) -> int | None:
+    """Return the place of the forward operation of a layer whose slope this is, if it has relu."""
+    name, kept, *_ = slope.arguments
+    for place, one in enumerate(before):
+        if name == "relu" and one.name == "dense_forward" and one.arguments[5] is kept:
+            return place if one.arguments[4] is kept else None
+    return None
+
+
+def ended_with_update(operations: Sequence[Operation]) -> list[Operation]:
+    """Return the same step with its end beside its last update, and its first gathers as one.
+
+    The first warp of the update adds up the losses of the rows and writes the clock of the step to
+    come, which the first gather takes from there: no kernel reads a clock that another of its
+    threads writes. A step that scales its mean loss, or uses it, stays as it is.
+    """
+    names = [operation.name for operation in operations]
+    if names[:2] != ["gather_batch"] * 2 or names[-2:] != ["update", "finish_step"]:
+        return list(operations)
+    x, y = (operation.arguments for operation in operations[:2])
+    update, (mean, noted, clock, _, growth, updated) = (one.arguments for one in operations[-2:])
+    of_mean = [number for number, one in enumerate(operations[:-1]) if _is_among(mean, one)]
+    together = x[2] is y[2] is clock and x[1] is y[1]
+    if not together or growth or not updated or _length(update) < LANES or len(of_mean) != 1:
+        return list(operations)
+    at = of_mean[0]
+    name, parameter, z, expected, dz, _, scratch, *others = operations[at].arguments
+    losses = scratch("row loss", (len(z),), z.dtype)
+    row_losses = (name, parameter, z, expected, dz, losses, scratch, *others)
+    array, order, _, batch, scale, out = x
+    return [
+        Operation("first_gather", (array, y[0], order, clock, batch, scale, out, y[-1])),
+        *operations[2:at],
+        Operation("row_losses", row_losses),
+        *operations[at + 1 : -2],
+        Operation("last_update", (*update, losses, noted)),
+    ]
+
+
+def _is_among(array: Array, operation: Operation) -> bool:
+    return any(argument is array for argument in operation.arguments)
+
+
+def _length(update: tuple[Any, ...]) -> int:
+    """Return how many parameters an update is of."""
+    *_, span = update
+    return span[1] - span[0] if span else int(update[2].size)

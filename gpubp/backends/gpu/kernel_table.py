@@ -119,14 +119,23 @@ def update_operation(name: str) -> str:
     )
 
 
-def _update(name: str, half: bool) -> Elementwise:
-    """Make an update; a half precision gets a copy of the parameters."""
-    return Elementwise(
-        f"gpubp_{name}{'_half' if half else ''}",
-        "T scaled, raw float64 settings, raw int64 clock, raw float32 scaling",
-        ", ".join([*update_outputs(name), *(["S half"] if half else [])]),
-        f"{update_operation(name)}{'; gpubp::narrow(p, half)' if half else ''}",
-    )
+def _update(name: str, half: bool, last: bool = False) -> Elementwise:
+    """Make an update; a half precision gets a copy of the parameters.
+
+    As the `last` of a step its first warp ends the step beside it.
+    """
+    inputs, outputs = [], []
+    operation = f"{update_operation(name)}{'; gpubp::narrow(p, half)' if half else ''}"
+    if last:
+        inputs, outputs = ["raw T sums", "int64 count"], ["raw T losses", "raw int64 next"]
+        operation += (
+            f"; if (i < {LANES}) gpubp::finish_beside("
+            "&sums[0], count, &losses[0], &next[0], gpubp::Warp(i))"
+        )
+    given = ["T scaled", "raw float64 settings", "raw int64 clock", "raw float32 scaling", *inputs]
+    outputs = [*update_outputs(name), *(["S half"] if half else []), *outputs]
+    suffix = ("_half" if half else "") + ("_last" if last else "")
+    return Elementwise(f"gpubp_{name}{suffix}", ", ".join(given), ", ".join(outputs), operation)
 
 
 ACTIVATE = {name: _activate(name) for name in _ACTIVATIONS}
@@ -142,6 +151,8 @@ SCHEDULED_LOSS = tuple(
 )
 UPDATE = {name: _update(name, half=False) for name in UPDATES}
 UPDATE_HALF = {name: _update(name, half=True) for name in UPDATES}
+LAST_UPDATE = {name: _update(name, half=False, last=True) for name in UPDATES}
+LAST_UPDATE_HALF = {name: _update(name, half=True, last=True) for name in UPDATES}
 SOFTMAX = _rows(
     "raw T bias",
     "raw T z, raw T y",
@@ -177,6 +188,17 @@ GATHER = Elementwise(
     "raw S out",
     "const gpubp::int64 row = order[clock[gpubp::BATCH] * batch + i / columns];"
     " gpubp::gathered(x[row * columns + i % columns], scale, out[i])",
+)
+FIRST_GATHER = Elementwise(
+    "gpubp_first_gather",
+    "raw X x, raw Y y, raw int64 order, int64 batch, int64 columns, int64 own, float64 scale,"
+    " int64 split",
+    "raw S x_out, raw Y y_out, raw int64 clock",
+    "const gpubp::int64 first = gpubp::begin_step(&clock[0], i) * batch;"
+    " if (i < split) gpubp::gathered("
+    "x[order[first + i / columns] * columns + i % columns], scale, x_out[i]);"
+    " else { const gpubp::int64 j = i - split;"
+    " gpubp::gathered(y[order[first + j / own] * own + j % own], 1.0, y_out[j]); }",
 )
 CONVERT = Elementwise("gpubp_convert", "X x", "S y", "gpubp::gathered(x, 1.0, y)")
 ADD = Elementwise(
@@ -327,11 +349,14 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     *SCHEDULED_LOSS[True].values(),
     *UPDATE.values(),
     *UPDATE_HALF.values(),
+    *LAST_UPDATE.values(),
+    *LAST_UPDATE_HALF.values(),
     SOFTMAX,
     SOFTMAX_BACKWARD,
     DROPOUT,
     SCHEDULED_DROPOUT,
     GATHER,
+    FIRST_GATHER,
     CONVERT,
     ADD,
     SHUFFLE_KEYS,

@@ -68,7 +68,7 @@ class CupyMixing:
                 scratch("sums of factors", shape, dbias.dtype),
             )
         self._kernels[MIX_BACKWARD[name].name](
-            *(z, factor, dy, rows, columns, chunk, dz, *partial), size=max(chunks, 1) * columns
+            *(z, factor, dy, rows, columns, chunk, dz, *partial), size=chunks * columns
         )
         if chunks != 1:
             for parts, total in zip(partial, sums, strict=True):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.backends.gpu.cublaslt import CONSTANTS, Algorithm, CublasLt
+from gpubp.backends.gpu.cublaslt import CONSTANTS, Algorithm, CublasLt, CublasLtError
 from gpubp.backends.scratch import Array
 
 Run = Callable[..., None]
@@ -42,8 +42,8 @@ class Products:
     cuBLASLt counts by columns, and a row-major matrix counted by columns is its transpose. So it
     is asked for out.T = b.T @ a.T, with b as its operand A and a as its operand B.
 
-    An object belongs to one backend object and is to be used by one thread at a time, since its
-    products share a workspace.
+    An object belongs to one backend object and is to be used by one thread at a time. Products on
+    one stream share a workspace; those on two streams, which may run at once, have one each.
     """
 
     def __init__(self, cupy: Any, library: CublasLt, tf32: bool, workspace: int) -> None:
@@ -53,17 +53,45 @@ class Products:
         self._tf32 = tf32
         self._workspace_bytes = workspace
         self._plans: dict[tuple[Any, ...], Plan] = {}
+        self._workspaces: dict[int, Array] = {}  # by the address of a stream
 
-    @cached_property
-    def _workspace(self) -> Array:
-        return self._cupy.empty(self._workspace_bytes, np.uint8)
+    def _workspace(self, stream: int) -> Array:
+        memory = self._workspaces.get(stream)
+        if memory is None:
+            memory = self._cupy.empty(self._workspace_bytes, np.uint8)
+            self._workspaces[stream] = memory
+        return memory
 
-    def plan(self, a: Array, b: Array, out: Array, epilogue: str = "DEFAULT") -> Plan:
-        """Return the plan for operands like these, made on the first call."""
-        key = (kinds(a, b, out), epilogue)
+    @contextmanager
+    def lend_workspace(self, stream: Any) -> Iterator[None]:
+        """Let a stream that records use the workspace of the current one, which will replay."""
+        lender = self._cupy.cuda.get_current_stream().ptr
+        self._workspaces[stream.ptr] = self._workspace(lender)
+        try:
+            yield
+        finally:
+            del self._workspaces[stream.ptr]
+
+    def plan(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        epilogue: str = "DEFAULT",
+        bias: Array = None,
+        mask: Array = None,
+    ) -> Plan:
+        """Return the plan for operands like these, made on the first call.
+
+        `bias` and `mask` are what the epilogue reads or writes; where they lie decides what is
+        possible. A plan with an epilogue has no algorithms where the library does not do it, for
+        whatever reason.
+        """
+        besides = [each for each in (bias, mask) if each is not None]
+        key = (kinds(a, b, out, *besides), epilogue)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self._make(a, b, out, epilogue)
+            plan = self._plans[key] = self._make(a, b, out, epilogue, bias, mask)
         return plan
 
     def run(
@@ -75,26 +103,37 @@ class Products:
         out: Array,
         scale: float,
         bias: Array = None,
+        mask: Array = None,
     ) -> None:
-        """Write out = scale a @ b by this algorithm; `bias` is what the epilogue reads or writes.
+        """Write out = scale a @ b by this algorithm.
 
-        The bias is added to scaled sums, and that of BGRADA is the sum of what is not scaled.
+        `bias` and `mask` are what the epilogue reads or writes. The bias is added to scaled sums,
+        and that of BGRADA is the sum of what is not scaled. The mask has a bit for every number of
+        `out` that is above 0, in rows as long as `mask_shape` says.
         """
         library = self._library
-        if bias is not None:
-            library.describe(plan.operation, "BIAS_POINTER", ctypes.c_void_p(bias.data.ptr))
+        self._point(plan.operation, bias, mask)
         layout_a, layout_b, layout_out = plan.layouts
-        target, memory = out.data.ptr, self._workspace
+        target, stream = out.data.ptr, self._cupy.cuda.get_current_stream().ptr
+        memory = self._workspace(stream)
         status = library.matmul(
             *(library.handle, plan.operation, ctypes.byref(plan.number(scale))),
             *(b.data.ptr, layout_a, a.data.ptr, layout_b, ctypes.byref(plan.zero)),
             *(target, layout_out, target, layout_out, ctypes.byref(algorithm)),
-            *(memory.data.ptr, memory.nbytes, self._cupy.cuda.get_current_stream().ptr),
+            *(memory.data.ptr, memory.nbytes, stream),
         )
         if status:
             raise RuntimeError(f"cublasLtMatmul failed ({status}) for {kinds(a, b, out)}")
 
-    def _make(self, a: Array, b: Array, out: Array, epilogue: str) -> Plan:
+    def _point(self, operation: ctypes.c_void_p, bias: Array, mask: Array) -> None:
+        """Tell a description where what its epilogue reads or writes lies."""
+        for name, array in (("BIAS_POINTER", bias), ("EPILOGUE_AUX_POINTER", mask)):
+            if array is not None:
+                self._library.describe(operation, name, ctypes.c_void_p(array.data.ptr))
+
+    def _make(
+        self, a: Array, b: Array, out: Array, epilogue: str, bias: Array, mask: Array
+    ) -> Plan:
         library, wide = self._library, out.dtype == np.float64
         compute = "CUBLAS_COMPUTE_64F" if wide else "CUBLAS_COMPUTE_32F"
         if self._tf32 and a.dtype == np.float32:
@@ -102,21 +141,33 @@ class Products:
         scale = KINDS["float64" if wide else "float32"]
         transposed = (_transposed(b), _transposed(a))
         operation = library.operation(CONSTANTS[compute], scale, transposed)
-        code = ctypes.c_int32(CONSTANTS[f"CUBLASLT_EPILOGUE_{epilogue}"])
-        library.describe(operation, "EPILOGUE", code)
-        if epilogue != "DEFAULT":  # the heuristics look for a pointer, not at it
-            anything = ctypes.c_void_p(self._workspace.data.ptr)
-            library.describe(operation, "BIAS_POINTER", anything)
         layouts = (self._layout(b), self._layout(a), self._layout(out))
         number = ctypes.c_double if wide else ctypes.c_float
         alignments = [alignment(array) for array in (b, a, out)]
-        preference = library.preference(self._workspace.nbytes, alignments)
-        algorithms = library.heuristics(operation, layouts, preference, ALGORITHMS)
+        preference = library.preference(self._workspace_bytes, alignments)
+        try:
+            code = ctypes.c_int32(CONSTANTS[f"CUBLASLT_EPILOGUE_{epilogue}"])
+            library.describe(operation, "EPILOGUE", code)
+            self._point(operation, bias, mask)
+            if mask is not None:
+                bits = ctypes.c_int64(8 * mask_shape(out)[1])
+                library.describe(operation, "EPILOGUE_AUX_LD", bits)
+            algorithms = library.heuristics(operation, layouts, preference, ALGORITHMS)
+        except CublasLtError:
+            if epilogue == "DEFAULT":
+                raise
+            algorithms = []
         return Plan(operation, layouts, number, number(0), algorithms)
 
     def _layout(self, array: Array) -> ctypes.c_void_p:
         rows, columns = array.shape[::-1] if _transposed(array) else array.shape
         return self._library.layout(KINDS[array.dtype.name], columns, rows, columns)
+
+
+def mask_shape(out: Array) -> tuple[int, int]:
+    """Return the shape of a mask of bytes: rows are padded to a multiple of 128 bits."""
+    rows, columns = out.shape
+    return rows, -(-columns // 128) * 16
 
 
 def workspace_bytes(major: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,13 @@ class Recording:
     What is said to `tell` then, once, is for a person to read.
 
     Recording needs a stream of its own; doing the work and replaying it happen on the caller's
-    current stream, in order with everything else there.
+    current stream, in order with everything else there. What a recording keeps to itself is that
+    stream's, so there is a recording for each stream that the work is done on.
+
+    Parameters
+    ----------
+    lend : callable
+        Returns the context in which a stream may record with what is the current stream's.
     """
 
     def __init__(
@@ -31,33 +38,37 @@ class Recording:
         work: Callable[[], None],
         reason: str = "",
         tell: Callable[[str], object] = lambda reason: None,
+        lend: Callable[[Any], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._cupy = cupy
         self._work = work
         self._tell = tell
+        self._lend = lend
         self._calls = 0
-        self._graph: Any = None
+        self._graphs: dict[int, Any] = {}  # by the address of the stream that replays
         self.reason = reason
 
     @property
     def recorded(self) -> bool:
         """Whether the work has been recorded."""
-        return self._graph is not None
+        return bool(self._graphs)
 
     def __call__(self) -> None:
-        if self._graph is not None:
-            self._graph.launch()
+        current = self._cupy.cuda.get_current_stream().ptr
+        graph = self._graphs.get(current)
+        if graph is not None:
+            graph.launch()
             return
         if not self.reason and self._calls >= WARM_UPS:
-            self._record()
+            self._record(current)
             self()
             return
         self._work()
         self._calls += 1
 
-    def _record(self) -> None:
+    def _record(self, current: int) -> None:
         stream = self._cupy.cuda.Stream(non_blocking=True)
-        with stream:
+        with self._lend(stream), stream:
             stream.begin_capture()
             try:
                 self._work()
@@ -70,7 +81,7 @@ class Recording:
         if self.reason:
             self._tell(f"a step could not be recorded and is done as it stands: {self.reason}")
         else:
-            self._graph = graph
+            self._graphs[current] = graph
 
 
 class RecordedSteps:

@@ -10,15 +10,18 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gpubp.backends.gpu.recording import WARM_UPS, Recording
 from gpubp.errors import OutputPathError
 from gpubp.files import cache_folder, write_atomically
 
 ENVIRONMENT_VARIABLE = "GPUBP_TUNING"
-ROUNDS = 5
-CALLS = 3  # in a round, between two events
+ROUNDS = 3  # that count
+CALLS = 16  # in a recording, which a round replays: asking for them one by one may take longer
 
 
 class Tuner:
@@ -29,11 +32,19 @@ class Tuner:
     cupy : module
     machine : str
         Device and library, within which a choice is valid.
+    lend : callable
+        See `Recording`.
     """
 
-    def __init__(self, cupy: Any, machine: str) -> None:
+    def __init__(
+        self,
+        cupy: Any,
+        machine: str,
+        lend: Callable[[Any], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._cupy = cupy
         self._machine = machine
+        self._lend = lend
         self._path = cache_file()
         self._known = _read(self._path).get(machine, {})
 
@@ -51,26 +62,30 @@ class Tuner:
         return found
 
     def _fastest(self, ways: Mapping[str, Callable[[], None]]) -> str:
+        recordings = {
+            name: Recording(self._cupy, partial(_repeat, way), lend=self._lend)
+            for name, way in ways.items()
+        }
         times: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(ROUNDS):
-            for name, way in ways.items():
-                times[name].append(self._milliseconds(way))
-        # the first round warms up; the fastest of the others is the least disturbed
-        return min(times, key=lambda name: min(times[name][1:]))
+        # what comes before the second replay warms up
+        for _ in range(WARM_UPS + 1 + ROUNDS):
+            for name, recording in recordings.items():
+                times[name].append(self._milliseconds(recording))
+        # the fastest is the least disturbed
+        return min(times, key=lambda name: min(times[name][-ROUNDS:]))
 
-    def _milliseconds(self, way: Callable[[], None]) -> float:
-        """Return the time of a call; that of one that fails is infinite."""
+    def _milliseconds(self, recording: Recording) -> float:
+        """Return the time of a recording; that of one that fails is infinite."""
         cuda = self._cupy.cuda
         start, end, stream = cuda.Event(), cuda.Event(), cuda.get_current_stream()
         start.record(stream)
         try:
-            for _ in range(CALLS):
-                way()
+            recording()
         except RuntimeError:
             return math.inf
         end.record(stream)
         end.synchronize()
-        return float(cuda.get_elapsed_time(start, end)) / CALLS
+        return float(cuda.get_elapsed_time(start, end))
 
     def _remember(self, key: str, found: str) -> None:
         if self._path is None:
@@ -82,6 +97,11 @@ class Tuner:
             write_atomically(self._path, json.dumps(everything, indent=1).encode())
         except (OSError, OutputPathError):
             pass  # kept for this process alone; a read-only home is no reason to stop training
+
+
+def _repeat(way: Callable[[], None]) -> None:
+    for _ in range(CALLS):
+        way()
 
 
 def cache_file() -> Path | None:

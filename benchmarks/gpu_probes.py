@@ -1,0 +1,160 @@
+"""Small measurements that answer one question each on a GPU.
+
+    python benchmarks/gpu_probes.py NAME 512
+
+The number is the size of the matrices. The last line printed is the answer, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import gpubp
+from gpubp.backends import Scratch
+from gpubp.backends.gpu.products import Products
+from gpubp.backends.gpu.recording import Recording
+from gpubp.backends.precision import PRECISIONS
+
+NODES = (16, 272)  # in two recordings: the difference is that of 256 nodes
+REPEATS = 20
+
+
+def backend_of(precision: str) -> Any:
+    """Return the GPU's backend for a precision."""
+    gpu: Any = gpubp.get_backend("gpu")
+    return gpu.for_precision(PRECISIONS[precision])
+
+
+def microseconds(xp: Any, work: Callable[[], object]) -> float:
+    """Return the least time of several that work takes on the device."""
+    found = []
+    for _ in range(REPEATS):
+        start, end = xp.cuda.Event(), xp.cuda.Event()
+        start.record()
+        work()
+        end.record()
+        end.synchronize()
+        found.append(1e3 * float(xp.cuda.get_elapsed_time(start, end)))
+    return min(found)
+
+
+def matrices(backend: Any, *shapes: tuple[int, int]) -> list[Any]:
+    """Return small whole numbers, which every precision multiplies exactly."""
+    random, found = np.random.default_rng(0), []
+    for shape in shapes:
+        values = backend.asarray(random.integers(-2, 3, shape).astype(np.float32))
+        stored = backend.empty(shape, backend.precision.stored)
+        backend.convert(values, stored)
+        found.append(stored)
+    return found
+
+
+def replay(size: int) -> dict[str, Any]:
+    """Say whether a captured cublasLtMatmul replays, and reads what is in memory then."""
+    found: dict[str, Any] = {}
+    for name in PRECISIONS:
+        backend = backend_of(name)
+        a, b = matrices(backend, (size, size), (size, size))
+        out = backend.empty((size, size), backend.precision.dtype)
+        steps = backend.record(lambda ops, a=a, b=b, out=out: ops.multiply(a, b, out))
+        for _ in range(4):
+            steps(1)
+        exact = backend.to_numpy(out).astype(float).copy()
+        a[...] = backend.xp.zeros_like(a)
+        steps(1)
+        cleared = not backend.to_numpy(out).any()
+        found[name] = {
+            "recorded": steps.one.recorded,
+            "reason": steps.one.reason,
+            "not zero before": bool(exact.any()),
+            "reads memory": cleared,
+        }
+    good = all(one["recorded"] and one["reads memory"] for one in found.values())
+    return {"answer": "yes" if good else "no", **found}
+
+
+def epilogues(size: int) -> dict[str, Any]:
+    """Return the microseconds of a product and a kernel, and of both in one, by dtype."""
+    found: dict[str, Any] = {}
+    for name in PRECISIONS:
+        backend = backend_of(name)
+        products: Products | None = backend._products
+        if products is None:
+            return {"answer": "no cuBLASLt", "notes": backend.notes}
+        x, weight, y = matrices(backend, (2 * size, size), (size, size), (2 * size, size))
+        computed = backend.precision.dtype
+        bias = backend.xp.zeros(size, computed)
+        own = backend.empty((size,), y.dtype)
+        backend.convert(bias, own)
+        arguments = (x, weight, (bias, own), y, y, Scratch(backend.xp), 1.0)
+        dweight = backend.empty((size, size), computed)
+        dbias = backend.empty((size,), computed)
+        for activation in ("relu", "identity"):
+            ways = backend._dense._forward_ways(activation, *arguments)
+            found[f"{name} forward {activation}"] = timed_ways(backend.xp, ways, arguments)
+        arguments = (y, y, x, dweight, dbias, Scratch(backend.xp), 1.0)
+        ways = backend._dense._backward_ways("relu", *arguments)
+        found[f"{name} backward"] = timed_ways(backend.xp, ways, arguments)
+    return {"answer": "see below", **found}
+
+
+def timed_ways(xp: Any, ways: dict[str, Callable[..., None]], arguments: Any) -> dict[str, float]:
+    """Return the microseconds of the fastest algorithm of each kind of way."""
+    found: dict[str, float] = {}
+    for way, do in ways.items():
+        kind = way.partition(" ")[0]
+        do(*arguments)
+        found[kind] = min(found.get(kind, np.inf), microseconds(xp, lambda do=do: do(*arguments)))
+    return found
+
+
+def node(size: int) -> dict[str, Any]:
+    """Return the microseconds of a node of a recording that does next to nothing."""
+    backend = backend_of("float32")
+    values = backend.xp.zeros(32, np.float32)
+
+    def repeated(count: int) -> float:
+        steps = backend.record(lambda ops: [ops.convert(values, values) for _ in range(count)])
+        for _ in range(3):
+            steps.one()
+        return microseconds(backend.xp, steps.one)
+
+    few, many = map(repeated, NODES)
+    return {"answer": (many - few) / (NODES[1] - NODES[0]), "recording of 16": few}
+
+
+def branch(size: int) -> dict[str, Any]:
+    """Return what a second stream in a recording gains for two kernels side by side."""
+    backend = backend_of("float32")
+    (x,) = matrices(backend, (size, size))
+    outs = [backend.xp.empty((size, size), np.float32) for _ in range(2)]
+    aside = backend.branch()
+
+    def in_turn(ops: Any) -> None:
+        for out in outs:
+            ops.convert(x, out)
+
+    def side_by_side() -> None:
+        with aside.after_what_was_begun():
+            backend.convert(x, outs[0])
+        backend.convert(x, outs[1])
+        aside.join()
+
+    recordings = [backend.record(in_turn).one, Recording(backend.xp, side_by_side)]
+    for recording in recordings:
+        for _ in range(3):
+            recording()
+    one, two = (microseconds(backend.xp, recording) for recording in recordings)
+    return {"answer": one / two, "one stream": one, "two streams": two}
+
+
+PROBES = {probe.__name__: probe for probe in (replay, epilogues, node, branch)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(PROBES[sys.argv[1]](int(sys.argv[2]))))

@@ -1,0 +1,115 @@
+"""How many kernels and products a recorded step is, and that fewer of them do the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpubp
+import simulated.cublaslt
+import simulated.cupy
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.gpu.tuning import Tuner
+from gpubp.training import epoch_steps
+from kernel_compilation import host_compiler
+
+pytestmark = pytest.mark.skipif(
+    host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"
+)
+RANDOM = np.random.default_rng(0)
+ROWS = 90
+X = RANDOM.standard_normal((ROWS, 20)).astype(np.float32)
+CLASSES = RANDOM.integers(0, 4, ROWS)
+WEIGHTS = RANDOM.uniform(0.1, 3, ROWS)
+
+
+@pytest.fixture(params=["first", "last"])
+def way(request, monkeypatch):
+    """Which of the ways to do the same is taken: kernels apart, or products with all they can."""
+    chosen = {"first": 0, "last": -1}[request.param]
+    simulated.cupy.install(monkeypatch)
+    simulated.cublaslt.install(monkeypatch)  # which refuses nothing that the real one may offer
+    monkeypatch.setattr(Tuner, "choose", lambda tuner, key, ways: list(ways)[chosen])
+    return request.param
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """The recorded steps of every fit."""
+    made = []
+    before = epoch_steps.EpochSteps.__init__
+
+    def init(self, *arguments):
+        before(self, *arguments)
+        made.append(self._prepared)
+
+    monkeypatch.setattr(epoch_steps.EpochSteps, "__init__", init)
+    return lambda: [step for steps in made for step in steps.values()]
+
+
+def nodes(recorded):
+    """Return the nodes of a recorded step: of one, where several are in a recording."""
+    several = recorded.several
+    if several is not None and several.recorded:
+        (graph,) = several._graphs.values()
+        count, rest = divmod(len(graph.launches), 8)
+        assert rest == 0
+        return count
+    (graph,) = recorded.one._graphs.values()
+    return len(graph.launches)
+
+
+def trained(backend, network=None, **settings):
+    given = {"activation": "relu", "output": "softmax", "seed": 1} | (network or {})
+    net = gpubp.Network([20, 64, 64, 4], backend=backend, **given)
+    how = {"batch_size": 32, "epochs": 12, "optimizer": gpubp.Adam(0.01)} | settings
+    net.fit(X, CLASSES, **how)
+    return net
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16", "float16"])
+def test_a_step_of_three_layers(way, recordings, precision):
+    x, y = np.tile(X, (4, 1))[:320], np.tile(CLASSES, 4)[:320]
+    net = gpubp.Network([20, 512, 512, 4], output="softmax", backend="gpu", precision=precision)
+    net.fit(x, y, batch_size=32, epochs=3)
+    (step,) = recordings()
+    # a loss that is scaled ends in a kernel of its own, which looks whether it overflowed
+    extra = 4 if precision == "float16" else 0
+    assert nodes(step) == {"first": 17, "last": 11}[way] + extra
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"sample_weight": WEIGHTS},
+        {"accumulate": 2},
+        {"shuffle": False, "batch_size": 90},
+        {"regularization": gpubp.Regularization(alpha=0.1)},
+        {"average": 0.9},
+        {"optimizer": "sgd", "batch_size": 7},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("network", [{}, {"dropout": 0.2}, {"normalization": "layer"}], ids=str)
+def test_every_step_is_that_of_plain_numpy(way, network, settings):
+    """Also the short last batch of an epoch, and batches of an update that is not full."""
+    net = trained("gpu", network | {"dtype": "float64"}, **settings)
+    exact = trained(NumpyBackend(), network | {"dtype": "float64"}, **settings)
+    np.testing.assert_allclose(net.history.loss, exact.history.loss, rtol=1e-9)
+    parameters = net.backend.to_numpy(net.parameters)
+    np.testing.assert_allclose(parameters, exact.parameters, rtol=1e-6, atol=1e-8)
+
+
+def test_products_with_masks_are_those_of_plain_numpy(way):
+    net, exact = trained("gpu"), trained(NumpyBackend(), {"dtype": "float64"})
+    np.testing.assert_allclose(net.history.loss, exact.history.loss, rtol=1e-4)
+
+
+def test_losses_of_many_rows_are_added_up_in_groups(way):
+    x, y = np.tile(X, (30, 1)), np.tile(CLASSES, 30)
+    losses = []
+    for backend in ("gpu", NumpyBackend()):
+        net = gpubp.Network([20, 8, 4], output="softmax", backend=backend, dtype="float64")
+        losses.append(net.fit(x, y, batch_size=1500, epochs=4).loss)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-9)

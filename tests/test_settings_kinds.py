@@ -1,0 +1,107 @@
+"""Settings of a wrong kind: one line of gpubp.errors that names the setting, before any work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp import errors
+
+X = np.random.default_rng(0).standard_normal((30, 4)).astype(np.float32)
+Y = np.arange(30) % 3
+WRONG = {
+    "epochs": ["3", 1.5, 0, True, None, [3]],
+    "batch_size": ["3", 1.5, 0, [3]],
+    "optimizer": [3, [], gpubp.Adam, "nonsense", {}],
+    "loss": [3, [], "nonsense", {}],
+    "average": ["x", [0.5], 2, True, 10**400],
+    "callbacks": [3, [3], "x", [gpubp.EarlyStopping], None],
+    "checkpoint": [3, b"x", [3], "a\0b"],
+    "every": ["3", 1.5, 0],
+    "regularization": [3, "x", [3]],
+    "accumulate": ["3", 1.5, 0, None],
+    "groups": [3, [3], "x"],
+    "dropout_factor": ["x", [3], -1],
+    "validation": [3, "x", (X,), [X, Y]],
+    "sample_weight": ["x", 3, [1], {}],
+    "class_weight": [3, "x", [1], {7: 1}],
+    "shards": ["x", 3],
+}
+CASES = [(name, value) for name, values in WRONG.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), CASES)
+def test_a_setting_of_fit_is_refused_by_name(name, value):
+    net = gpubp.Network([4, 5, 3], output="softmax", backend="cpu")
+    before = net.parameters.copy()
+    with pytest.raises(errors.GpubpError) as caught:
+        net.fit(X, Y, **{name: value})
+    assert "\n" not in str(caught.value)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+OF_NETWORK = {
+    "sizes": [3, "ab", [2], [2, 0], [2, 2.5, 1], [True, 2], [2, 10**12], None, {2: 3}],
+    "activation": [3, ["relu", "relu"], "nonsense", [3]],
+    "output": [3, [], "nonsense"],
+    "dtype": ["(,)f4", 3.5, [], "int8"],
+    "seed": ["x", -1, 1.5, 10**400],
+    "dropout": ["x", 1, -0.1, ["x"], True],
+    "initializer": [3, [], "nonsense"],
+    "input_scale": ["x", 0, [1]],
+    "precision": [3, [], "nonsense"],
+    "normalization": [3, "nonsense", [3]],
+    "bins": [3, "x", [[1]], [["a", "b"]] * 4],
+    "embedding": ["x", 0, 1.5],
+    "categories": [3, "abcd", [1], [-1] * 4],
+    "residual": [3, "x"],
+    "mixing": [3, "x"],
+    "weights": [3, [], "x"],
+    "periodic": [3, "x", [1]],
+    "backend": [3, [], "nonsense"],
+}
+OF_NETWORK_CASES = [(name, value) for name, values in OF_NETWORK.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), OF_NETWORK_CASES)
+def test_a_setting_of_a_network_is_refused_by_name(name, value):
+    given = {"sizes": [4, 5, 3], "backend": "cpu"} | {name: value}
+    with pytest.raises(errors.GpubpError) as caught:
+        gpubp.Network(**given)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("take", ["fit", "predict", "forward", "fit y", "sample_weight"])
+def test_a_mask_is_not_ignored(take):
+    net = gpubp.Network([4, 5, 3], output="softmax", backend="cpu")
+    masked = np.ma.masked_less(X, 0)
+    weight = np.ma.masked_array(np.ones(30), np.arange(30) < 3)
+    calls = {
+        "fit": lambda: net.fit(masked, Y),
+        "predict": lambda: net.predict(masked),
+        "forward": lambda: net.forward(masked),
+        "fit y": lambda: net.fit(X, np.ma.masked_equal(Y, 1)),
+        "sample_weight": lambda: net.fit(X, Y, sample_weight=weight),
+    }
+    with pytest.raises(errors.DataError, match="masked values"):
+        calls[take]()
+    np.testing.assert_array_equal(net.predict(np.ma.masked_array(X)), net.predict(X))
+
+
+def test_sparse_complex_numbers_are_refused():
+    sparse = pytest.importorskip("scipy.sparse")
+    net = gpubp.Network([4, 5, 3], output="softmax", backend="cpu")
+    with pytest.raises(errors.DataError, match="complex"):
+        net.predict(sparse.csr_matrix(X * (1 + 1j)))
+
+
+def test_a_table_with_a_mask_or_half_a_character_is_refused():
+    pytest.importorskip("sklearn")
+    model = gpubp.TabularClassifier(preset="fast")
+    with pytest.raises(errors.DataError, match="masked"):
+        model.fit({"a": np.ma.masked_less(X[:, 0], 0)}, Y)
+    with pytest.raises(errors.DataError, match="half of a character"):
+        model.fit({"a": ["x", "\ud800"] * 15}, Y)
+    with pytest.raises(errors.DataError, match="half of a character"):
+        model.fit({"a\ud800": X[:, 0]}, Y)
