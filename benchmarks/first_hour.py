@@ -1,9 +1,9 @@
-"""The first hour of a person with a table: made tables, broken in many ways, and what is said of each.
+"""The first hour of a person with a table: tables, broken in many ways, and what is said of each.
 
 python benchmarks/first_hour.py [--only WORD]
 
-Each table is trained on by the command, as a stranger would, with the fast preset and two epochs. What
-the command says is printed for a person to read: was it understood, was it said, does it help?
+Each table is trained on by the command, as a stranger would, with the fast preset and two epochs.
+What the command says is printed for a person to read: was it understood, was it said, does it help?
 """
 
 from __future__ import annotations

@@ -262,15 +262,15 @@ def compile_nvrtc(source: str, architecture: str, options: Sequence[str] = ()) -
     (error,) = nvrtc.nvrtcCompileProgram(
         program, len(arguments), [argument.encode() for argument in arguments]
     )
-    log = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
+    log = bytearray(_checked(nvrtc.nvrtcGetProgramLogSize(program)))
     nvrtc.nvrtcGetProgramLog(program, log)
     said = log.rstrip(b"\0 \n").decode()
     if error != nvrtc.nvrtcResult.NVRTC_SUCCESS or said:
         raise CompilationError(f"{architecture}: {said or error}")
-    code = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
+    code = bytearray(_checked(nvrtc.nvrtcGetCUBINSize(program)))
     nvrtc.nvrtcGetCUBIN(program, code)
     nvrtc.nvrtcDestroyProgram(program)
-    return code
+    return bytes(code)
 
 
 def _checked(returned: tuple) -> object:

@@ -236,7 +236,7 @@ def export(
     cli_output.note(f"{model} written to {out}")
 
 
-@app.command(epilog="Example: gpubp card people.safetensors --out README.md")
+@app.command(epilog="Example: gpubp card people.safetensors new.csv --out README.md")
 def card(
     model: Model,
     data: Annotated[
@@ -247,7 +247,8 @@ def card(
 ) -> None:
     """Write a model card in Markdown: what the model is, learnt from and is good for."""
     if out is not None:
-        check_output(out, [model, *([] if data is None else [data])])
+        check_output(out, [model, *([data] if data else [])])
+        check_no_model(out)
     loaded = TabularModel.load(model, backend)
     measured = None
     if data is not None:
@@ -257,7 +258,7 @@ def card(
         measured = Measured(measures, table.rows, Path(data).name)
     text = model_card(loaded, model, measured)
     if out is None:
-        sys.stdout.write(text)
+        cli_output.write(text)
     else:
         write_atomically(out, text.encode())
         cli_output.note(f"the card of {model} written to {out}")
