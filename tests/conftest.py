@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 
@@ -24,10 +23,14 @@ from kernel_compilation import host_compiler
 # Tests that start Python shall find the installed gpubp, not the sources in the folder they run in.
 os.environ["PYTHONSAFEPATH"] = "1"
 
-# no deadline: the first example may import or compile what it needs
-hypothesis.settings.register_profile("quick", max_examples=30, deadline=None)
-hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
-hypothesis.settings.load_profile("quick")
+try:  # a bare machine with a GPU, which benchmarks/first_contact.py tests, may lack it
+    import hypothesis
+except ImportError:
+    pass
+else:  # no deadline: the first example may import or compile what it needs
+    hypothesis.settings.register_profile("quick", max_examples=30, deadline=None)
+    hypothesis.settings.register_profile("thorough", max_examples=300, deadline=None)
+    hypothesis.settings.load_profile("quick")
 
 BACKENDS = {
     "": ("cpu", "numpy", "simulated-gpu", "gpu"),

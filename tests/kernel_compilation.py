@@ -14,12 +14,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from gpubp.backends.gpu.elementwise import Elementwise
 
@@ -228,10 +229,19 @@ def load_host_library(source: str) -> ctypes.CDLL:
     folder = Path(tempfile.gettempdir(), f"gpubp-host-kernels-{user}")
     folder.mkdir(mode=0o700, exist_ok=True)
     library = folder / f"{digest}.so"
-    with FileLock(folder / f"{digest}.lock"):  # of two workers one compiles, the other waits
+    with _one_at_a_time(folder / f"{digest}.lock"):
         if not library.exists():
             _compile(command, source, library)
     return ctypes.CDLL(str(library))
+
+
+def _one_at_a_time(lock: Path) -> AbstractContextManager[Any]:
+    """Return the context in which one worker compiles and the others wait, where they can."""
+    try:
+        from filelock import FileLock
+    except ImportError:  # both compile then, and the later one's library takes the other's place
+        return nullcontext()
+    return FileLock(lock)
 
 
 def _compile(command: list[str], source: str, library: Path) -> None:

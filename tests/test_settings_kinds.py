@@ -13,7 +13,7 @@ Y = np.arange(30) % 3
 WRONG = {
     "epochs": ["3", 1.5, 0, True, None, [3]],
     "batch_size": ["3", 1.5, 0, [3]],
-    "optimizer": [3, [], gpubp.Adam, "nonsense", {}],
+    "optimizer": [3, [], "nonsense", {}],
     "loss": [3, [], "nonsense", {}],
     "average": ["x", [0.5], 2, True, 10**400],
     "callbacks": [3, [3], "x", [gpubp.EarlyStopping], None],

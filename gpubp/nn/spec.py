@@ -268,7 +268,7 @@ def _checked_bins(
     if bins is None or not len(checked_list("bins", bins)):
         return ()
     for edges in checked_list("bins", bins):
-        if not all(map(is_number, checked_list("bins", edges))):
+        if not all(is_number(x) or isinstance(x, float) for x in checked_list("bins", edges)):
             raise ConfigurationError(f"bins hold {edges!r:.60}; a list of numbers is needed")
     checked = tuple(tuple(float(edge) for edge in edges) for edges in bins)
     if len(checked) != inputs:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from gpubp.errors import import_extra
 from gpubp.tables.baselines import baselines
-from gpubp.tables.metrics import classification_metrics, regression_metrics
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared
 
@@ -79,11 +78,7 @@ def compare(model: TabularModel, prepared: Prepared) -> Comparison:
     expected = y if classes else preprocessing.goal.decode(y)
     fitted_on = (x[chosen].astype(np.float64), expected[chosen])
     simple = baselines(preprocessing, x[tested].astype(np.float64), expected[tested], fitted_on)
-    if classes:
-        own = classification_metrics(y[tested], outputs, range(preprocessing.outputs))
-    else:
-        own = regression_metrics(expected[tested], preprocessing.goal.decode(outputs))
-    measures = {"network": own, **dict(reversed(simple.items()))}
+    measures = {"network": model.test(prepared), **dict(reversed(simple.items()))}
     counts = np.bincount(y[tested], minlength=outputs.shape[1]) if classes else np.ones(1)
     rare = counts.min() < RARE * len(tested) / len(counts)
     told = classes and rare and len(counts) <= MOST_CLASSES

@@ -229,6 +229,7 @@ def install(monkeypatch: Any, **failures: Any) -> SimulatedCupy:
     module = SimulatedCupy(Failures(**failures))
     _forget_cupy(monkeypatch)
     wait_for_everything()  # that a test before this one has left undone
+    POOL.release()
     simulated.cublaslt.install(monkeypatch, module._failures.cublaslt, refused=2)
     # ways are timed, in simulated time, and the choice is kept for the process alone
     monkeypatch.setattr(tuning, "CALLS", 2)

@@ -138,6 +138,10 @@ class Pool:
         weakref.finalize(block, self._take_back, chunk, free).atexit = False
         return np.ndarray(shape, dtype, buffer=block)
 
+    def release(self) -> None:
+        """Give back what no array has; streams of a test that is over are asked for no more."""
+        self._free.clear()
+
     def _take_back(self, chunk: Chunk, free: list[Chunk]) -> None:
         del self._live[chunk.address]
         del self._addresses[bisect.bisect_left(self._addresses, chunk.address)]

@@ -127,6 +127,8 @@ def ended_with_update(operations: Sequence[Operation]) -> list[Operation]:
     names = [operation.name for operation in operations]
     if names[:2] != ["gather_batch"] * 2 or names[-2:] != ["update", "finish_step"]:
         return list(operations)
+    if "accumulate" in names:  # the other steps of the update end in a kernel of their own
+        return list(operations)
     x, y = (operation.arguments for operation in operations[:2])
     update, (mean, noted, clock, _, growth, updated) = (one.arguments for one in operations[-2:])
     of_mean = [number for number, one in enumerate(operations[:-1]) if _is_among(mean, one)]
