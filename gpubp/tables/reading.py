@@ -41,6 +41,8 @@ class Reading:
         DataError
             When a cell is not written as those of the training; names column and row.
         """
+        if not self.missing and not self.formats:
+            return table  # a new one would look at every cell again
         columns, kinds = dict(table.columns), dict(table.kinds)
         for name in columns:
             columns[name] = self._without_missing(columns[name])
