@@ -17,8 +17,7 @@ from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.page import PageNames
 from gpubp.inspection.trace import Trace
 from gpubp.network import Network
-from gpubp.nn.layers.categories import Categories
-from gpubp.nn.layers.piecewise_linear import PiecewiseLinear
+from gpubp.nn.layers.first import names_behind
 from gpubp.saving import save_networks
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import has_learnt, train_members
@@ -284,10 +283,7 @@ class TabularModel:
 
     def page_names(self, title: str = "") -> PageNames:
         """Return what the page of a step calls inputs, outputs and target."""
-        inputs = self.preprocessing.features
-        for layer in self.net.layers:
-            if isinstance(layer, Categories | PiecewiseLinear):
-                inputs = layer.names(inputs)
+        inputs = names_behind(self.net.layers, self.preprocessing.features)
         outputs = list(map(str, self.preprocessing.classes))
         if self.preprocessing.outputs == 1:
             outputs = [self.preprocessing.target]

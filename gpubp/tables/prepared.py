@@ -14,8 +14,8 @@ from gpubp.errors import MissingExtraError
 from gpubp.network import Network
 from gpubp.nn.bins import quantile_bins, tree_bins
 from gpubp.nn.layers import Dense
-from gpubp.nn.layers.categories import Categories, numbers_among
-from gpubp.nn.spec import NetworkSpec
+from gpubp.nn.layers.categories import Categories
+from gpubp.nn.layers.first import names_behind
 from gpubp.tables.cautions import cautions
 from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.evaluated_rows import told_apart_by
@@ -149,7 +149,7 @@ def forget(net: Network, inputs: NDArray[np.int64]) -> None:
 
     They would keep their random first weights.
     """
-    places = passed_inputs(net.spec)
+    places = passed_inputs(net)
     inputs = np.array([places[each] for each in inputs.tolist() if each in places], np.int64)
     first = next(layer for layer in net.layers if isinstance(layer, Dense))
     with net.backend.on_device():
@@ -168,20 +168,13 @@ def bring_near_zero(net: Network) -> None:
                 layer.weight[...] *= FIRST_VALUES
 
 
-def passed_inputs(spec: NetworkSpec) -> dict[int, int]:
+def passed_inputs(net: Network) -> dict[int, int]:
     """Return where inputs that no layer embeds come to lie among what the first dense layer reads.
 
-    Each embedding layer hands them on behind what it embeds.
+    Each embedding layer hands them on behind what it embeds, under the names they had.
     """
-    inputs: list[int | None] = [*range(spec.sizes[0])]
-    if spec.categories:
-        coded = len(spec.categories) - len(numbers_among(spec.categories))
-        inputs = [*[None] * (coded * spec.category_width), *numbers_among(spec.categories)]
-    bins = spec.bins or ()
-    embedded = [each is not None and any(bins) and bool(bins[each]) for each in inputs]
-    first = spec.embedding * sum(embedded)
-    passed = [each for each, inside in zip(inputs, embedded, strict=True) if not inside]
-    return {each: first + place for place, each in enumerate(passed) if each is not None}
+    names = names_behind(net.layers, [str(number) for number in range(net.spec.sizes[0])])
+    return {int(name): place for place, name in enumerate(names) if name.isdigit()}
 
 
 def member_data(prepared: Prepared | StreamedTable, member: int) -> tuple[dict[str, Any], Any, int]:

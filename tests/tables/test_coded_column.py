@@ -114,7 +114,7 @@ def test_where_inputs_that_pass_come_to_lie(categories, bins):
     assert isinstance(net.spec, NetworkSpec)
     base = np.full((1, 4), -1.0)
     dense = next(layer for layer in net.layers if isinstance(layer, Dense))
-    for input_, place in passed_inputs(net.spec).items():
+    for input_, place in passed_inputs(net).items():
         moved = base.copy()
         moved[0, input_] += 1
         outputs = []

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
-from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, placed
+from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, embedded_names, placed
 
 
 @dataclass(frozen=True)
@@ -139,10 +139,7 @@ class Categories(Layer):
 
     def names(self, inputs: Sequence[str]) -> list[str]:
         """Return names of the outputs: a coded input's with a number, the others behind."""
-        pairs = list(zip(inputs, self.categories, strict=True))
-        coded = [name for name, count in pairs if count]
-        numbered = [f"{name} [{k + 1}]" for name in coded for k in range(self.width)]
-        return numbered + [name for name, count in pairs if not count]
+        return embedded_names(inputs, self.categories, self.width)
 
     def arrays(self, room: Room) -> CategoriesArrays:
         """Return the arrays of one batch; the gradient is in full precision, as sums of it are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,3 +40,12 @@ def first_layers(
     if spec.input_factors:
         made.append(Scale(made[-1].outputs if made else spec.sizes[0], scratch))
     return made
+
+
+def names_behind(layers: Iterable[Layer], inputs: Sequence[str]) -> list[str]:
+    """Return what the first dense layer reads, by name, where categories and bins are embedded."""
+    names = list(inputs)
+    for layer in layers:
+        if isinstance(layer, Categories | PiecewiseLinear):
+            names = layer.names(names)
+    return names

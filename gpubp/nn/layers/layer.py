@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -165,6 +165,23 @@ class Layer(ABC):
 
     def bind_read(self, of: Callable[[str], Array]) -> None:  # noqa: B027
         """Take what products read: the parameters themselves, or their copy in half precision."""
+
+
+def embedded_names(inputs: Sequence[str], embedded: Sequence[Any], width: int) -> list[str]:
+    """Return names of what an embedding hands on: an embedded input's numbered, the others behind.
+
+    Parameters
+    ----------
+    inputs
+        Names of the inputs.
+    embedded
+        For each input something true where it is embedded.
+    width : int
+        Numbers that an embedded input becomes.
+    """
+    pairs = list(zip(inputs, embedded, strict=True))
+    numbered = [f"{name} [{k + 1}]" for name, inside in pairs if inside for k in range(width)]
+    return numbered + [name for name, inside in pairs if not inside]
 
 
 def placed(backend: Any, values: Any, dtype: Any) -> Array:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
-from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, placed
+from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, embedded_names, placed
 
 
 @dataclass(frozen=True)
@@ -190,10 +190,7 @@ class PiecewiseLinear(Layer):
 
     def names(self, inputs: Sequence[str]) -> list[str]:
         """Return names of the outputs: an embedded input's with a number, the others behind."""
-        pairs = list(zip(inputs, self.edges, strict=True))
-        embedded = [name for name, edges in pairs if edges]
-        numbered = [f"{name} [{k + 1}]" for name in embedded for k in range(self.width)]
-        return numbered + [name for name, edges in pairs if not edges]
+        return embedded_names(inputs, self.edges, self.width)
 
     def __repr__(self) -> str:
         return f"PiecewiseLinear({self.inputs} -> {self.outputs}, {len(self.bins.owner)} bins)"
