@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from gpubp import __version__
-from gpubp.tables.categorical_column import CategoricalColumn
 from gpubp.tables.columns import Column
 from gpubp.tables.model import TabularModel
+from gpubp.tables.names_column import NamesColumn
 from gpubp.tables.numeric_column import NumericColumn
 from gpubp.tables.ordered_column import OrderedColumn
 
@@ -144,7 +144,7 @@ def _row(column: Column) -> str:
     match column:
         case NumericColumn():
             kind, seen = column.kind, _spread(column)
-        case CategoricalColumn():
+        case NamesColumn():
             kind, seen = "names", _names(column.vocabulary)
         case OrderedColumn():
             kind, seen = "names in order", _names(column.order)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.tables.coded_column import CodedColumn
-from gpubp.tables.encoding import Encoded, as_texts, unknown_names
-from gpubp.tables.json_fields import is_flag, is_text, is_texts, read_field
+from gpubp.tables.encoding import Encoded
+from gpubp.tables.names_column import NamesColumn
 from gpubp.tables.table import Table
 
 MOST_INPUTS = 256  # more categories become codes, which the network embeds
@@ -20,23 +19,13 @@ MOST_CODES = 1 << 16
 MANY_DISTINCT = 50  # text with more values than this is left out if most rows differ
 
 
-@dataclass(frozen=True)
-class CategoricalColumn:
+class CategoricalColumn(NamesColumn):
     """A column of text as one input for each category: 1 for the row's own, 0 for the others.
 
-    Attributes
-    ----------
-    name : str
-        Name of the column.
-    vocabulary : tuple of str
-        The categories of the training part, sorted.
-    missing : bool
-        Whether missing values have an input of their own; so if some were in training.
+    The vocabulary is that of the training part; the last input is for what it does not hold.
     """
 
-    name: str
-    vocabulary: tuple[str, ...]
-    missing: bool
+    written_as: ClassVar[str] = "categorical"
 
     @classmethod
     def fit(
@@ -81,31 +70,7 @@ class CategoricalColumn:
 
     def encode(self, table: Table) -> Encoded:
         """Return the inputs of every row; raises UnknownNameError if the column is absent."""
-        values = as_texts(table, self.name)
-        slots: dict[str | None, int] = {word: slot for slot, word in enumerate(self.vocabulary)}
-        if self.missing:
-            slots[None] = len(slots)
-        unknown = len(slots)
-        taken = np.fromiter((slots.get(value, unknown) for value in values), np.int64, len(values))
-        features = np.zeros((len(values), unknown + 1), np.float32)
-        features[np.arange(len(values)), taken] = 1
-        problems = unknown_names(table, self.name, values, taken == unknown)
+        places, problems = self.places(table)
+        features = np.zeros((len(places), self.codes + 1), np.float32)
+        features[np.arange(len(places)), places] = 1
         return Encoded(features, problems, ["taken as unknown"] * len(problems))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fitted vocabulary as plain data."""
-        return {
-            "type": "categorical",
-            "name": self.name,
-            "vocabulary": list(self.vocabulary),
-            "missing": self.missing,
-        }
-
-    @classmethod
-    def from_dict(cls, data: Any) -> CategoricalColumn:
-        """Return what `to_dict` described; raises ModelFileError if malformed."""
-        return cls(
-            read_field(data, "name", is_text, "a string"),
-            tuple(read_field(data, "vocabulary", is_texts, "a list of different strings")),
-            read_field(data, "missing", is_flag, "true or false"),
-        )

@@ -70,6 +70,19 @@ def test_names_are_what_a_reader_of_the_card_sees(folder):
     assert "<s>" not in html
 
 
+def test_very_many_names_are_names_too(tmp_path):
+    """They are embedded; the card called them hashed words."""
+    pandas = pytest.importorskip("pandas")
+    towns = np.array([f"t{number:03d}" for number in range(300)] * 2, object)
+    frame = pandas.DataFrame({"town": towns, "x": np.arange(600.0)})
+    model = gpubp.TabularRegressor(members=1, hidden=(4,), epochs=1, random_state=0, backend="cpu")
+    model.fit(frame, np.arange(600.0) % 7).save(tmp_path / "towns.safetensors")
+    text = run("card", tmp_path / "towns.safetensors")
+    (row,) = re.findall(r"^\| town .*", text, re.MULTILINE)
+    shown = ", ".join(f"t{number:03d}" for number in range(20))
+    assert row.startswith(f"| town | names | {shown} and ")
+
+
 @pytest.mark.parametrize(
     "text", ["a|b", "*a* **b**", "<i>", "`x`", "&amp;", "a\nb", "\\", "![](x)", "é \u2013 Ω 5%"]
 )
