@@ -72,13 +72,15 @@ def compare(model: TabularModel, prepared: Prepared) -> Comparison:
     preprocessing, x, y = prepared.preprocessing, prepared.x, prepared.y
     seen = np.sort(np.concatenate([prepared.split.train, prepared.split.validation]))
     tested, classes = prepared.split.test, preprocessing.task == "classification"
-    outputs = np.asarray(model.outputs(x[tested]))
+    table = prepared.table.take(tested)
+    answers = model.predict(table)
+    outputs = answers.outputs
     cells = x.shape[1] * (outputs.shape[1] if classes else 1)
     chosen = seen[:: -(-len(seen) * cells // MOST_CELLS)]
     expected = y if classes else preprocessing.goal.decode(y)
     fitted_on = (x[chosen].astype(np.float64), expected[chosen])
     simple = baselines(preprocessing, x[tested].astype(np.float64), expected[tested], fitted_on)
-    measures = {"network": model.test(prepared), **dict(reversed(simple.items()))}
+    measures = {"network": model.measured(table, answers), **dict(reversed(simple.items()))}
     counts = np.bincount(y[tested], minlength=outputs.shape[1]) if classes else np.ones(1)
     rare = counts.min() < RARE * len(tested) / len(counts)
     told = classes and rare and len(counts) <= MOST_CLASSES

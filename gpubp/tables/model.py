@@ -251,12 +251,20 @@ class TabularModel:
         target = self.preprocessing.target
         table, dropped = keep_rows_with_target(table, target)
         answers = self.predict(table, strict)
-        warnings = [dropped] * bool(dropped) + answers.warnings
+        return self.measured(table, answers), [dropped] * bool(dropped) + answers.warnings
+
+    def measured(self, table: Table, answers: Predictions) -> dict[str, float]:
+        """Return measures of answers that were given for a table, all rows of which have a target.
+
+        Raises
+        ------
+        DataError
+            When the target column is missing.
+        """
         if self.preprocessing.task == "regression":
-            return regression_metrics(table.column(target), answers.labels), warnings
+            return regression_metrics(table.column(self.preprocessing.target), answers.labels)
         classes = self.preprocessing.targets(table)
-        known = range(self.preprocessing.outputs)
-        return classification_metrics(classes, answers.outputs, known), warnings
+        return classification_metrics(classes, answers.outputs, range(self.preprocessing.outputs))
 
     def explain(self, table: Table, row: int, learning_rate: float) -> tuple[Trace, str]:
         """Trace one step on a row, counted from 1; return the trace and what was expected.

@@ -128,7 +128,10 @@ class _Measured:
     def contents(self) -> dict[str, Any]:
         """Return what the page is filled with."""
         net, preprocessing, facts = self.model.net, self.preprocessing, self.facts
-        measures = {"gpubp": self.model.evaluate(self.table)[0], **self._baselines()}
+        measures = {
+            "gpubp": self.model.measured(self.table, self.answers),
+            **self._baselines(),
+        }
         wrong_heads, wrong = self._wrong()
         fitted = "on the same training rows" if facts.rows is not None else "on other rows of it"
         return {
