@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.backends import Array
 from gpubp.data.batches import Data
-from gpubp.data.reading import Reader, is_on_host
+from gpubp.data.reading import Reader
 from gpubp.data.shards import Shards
 from gpubp.errors import DataError, ShapeError
 
@@ -69,11 +68,4 @@ class ChosenRows:
     def chunks(self, rows: int) -> Iterator[Data]:
         """Return chunks of at most so many rows, in order."""
         for start in range(0, len(self), rows):
-            chosen, data = self.rows[start : start + rows], self.data
-            weights = None if data.weights is None else self._of(data.weights, chosen)
-            x, expected = self._of(data.x, chosen), self._of(data.expected, chosen)
-            yield Data(x, expected, data.one_class, weights)
-
-    def _of(self, array: Array, chosen: NDArray[np.int64]) -> Array:
-        on_host = is_on_host(self.net, array)
-        return array[chosen if on_host else self.net.backend.asarray(chosen)]
+            yield self.data.rows(self.net, self.rows[start : start + rows])
