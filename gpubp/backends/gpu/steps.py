@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,8 +87,7 @@ class CupySteps:
         span: tuple[int, int] | None = None,
     ) -> None:
         kernels = table.UPDATE if half is None else table.UPDATE_HALF
-        copy = () if half is None else (half,)
-        gradients, *outputs = spanned((gradients, parameters, *state, *copy), span)
+        gradients, *outputs = _updated(gradients, parameters, state, half, span)
         self._kernels[kernels[name].name](gradients, settings, clock, scaling, *outputs)
 
     def last_update(
@@ -116,8 +115,7 @@ class CupySteps:
             Where the mean loss of each batch of an epoch goes.
         """
         kernels = table.LAST_UPDATE if half is None else table.LAST_UPDATE_HALF
-        copy = () if half is None else (half,)
-        gradients, *outputs = spanned((gradients, parameters, *state, *copy), span)
+        gradients, *outputs = _updated(gradients, parameters, state, half, span)
         sums = self.grouped(losses, scratch)
         self._kernels[kernels[name].name](
             *(gradients, settings, clock, scaling, sums, len(sums)),
@@ -154,3 +152,15 @@ class CupySteps:
         self._kernels[table.FINISH_STEP.name](
             mean, growth, int(updated), losses, clock, scaling, size=1
         )
+
+
+def _updated(
+    gradients: Array,
+    parameters: Array,
+    state: tuple[Array, ...],
+    half: Array | None,
+    span: tuple[int, int] | None,
+) -> Sequence[Array]:
+    """Return the span of gradients and of all that an update writes, in the kernels' order."""
+    copy = () if half is None else (half,)
+    return spanned((gradients, parameters, *state, *copy), span)
