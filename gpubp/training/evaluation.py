@@ -16,7 +16,7 @@ from gpubp.nn.losses import Loss
 from gpubp.training.group import Group
 
 # Tells how many answers are right in each row, (rows,)
-Counter = Callable[[Array, Array, Backend], Array]
+CountRight = Callable[[Array, Array, Backend], Array]
 
 
 def predict(stack: LayerStack, x: Array) -> Array:
@@ -100,7 +100,7 @@ def _measured(
     stack: LayerStack,
     data: HeldOut,
     loss: Loss,
-    count_right: Counter | None,
+    count_right: CountRight | None,
 ) -> tuple[float, float, float]:
     """Return the sum of the losses, the weight of the rows, and that of the right answers."""
     total, weight, right = 0.0, 0.0, 0.0
@@ -118,7 +118,7 @@ def _measured(
     return total, weight, right
 
 
-def _counter(stack: LayerStack, data: HeldOut) -> Counter | None:
+def _counter(stack: LayerStack, data: HeldOut) -> CountRight | None:
     if stack.output.name == "softmax" or data.one_class:
         return _largest_is_expected
     return _same_side if stack.output.name == "sigmoid" else None

@@ -35,7 +35,7 @@ class Watch:
     @property
     def reason(self) -> str:
         """Why the training ended, as ``history.stopped`` has it."""
-        return "interrupted" if self._asked.is_set() else TIME_LIMIT
+        return "interrupted" if self.is_asked else TIME_LIMIT
 
     @property
     def is_asked(self) -> bool:
@@ -47,12 +47,12 @@ class Watch:
 
     def advance(self, history: History, share: float) -> bool:
         """Say whether to end within an epoch."""
-        return self._asked.is_set() or self._is_over()
+        return self.is_asked or self._is_over()
 
     def epoch_end(self, net: NetworkView, history: History) -> bool:
         """Say whether to end, also because half of the next epoch would be too late."""
         mean = sum(history.seconds) / max(history.epochs, 1)
-        return self._asked.is_set() or self._is_over(mean / 2)
+        return self.is_asked or self._is_over(mean / 2)
 
     def end(self, net: NetworkView, history: History) -> None:
         """Do nothing."""
