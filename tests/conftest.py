@@ -8,6 +8,7 @@ GPUBP_REQUIRE_GPU=1 turns a GPU that cannot be used from a skipped test into a f
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from gpubp.backends import Backend, Scratch, get_backend
 from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.errors import BackendUnavailableError
+from gpubp.training.epoch_steps import EpochSteps
 from kernel_compilation import host_compiler
 
 # Tests that start Python shall find the installed gpubp, not the sources in the folder they run in.
@@ -88,6 +90,26 @@ def real_gpu() -> Backend:
 def scratch(backend: Backend) -> Scratch:
     """Scratch memory on the backend."""
     return Scratch(backend.xp)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[EpochSteps]:
+    """The steps of every fit."""
+    made = []
+    before = EpochSteps.__init__
+
+    def init(self: EpochSteps, *arguments: Any) -> None:
+        before(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(EpochSteps, "__init__", init)
+    return made
+
+
+@pytest.fixture
+def prepared(steps: list[EpochSteps]) -> Callable[[], list[Any]]:
+    """The prepared steps of every fit, when called."""
+    return lambda: [each for one in steps for each in one._prepared.values()]
 
 
 @pytest.fixture(params=["float32", "float64"])

@@ -11,7 +11,6 @@ import gpubp
 from conftest import real_gpu
 from gpubp.backends.gpu import recording as _recorder
 from gpubp.backends.precision import PRECISIONS
-from gpubp.training.epoch_steps import EpochSteps
 
 pytestmark = pytest.mark.gpu
 STEPS = 100
@@ -107,37 +106,24 @@ def test_a_precision_is_as_exact_as_it_says(backend, precision):
     np.testing.assert_allclose(found, exact, rtol=limit[precision])
 
 
-def recordings(monkeypatch):
-    made = []
-    before = EpochSteps.__init__
-
-    def init(self, *arguments):
-        before(self, *arguments)
-        made.append(self)
-
-    monkeypatch.setattr(EpochSteps, "__init__", init)
-    return made
-
-
-def test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for(backend, monkeypatch):
-    made = recordings(monkeypatch)
+def test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for(backend, steps):
     x, y = data()
     net = network(backend)
     net.fit(x, y, epochs=2, batch_size=16)
-    (steps,) = made
+    (made,) = steps
     assert backend.notes == []
-    made_steps = [prepared.one for prepared in steps._prepared.values()]
+    made_steps = [prepared.one for prepared in made._prepared.values()]
     assert [recording.reason for recording in made_steps if recording.reason] == []
     assert any(recording.recorded for recording in made_steps)
-    steps.run(2, 0, 8)
+    made.run(2, 0, 8)
     backend.synchronize()
     pool = backend.xp.get_default_memory_pool()
     before = pool.used_bytes(), pool.total_bytes()
     start = time.perf_counter()
-    steps.run(2, 8, 88)
+    made.run(2, 8, 88)
     seconds = (time.perf_counter() - start) / 80
     assert (pool.used_bytes(), pool.total_bytes()) == before
-    assert np.isfinite(backend.to_numpy(steps._training.losses)).all()
+    assert np.isfinite(backend.to_numpy(made._training.losses)).all()
     print(f"Python takes {seconds * 1e6:.1f} us a step")
 
 

@@ -71,20 +71,6 @@ def parts(monkeypatch):
     return set_parts
 
 
-@pytest.fixture
-def prepared(monkeypatch):
-    """The prepared steps of every fit."""
-    made = []
-    before = epoch_steps.EpochSteps.__init__
-
-    def init(self, *arguments):
-        before(self, *arguments)
-        made.append(self._prepared)
-
-    monkeypatch.setattr(epoch_steps.EpochSteps, "__init__", init)
-    return lambda: [step for steps in made for step in steps.values()]
-
-
 def inputs(case):
     """The data, with codes where a case has categories."""
     x = X.copy()

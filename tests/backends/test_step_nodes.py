@@ -10,7 +10,6 @@ import simulated.cublaslt
 import simulated.cupy
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.gpu.tuning import Tuner
-from gpubp.training import epoch_steps
 from kernel_compilation import host_compiler
 
 pytestmark = pytest.mark.skipif(
@@ -31,20 +30,6 @@ def way(request, monkeypatch):
     simulated.cublaslt.install(monkeypatch)  # which refuses nothing that the real one may offer
     monkeypatch.setattr(Tuner, "choose", lambda tuner, key, ways: list(ways)[chosen])
     return request.param
-
-
-@pytest.fixture
-def recordings(monkeypatch):
-    """The recorded steps of every fit."""
-    made = []
-    before = epoch_steps.EpochSteps.__init__
-
-    def init(self, *arguments):
-        before(self, *arguments)
-        made.append(self._prepared)
-
-    monkeypatch.setattr(epoch_steps.EpochSteps, "__init__", init)
-    return lambda: [step for steps in made for step in steps.values()]
 
 
 def nodes(recorded):
@@ -74,11 +59,11 @@ def trained(backend, network=None, **settings):
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16", "float16"])
-def test_a_step_of_three_layers(way, recordings, precision):
+def test_a_step_of_three_layers(way, prepared, precision):
     x, y = np.tile(X, (4, 1))[:320], np.tile(CLASSES, 4)[:320]
     net = gpubp.Network([20, 512, 512, 4], output="softmax", backend="gpu", precision=precision)
     net.fit(x, y, batch_size=32, epochs=3)
-    (step,) = recordings()
+    (step,) = prepared()
     # a loss that is scaled ends in a kernel of its own, which looks whether it overflowed
     extra = 4 if precision == "float16" else 0
     assert nodes(step) == {"first": 17, "last": 9}[way] + extra
@@ -107,10 +92,10 @@ def test_every_step_is_that_of_plain_numpy(way, network, settings):
     np.testing.assert_allclose(parameters, exact.parameters, rtol=1e-6, atol=1e-8)
 
 
-def test_gradients_of_weights_go_beside_the_way_down(way, recordings):
+def test_gradients_of_weights_go_beside_the_way_down(way, prepared):
     """The simulated GPU refuses two streams that use the same bytes in no order."""
     trained("gpu", {"dropout": 0.2})
-    assert all(branches(step) == {"first": 0, "last": 1}[way] for step in recordings())
+    assert all(branches(step) == {"first": 0, "last": 1}[way] for step in prepared())
 
 
 def test_products_with_masks_are_those_of_plain_numpy(way):

@@ -15,7 +15,6 @@ from gpubp.backends.random import SHUFFLE, permutation
 from gpubp.data.array_feeds import HostArrayFeed
 from gpubp.training import epoch_steps
 from gpubp.training import fit as training
-from gpubp.training.epoch_steps import EpochSteps
 from kernel_compilation import host_compiler
 from simulated.streams import Graph
 
@@ -27,20 +26,6 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture
 def cupy(monkeypatch):
     return simulated.cupy.install(monkeypatch)
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """The steps of every fit."""
-    made = []
-    before = EpochSteps.__init__
-
-    def init(self, *arguments):
-        before(self, *arguments)
-        made.append(self)
-
-    monkeypatch.setattr(EpochSteps, "__init__", init)
-    return made
 
 
 def data(rows=100, dtype=np.float32):
