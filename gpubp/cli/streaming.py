@@ -65,7 +65,7 @@ def stream_table(
     )
 
 
-def check_as_usual(options: TableOptions, drop: str, types: str) -> None:
+def check_as_usual(options: TableOptions, drop: str | None, types: str) -> None:
     """Raise ConfigurationError where options say how to read a table that is streamed."""
     if options != TableOptions() or drop or types:
         raise ConfigurationError(

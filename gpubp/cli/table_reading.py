@@ -77,14 +77,14 @@ def read_for(
 
 
 def read_to_train(
-    data: str, options: TableOptions, drop: str = "", types: str = ""
+    data: str, options: TableOptions, drop: str | None = None, types: str = ""
 ) -> tuple[Table, Reading, list[str]]:
     """Return a table to train on, how its cells were read, and what is to be said of that.
 
     Parameters
     ----------
     drop
-        Names of columns to leave out, with commas between them.
+        Names of columns to leave out, with commas between them; None for none.
     types
         What columns hold, such as "age=category,price=number".
 
@@ -96,7 +96,8 @@ def read_to_train(
     wanted = _types(types)
     names = [name for name, kind in wanted.items() if kind == "category"]
     table = read_table(data, names, options.form)
-    for name in [drop] if drop in table.columns else listed(drop):  # a name may have commas
+    whole = drop is not None and drop in table.columns  # a name may have commas, or be empty
+    for name in [drop or ""] if whole else listed(drop or ""):
         table = _without(table, name)
     for name in wanted:
         table.column(name)  # tells of a name that is none

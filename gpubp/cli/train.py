@@ -48,9 +48,7 @@ def train(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
-    drop: Annotated[
-        str, typer.Option(help="Columns to leave out, such as id,name.", show_default=False)
-    ] = "",
+    drop: Annotated[str | None, typer.Option(help="Columns to leave out, such as id,name.")] = None,
     types: Annotated[
         str,
         typer.Option(

@@ -203,3 +203,12 @@ def test_a_workbook_is_not_streamed(folder):
     assert "--no-stream is needed" in line
     words = ("train", "plain.csv", "--target", "y", "--stream", "--missing", "-999")
     assert "--no-stream is needed" in refused(*words, cwd=folder)
+
+
+def test_a_column_without_a_name_is_read_and_can_be_dropped(tmp_path):
+    """It was left out without a word, whatever it held."""
+    rows = [["abc"[k % 3], k * k % 17, "yes" if k % 3 == 0 else "no"] for k in range(90)]
+    write_rows(tmp_path / "t.csv", [["", "x", "y"], *rows])
+    words = ("train", "t.csv", "--target", "y", "--preset", "fast")
+    assert json.loads(good(*words, "--json", cwd=tmp_path))["accuracy"] == 1
+    assert json.loads(good(*words, "--json", "--drop", "", cwd=tmp_path))["accuracy"] < 1
