@@ -9,6 +9,7 @@ import { quantitiesOf, stagesOf } from "./stages.js";
 const MOST_LISTED = 50;
 const MESSAGES = JSON.parse(document.getElementById("messages").textContent);
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const DARK = matchMedia("(prefers-color-scheme: dark)");
 const $ = (id) => document.getElementById(id);
 
 const page = { language: DATA.language, model: 0, at: 0, selected: null, whole: false };
@@ -74,8 +75,8 @@ function load(index) {
   losses = [state.step.before.loss];
 }
 
-function compute() {
-  state.step = step(state.layers, state.x, state.expected, state.loss, state.rate, model().trained);
+function compute(before) {
+  state.step = step(state.layers, state.x, state.expected, state.loss, state.rate, model().trained, before);
 }
 
 function run(times) {
@@ -83,7 +84,7 @@ function run(times) {
     state.layers = state.step.after;
     state.done += 1;
     losses.push(state.step.again.loss);
-    compute();
+    compute(state.step.again);
   }
   show();
 }
@@ -168,6 +169,12 @@ function show() {
   showRun();
 }
 
+/** Tell whether the page is dark: as a person chose, else as the browser prefers. */
+function isDark() {
+  const { theme } = document.documentElement.dataset;
+  return theme ? theme === "dark" : DARK.matches;
+}
+
 function showHead() {
   const given = model();
   const title = given.lesson ? text(`lesson_${given.lesson}`) : given.title || text("title");
@@ -183,7 +190,7 @@ function showHead() {
   ];
   $("notes").replaceChildren(...notes.map((note) => element("li", { dir: "auto" }, note)));
   $("notes").hidden = !notes.length;
-  $("theme").textContent = text(document.documentElement.dataset.theme === "dark" || (!document.documentElement.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches) ? "light" : "dark");
+  $("theme").textContent = text(isDark() ? "light" : "dark");
   $("keys").textContent = text("keys");
   fill($("language"), Object.keys(MESSAGES).map((key) => [key, MESSAGES[key].language_name]), page.language);
   $("lesson-choice").hidden = DATA.models.length < 2;
@@ -335,9 +342,7 @@ $("row").addEventListener("change", (event) => { state.row = Number(event.target
 $("language").addEventListener("change", (event) => { page.language = event.target.value; show(); });
 $("lesson").addEventListener("change", (event) => { page.at = 0; load(Number(event.target.value)); history.replaceState(null, "", `#${hash()}`); show(); });
 $("theme").addEventListener("click", () => {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
+  document.documentElement.dataset.theme = isDark() ? "light" : "dark";
   show();
 });
 function takeRate(rate) {
@@ -362,7 +367,7 @@ document.addEventListener("keydown", (event) => {
 addEventListener("hashchange", () => { readHash(); show(); });
 let pending;
 addEventListener("resize", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(showStage); });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
+DARK.addEventListener("change", show);
 
 readHash();
 show();

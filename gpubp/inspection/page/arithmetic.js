@@ -148,9 +148,16 @@ export function forwardRows(layers, x, expected, loss) {
   return { rows, loss: total / rows.length };
 }
 
-/** Return one step: everything before it, the gradients, the layers after it and their passes. */
-export function step(layers, x, expected, loss, rate, trained = ["weight", "bias", "mix"]) {
-  const before = forwardRows(layers, x, expected, loss);
+/**
+ * Return one step: everything before it, the gradients, the layers after it and their passes.
+ *
+ * `before` is what the rows are in these layers, where it is known: `again` of the step before.
+ */
+export function step(
+  layers, x, expected, loss, rate,
+  trained = ["weight", "bias", "mix"],
+  before = forwardRows(layers, x, expected, loss),
+) {
   before.rows.forEach((row, r) => backward(layers, row.passes, expected[r], loss));
   const slopes = gradients(layers, before.rows);
   const after = updated(layers, slopes, rate, trained);

@@ -59,12 +59,11 @@ function sumOf(terms, whole) {
 
 /** Return the value of a quantity in a step, of one row. */
 export function valueOf(state, q) {
-  const { step, row, x, expected, loss } = state;
+  const { step, row, x, expected } = state;
   const passes = (q.kind === "again" ? step.again : step.before).rows[row].passes;
   const pass = passes[q.layer - 1];
   const layer = state.layers[q.layer - 1];
   const place = q.i === undefined ? q.j : layer && q.i * layer.outputs + q.j;
-  const part = { weight: "weight", bias: "bias", mix: "mix" }[q.of];
   const readers = {
     x: () => x[row][q.j],
     t: () => expected[row][q.j],
@@ -74,17 +73,22 @@ export function valueOf(state, q) {
     part: () => step.before.rows[row].parts[q.j],
     slope: () => pass.slope[q.j],
     error: () => pass.error[q.j],
-    old: () => layer[part][place],
-    gradient: () => step.slopes[q.layer - 1][part][place],
-    update: () => step.after[q.layer - 1][part][place],
+    old: () => layer[q.of][place],
+    gradient: () => step.slopes[q.layer - 1][q.of][place],
+    update: () => step.after[q.layer - 1][q.of][place],
     loss: () => step.before.loss,
   };
-  return loss && readers[q.kind]();
+  return readers[q.kind]();
+}
+
+/** Return the layer of a quantity and its numbers for the row shown. */
+function layerOf(state, q) {
+  const passes = state.step.before.rows[state.row].passes;
+  return { layer: state.layers[q.layer - 1], pass: passes[q.layer - 1] };
 }
 
 function explainSum(state, q, whole) {
-  const layer = state.layers[q.layer - 1];
-  const pass = state.step.before.rows[state.row].passes[q.layer - 1];
+  const { layer, pass } = layerOf(state, q);
   const weight = (i) => layer.weight[i * layer.outputs + q.j];
   const { text, folded } = sumOf(Array.from(pass.x, (x, i) => [x, weight(i)]), whole);
   const scaled = layer.factor !== 1;
@@ -101,8 +105,7 @@ function explainSum(state, q, whole) {
 }
 
 function explainOutput(state, q) {
-  const layer = state.layers[q.layer - 1];
-  const pass = state.step.before.rows[state.row].passes[q.layer - 1];
+  const { layer, pass } = layerOf(state, q);
   const f = ACTIVATIONS[layer.activation];
   let numbers = putIn(f.text, layer.activation, pass.z[q.j], pass.f[q.j]);
   let symbols = f.text;
@@ -118,8 +121,7 @@ function explainOutput(state, q) {
 }
 
 function explainSlope(state, q) {
-  const layer = state.layers[q.layer - 1];
-  const pass = state.step.before.rows[state.row].passes[q.layer - 1];
+  const { layer, pass } = layerOf(state, q);
   const f = ACTIVATIONS[layer.activation];
   return {
     words: "words_slope",
@@ -143,8 +145,7 @@ function explainPart(state, q) {
 }
 
 function explainError(state, q, whole) {
-  const layer = state.layers[q.layer - 1];
-  const pass = state.step.before.rows[state.row].passes[q.layer - 1];
+  const { layer, pass } = layerOf(state, q);
   const slope = factorText(pass.slope[q.j]);
   const own = { kind: "y", layer: q.layer, j: q.j };
   if (q.layer < state.layers.length) {
