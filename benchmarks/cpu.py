@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import re
 import shlex
 import sys
@@ -24,7 +23,7 @@ from typing import Any
 
 from cases import Case, cases
 from footprint import footprint
-from process import Peer
+from process import Peer, turns
 from report import write_report
 
 from gpubp.cli.openblas import WIDE, has_wide_vectors
@@ -90,10 +89,9 @@ def measure(case: Case, peers: list[Peer], options: argparse.Namespace) -> dict[
         else:
             able.append(peer)
     rounds: dict[str, list[float]] = {peer.name: [] for peer in able}
-    for number in range(options.rounds):
-        for peer in random.Random(number).sample(able, len(able)):
-            time.sleep(PAUSE)
-            rounds[peer.name].append(peer.seconds())
+    for _, peer in turns(options.rounds, able):
+        time.sleep(PAUSE)
+        rounds[peer.name].append(peer.seconds())
     return {"rounds": rounds, "problems": problems}
 
 

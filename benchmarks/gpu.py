@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import re
 import shlex
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 
 from cases import Case, gpu_cases, products_of
 from gpu_report import write_report
-from process import Peer, PeerError
+from process import Peer, PeerError, turns
 
 from gpubp.backends.precision import PRECISIONS
 
@@ -142,14 +141,13 @@ def measure_group(
             leave(peer, case, failed=True)  # what it holds, the others may need
     able = [peer for peer in peers if peer.name not in problems]
     rounds |= {peer.name: [] for peer in able}
-    for number in range(options.rounds):
-        for peer in random.Random(number).sample(able, len(able)):
-            try:
-                if peer.name not in problems:
-                    rounds[peer.name].append(peer.seconds())
-            except PeerError as error:
-                problems[peer.name] = f"in round {number + 1}: {error}"
-                del rounds[peer.name]
+    for number, peer in turns(options.rounds, able):
+        try:
+            if peer.name not in problems:
+                rounds[peer.name].append(peer.seconds())
+        except PeerError as error:
+            problems[peer.name] = f"in round {number + 1}: {error}"
+            del rounds[peer.name]
 
 
 def leave(peer: Peer, case: Case, failed: bool) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from markdown import Rounds, circumstances, median, number, ratio, table
+from process import turns
 
 # sizes, batch, rows
 CASES = (((30, 64, 64, 2), 32, 3200), ((784, 128, 10), 128, 12_800))
@@ -229,9 +229,8 @@ def measure(case: int, members: int, given: argparse.Namespace) -> tuple[Rounds,
         if peer.works:
             peers[way] = peer
     rounds: Rounds = {way: [] for way in peers}
-    for round_number in range(given.rounds):
-        for way in random.Random(round_number).sample(list(peers), len(peers)):
-            rounds[way].append(peers[way].seconds())
+    for _, way in turns(given.rounds, [*peers]):
+        rounds[way].append(peers[way].seconds())
     for peer in peers.values():
         peer.close()
     return rounds, said

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import random
 import select
 import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cases import Case
 
 WARM_UP = 3
+Who = TypeVar("Who")
+
+
+def turns(rounds: int, peers: Sequence[Who]) -> Iterator[tuple[int, Who]]:
+    """Yield the number of a round and whose turn it is, in an order drawn anew each round."""
+    for number in range(rounds):
+        for peer in random.Random(number).sample(peers, len(peers)):
+            yield number, peer
 
 
 class PeerError(SystemExit):
