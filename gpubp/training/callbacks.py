@@ -43,6 +43,12 @@ class History(ShownAsText):
         """Number of epochs that were finished."""
         return len(self.loss)
 
+    def leave_out_unfinished(self) -> None:
+        """Leave out the epoch whose seconds are lacking: it was ended while it was measured."""
+        for curve in (self.loss, self.validation_loss, *self.metrics.values()):
+            del curve[len(self.seconds) :]
+        self.metrics = {name: curve for name, curve in self.metrics.items() if curve}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the history as a dictionary of lists and one string; metrics if there are any."""
         found = asdict(self)

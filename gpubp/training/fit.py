@@ -91,6 +91,7 @@ class Fit:
             self._agreement.left_alone(together)
             raise
         finally:
+            self.history.leave_out_unfinished()
             self.feed.close()
             for callback in callbacks:
                 callback.end(self.net, self.history)

@@ -145,6 +145,33 @@ def test_ctrl_c_puts_the_best_weights_back_and_is_passed_on():
     assert net.evaluate(x, y)["loss"] == pytest.approx(min(net.history.validation_loss), rel=1e-6)
 
 
+@pytest.mark.parametrize("whole", [0, 2])
+def test_an_epoch_that_ctrl_c_ends_while_it_is_measured_is_not_told(whole, tmp_path):
+    """Its loss is known, its measures are not: a file with that alone could not be read again."""
+    x, y = blobs(100)
+    net = gpubp.Network([3, 8, 2], output="softmax", backend="cpu")
+    calls = []
+
+    def ended(expected, outputs):
+        calls.append(0)
+        if len(calls) > whole:
+            raise KeyboardInterrupt
+        return 0.0
+
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(x, y, epochs=9, validation=(x, y), metrics=["accuracy", ended])
+    told = net.history.to_dict()
+    metrics = told.pop("metrics", {})
+    assert (told.pop("stopped"), sorted(metrics)) == (
+        "interrupted",
+        ["accuracy", "ended"] if whole else [],
+    )
+    assert {len(curve) for curve in (*told.values(), *metrics.values())} == {whole}
+    net.save(tmp_path / "net.safetensors")
+    read = gpubp.load(tmp_path / "net.safetensors").history
+    assert (read.loss, read.metrics) == (net.history.loss, net.history.metrics)
+
+
 @pytest.mark.parametrize("every", [1, 2, 3, 200])
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_divergence_names_step_and_layer_and_goes_back(backend, every, shuffle, monkeypatch):
