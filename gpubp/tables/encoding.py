@@ -11,11 +11,18 @@ from gpubp.tables.standardisation import parse_number
 from gpubp.tables.table import Table
 
 
+class Problem(NamedTuple):
+    """What is wrong in some rows of a column, without what is done about it."""
+
+    text: str
+    share: float  # of the rows
+
+
 class Encoded(NamedTuple):
     """Inputs (rows, features) made of one column, and rows that training had no like of."""
 
     features: NDArray[np.float32]
-    problems: list[str]  # what is wrong, without what is done about it
+    problems: list[Problem]
     remedies: list[str]  # what is done about it, one for each problem
 
 
@@ -58,8 +65,8 @@ def _written(value: float, kind: str) -> str:
 
 def unknown_names(
     table: Table, name: str, values: NDArray[np.object_], unknown: NDArray[np.bool_]
-) -> list[str]:
-    """Return lines on the rows whose name, or lack of one, training did not have."""
+) -> list[Problem]:
+    """Return problems of the rows whose name, or lack of one, training did not have."""
     absent = np.array([value is None for value in values], dtype=bool) & unknown
     problems = count_rows(table, name, absent, "no value, which training never had")
     unseen = unknown & ~absent
@@ -69,10 +76,11 @@ def unknown_names(
     return problems
 
 
-def count_rows(table: Table, name: str, chosen: NDArray[np.bool_], what: str) -> list[str]:
-    """Return a line saying how many rows are concerned, or nothing if none is."""
+def count_rows(table: Table, name: str, chosen: NDArray[np.bool_], what: str) -> list[Problem]:
+    """Return a problem that says how many rows are concerned, or nothing if none is."""
     count = int(chosen.sum())
     if not count:
         return []
     first = table.row_numbers[np.argmax(chosen)]
-    return [f"column {name!r}: {count} of {table.rows} rows (first: row {first}) hold {what}"]
+    text = f"column {name!r}: {count} of {table.rows} rows (first: row {first}) hold {what}"
+    return [Problem(text, count / table.rows)]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.tables.encoding import as_texts, unknown_names
+from gpubp.tables.encoding import Problem, as_texts, unknown_names
 from gpubp.tables.json_fields import is_flag, is_text, is_texts, read_field
 from gpubp.tables.table import Table
 
@@ -37,8 +37,8 @@ class NamesColumn:
         """Number of different places."""
         return len(self.vocabulary) + self.missing
 
-    def places(self, table: Table) -> tuple[NDArray[np.int64], list[str]]:
-        """Return the place of every row's name, `codes` for unknown ones, and lines on those.
+    def places(self, table: Table) -> tuple[NDArray[np.int64], list[Problem]]:
+        """Return the place of every row's name, `codes` for unknown ones, and problems of those.
 
         Raises
         ------

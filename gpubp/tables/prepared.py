@@ -28,6 +28,7 @@ from gpubp.tables.targets import decide_task
 
 SAMPLED_ROWS = 100_000  # in which bins are found
 LEAF = 16  # training rows in a bin at least
+TOLD_SHARE = 0.01  # of the rows of a table, from which on what training lacks in them is told
 FIRST_VALUES = 0.1  # what the first values of embedded names are multiplied by
 
 
@@ -104,7 +105,7 @@ def prepare(
     split = train_validation_test_split(table.rows, test, validation, seed, labels)
     learnt = np.sort(np.concatenate([split.train, split.validation])) if several else split.train
     preprocessing = Preprocessing.fit(table, target, task, rows=learnt)
-    transformed = preprocessing.transform(table)
+    transformed = preprocessing.transform(table, warned_share=TOLD_SHARE)
     told = (dropped, *preprocessing.notes, *cautions(table, target, task), *transformed.warnings)
     notes = tuple(note for note in told if note)
     dealt = DealtRows.of(table, told_apart_by(preprocessing), split, (test, validation), seed)

@@ -188,7 +188,9 @@ class Preprocessing:
         names += [self.target] * any(isinstance(label, str) for label in self.classes)
         return [*names, *self.reading.formats]
 
-    def transform(self, table: Table, strict: bool = False) -> Transformed:
+    def transform(
+        self, table: Table, strict: bool = False, warned_share: float = 0.0
+    ) -> Transformed:
         """Return a network's inputs for every row; columns that are not needed are ignored.
 
         Parameters
@@ -198,6 +200,8 @@ class Preprocessing:
         strict
             Raise an error where a warning would say that training had nothing like a value: a
             category it did not keep, or a missing value in a column that was complete.
+        warned_share
+            What is of a smaller share of the rows is not warned of.
 
         Raises
         ------
@@ -215,10 +219,14 @@ class Preprocessing:
         for column in self.columns:
             features, problems, remedies = column.encode(table)
             if strict and problems:
-                raise DataError(f"{problems[0]}; strict allows only what training held")
+                raise DataError(f"{problems[0].text}; strict allows only what training held")
             x[:, start : start + features.shape[1]] = features
             start += features.shape[1]
-            warnings += map("; ".join, zip(problems, remedies, strict=True))
+            warnings += [
+                f"{problem.text}; {remedy}"
+                for problem, remedy in zip(problems, remedies, strict=True)
+                if problem.share >= warned_share
+            ]
         return Transformed(x, warnings)
 
     def targets(self, table: Table) -> NDArray[Any]:

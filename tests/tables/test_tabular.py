@@ -78,3 +78,15 @@ def test_explaining_a_row_uses_its_target_or_the_own_answer(trained, table):
 
 def test_json_has_no_nan():
     assert finite_only({"a": 1.0, "b": float("nan")}) == {"a": 1.0, "b": None}
+
+
+def test_one_row_in_thousands_is_no_note():
+    draw = np.random.default_rng(0)
+    towns = np.array(["Rome", "Oslo"] * 1500, object)
+    towns[7] = "Paris"
+    columns = {"town": towns, "a": draw.normal(size=3000), "y": draw.normal(size=3000)}
+    for seed in range(8):
+        assert prepare(Table("t", columns), "y", "auto", 0.2, 0.2, seed).notes == ()
+    few = {name: values[:60] for name, values in columns.items()}
+    notes = [prepare(Table("t", few), "y", "auto", 0.2, 0.2, seed).notes for seed in range(8)]
+    assert any("1 of 60 rows" in each for note in notes for each in note)
