@@ -6,8 +6,9 @@ Each check is a function of the table, its target and the task; `cautions` runs 
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gpubp.tables.table import Table
 FEWEST_ROWS = 30  # of fewer nothing can be said
 MOST_CELLS = 2_000_000  # of a larger table only what is quick is looked at
 COPIES = 0.01  # of the rows: so many like another are worth a line
+BEYOND_CHANCE = 1.5  # times as many as in shuffled columns
 SAME = 0.9999  # correlation of a copy
 SKEWED = 3.0  # skewness of a target from which on its logarithm is looked at
 CLASSES = 5  # from so many whole numbers on a target may be a number after all
@@ -48,10 +50,11 @@ def row_numbers(table: Table, target: str, task: str) -> Iterator[str]:
         if len(values) < table.rows or len(set(values.tolist())) < table.rows:
             continue
         steps = np.diff(values) if values.dtype != object else np.zeros(1)
-        counts_on = bool((steps == 1).all())
+        counts_on = bool((steps == 1).all()) and values[0] in (0, 1)  # years begin elsewhere
         if counts_on or (_NUMBERS_ROWS.search(name) and _is_whole(values)):
             yield (
-                f"column {name!r} numbers the rows, which says nothing of new ones: --drop {name}"
+                f"column {name!r} numbers the rows, which says nothing of new ones: --drop"
+                f" {shlex.quote(name)}"
             )
 
 
@@ -70,7 +73,7 @@ def copies_of_the_target(table: Table, target: str, task: str) -> Iterator[str]:
         if _tells(values, expected, task):
             yield (
                 f"column {name!r} tells {target!r} by itself: if it is not known beforehand,"
-                f" --drop {name}"
+                f" --drop {shlex.quote(name)}"
             )
 
 
@@ -84,14 +87,27 @@ def _tells(values: NDArray[Any], expected: NDArray[Any], task: str) -> bool:
 
 
 def copies_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
-    """Find rows that are like another: parts that share them measure what was learnt by heart."""
-    rows = zip(*(table.columns[name].tolist() for name in table.columns), strict=True)
-    count = table.rows - len(set(map(str, rows)))
-    if count > COPIES * table.rows:
+    """Find rows that are like another: parts that share them measure what was learnt by heart.
+
+    Columns of few values have such rows by chance, as many as the same columns have when each is
+    shuffled.
+    """
+    columns = [table.columns[name] for name in table.columns]
+    count = _copies(columns)
+    if count <= COPIES * table.rows:
+        return
+    draw = np.random.default_rng(0)
+    if count > BEYOND_CHANCE * _copies([draw.permutation(values) for values in columns]):
         yield (
             f"{count} of {table.rows} rows are copies of others; training and test part may share"
             " them, and the measures are then too good"
         )
+
+
+def _copies(columns: Sequence[NDArray[Any]]) -> int:
+    """Return how many rows are like an earlier one."""
+    rows = zip(*(values.tolist() for values in columns), strict=True)
+    return len(columns[0]) - len(set(map(str, rows)))
 
 
 def lonely_classes(table: Table, target: str, task: str) -> Iterator[str]:
@@ -109,7 +125,7 @@ def order_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
     for name in _others(table, target):
         values = _present(table, name) if table.kinds[name] == "time" else np.zeros(0)
         steps = np.diff(values)
-        if len(values) == table.rows and ((steps >= 0).all() or (steps <= 0).all()):
+        if len(values) == table.rows and steps.any() and ((steps >= 0).all() or (steps <= 0).all()):
             yield (
                 f"rows are in the order of {name!r}: if later rows are to be predicted, test on"
                 f" them; in Python fit(X, y, time_column={name!r})"

@@ -83,3 +83,27 @@ def test_skewness_of_known_numbers():
     assert skewness(sample) == pytest.approx(2, abs=0.1)
     assert skewness(datasets.load_diabetes().target) == pytest.approx(0.4390664, abs=1e-6)
     assert skewness(np.ones(5)) == 0
+
+
+def test_rows_that_are_alike_by_chance_and_years_are_quiet():
+    draw = np.random.default_rng(0)
+    words = np.array(["a", "b", "c"], object)
+    label = np.array(["no", "yes"], object)
+    coarse = {"age": draw.integers(18, 80, 400) * 1.0, "job": words[draw.integers(0, 3, 400)],
+              "y": label[draw.integers(0, 2, 400)]}  # fmt: skip
+    assert cautions(Table("t", coarse), "y", "classification") == []
+    twice = {name: np.concatenate([values, values]) for name, values in coarse.items()}
+    fine = twice | {"size": np.tile(draw.normal(size=400), 2)}
+    (line,) = cautions(Table("t", fine), "y", "classification")
+    assert "400 of 800 rows are copies" in line
+    years = {"year": np.arange(1901.0, 2001), "y": draw.normal(size=100)}
+    assert cautions(Table("t", years), "y", "regression") == []
+    one_day = {"day": np.full(100, np.datetime64("2020-01-01")), "y": draw.normal(size=100)}
+    assert cautions(Table("t", one_day), "y", "regression") == []
+
+
+def test_names_are_quoted_for_a_shell():
+    columns = {"": np.arange(50.0), "row id": np.arange(50.0)[::-1] * 3, "y": np.arange(50.0) % 7}
+    lines = cautions(Table("t", columns), "y", "classification")
+    assert any("--drop ''" in line for line in lines)
+    assert any("--drop 'row id'" in line for line in lines)
