@@ -37,6 +37,17 @@ class Elementwise:
     operation: str
 
 
+def row_kernel(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
+    """Make a kernel with a warp for each row: `row`, where it is `at`, and its `lanes`."""
+    return Elementwise(
+        name,
+        f"{inputs}, int64 columns",
+        outputs,
+        f"const gpubp::int64 row = i / {LANES}, at = row * columns;"
+        f" const gpubp::Warp lanes(i); {operation}",
+    )
+
+
 def chunk_of(rows: int) -> tuple[int, int]:
     """Return how many rows one thread of a backward kernel walks down, and how many threads do.
 

@@ -17,9 +17,11 @@ from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.gpu.categories import KERNELS as CATEGORIES
-from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise
+from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise, row_kernel
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
 from gpubp.backends.gpu.mixing import KERNELS as MIXING
+from gpubp.backends.gpu.normalization import KERNELS as NORMALIZATION
+from gpubp.backends.gpu.penalties import KERNELS as PENALTIES
 from gpubp.backends.gpu.periodic import KERNELS as PERIODIC
 
 _CLOCK = "raw int64 now"  # behind the numbers of which it selects one
@@ -64,17 +66,6 @@ def _derivative(name: str) -> Elementwise:
         "typedef typename gpubp::Computed<S>::type T; const T value ="
         f" gpubp::{name}_backward(gpubp::widen<T>(x), gpubp::widen<T>(y), gpubp::widen<T>(dy));"
         " gpubp::narrow(value, dz)",
-    )
-
-
-def rows(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:
-    """Make a kernel with a warp for each row: `row`, where it is `at`, and its `lanes`."""
-    return Elementwise(
-        name,
-        f"{inputs}, int64 columns",
-        outputs,
-        f"const gpubp::int64 row = i / {LANES}, at = row * columns;"
-        f" const gpubp::Warp lanes(i); {operation}",
     )
 
 
@@ -123,14 +114,14 @@ def loss_of_row(name: str, weighted: bool, scheduled: bool) -> LossOfRow:
 
 def _loss(name: str, weighted: bool, scheduled: bool = False) -> Elementwise:
     one = loss_of_row(name, weighted, scheduled)
-    return rows(
+    return row_kernel(
         f"raw T y, {one.inputs}", "raw S dy, raw T loss", f"gpubp_{one.name}", one.operation
     )
 
 
 def update_outputs(name: str) -> list[str]:
     """Return what an update writes, as parameters of a kernel."""
-    return ["T p", *(f"T {part}" for part in UPDATES[name].state)]
+    return ["T p", *(f"T {array}" for array in UPDATES[name].state)]
 
 
 def update_operation(name: str) -> str:
@@ -179,13 +170,13 @@ UPDATE = {name: _update(name, half=False) for name in UPDATES}
 UPDATE_HALF = {name: _update(name, half=True) for name in UPDATES}
 LAST_UPDATE = {name: _update(name, half=False, last=True) for name in UPDATES}
 LAST_UPDATE_HALF = {name: _update(name, half=True, last=True) for name in UPDATES}
-SOFTMAX = rows(
+SOFTMAX = row_kernel(
     "raw T bias",
     "raw T z, raw T y",
     "gpubp_bias_softmax",
     "gpubp::bias_softmax_row(&z[at], &bias[0], &y[at], columns, lanes)",
 )
-SOFTMAX_BACKWARD = rows(
+SOFTMAX_BACKWARD = row_kernel(
     "raw T y, raw S dy",
     "raw S dz",
     "gpubp_softmax_backward",
@@ -252,62 +243,6 @@ FINISH_STEP = Elementwise(
     "raw T losses, raw int64 clock, raw float32 scaling",
     "gpubp::finish_step(mean[0], &losses[0], &clock[0], &scaling[0], growth, updated)",
 )
-PENALIZE = Elementwise(
-    "gpubp_penalize",
-    "T w, T l1, T l2, raw T per, raw float32 scaling",
-    "T g",
-    "const T share = per[0] > T(0) ? T(scaling[gpubp::SCALE]) / per[0] : T(0);"
-    " g += share * (l1 * gpubp::sign(w) + l2 * w)",
-)
-ADD_SQUARES = Elementwise(
-    "gpubp_add_squares",
-    "raw T squares, T factor, raw T per, raw float32 scaling",
-    "raw T mean",
-    "if (per[0] > T(0)) mean[0] += T(scaling[gpubp::SCALE]) * factor * squares[0] / per[0]",
-)
-LAYER_NORM = rows(
-    "T epsilon",
-    "raw S n, raw T inverse",
-    "gpubp_layer_norm",
-    "const T found = gpubp::layer_norm_row(&n[at], columns, epsilon, lanes);"
-    " if (lanes.leads()) inverse[row] = found",
-)
-LAYER_NORM_BACKWARD = rows(
-    "raw S n, raw T gamma, raw T inverse",
-    "raw S delta",
-    "gpubp_layer_norm_backward",
-    "gpubp::layer_norm_backward_row(&n[at], &gamma[0], inverse[row], &delta[at], columns, lanes)",
-)
-BATCH_NORM_BACKWARD = Elementwise(
-    "gpubp_batch_norm_backward",
-    "S n, raw T gamma, raw T inverse, raw T dbias, raw T dgamma, T rows, int64 columns",
-    "S delta",
-    "const gpubp::int64 j = i % columns;"
-    " gpubp::narrow(gpubp::batch_norm_backward(gpubp::widen<T>(n), gamma[j], inverse[j],"
-    " gpubp::widen<T>(delta), dbias[j], dgamma[j], rows), delta)",
-)
-BATCH_INVERSE = Elementwise(
-    "gpubp_batch_inverse",
-    "T squares, T rows, T epsilon",
-    "T inverse",
-    "inverse = T(1) / gpubp::math::sqrt(squares / rows + epsilon)",
-)
-SHARE = Elementwise("gpubp_share", "T sum, T count", "T share", "share = sum / count")
-PRODUCT = Elementwise(
-    "gpubp_product", "S a, S b", "T product", "product = gpubp::widen<T>(a) * gpubp::widen<T>(b)"
-)
-CENTER = Elementwise(
-    "gpubp_center",
-    "S x, raw T mean, int64 columns",
-    "S y",
-    "gpubp::narrow(gpubp::widen<T>(x) - mean[i % columns], y)",
-)
-SCALE_COLUMNS = Elementwise(
-    "gpubp_scale_columns",
-    "S x, raw T scale, int64 columns",
-    "K y",
-    "gpubp::narrow(gpubp::widen<T>(x) * scale[i % columns], y)",
-)
 ACCUMULATE = Elementwise(
     "gpubp_accumulate",
     "T g, T share, int64 first",
@@ -319,40 +254,6 @@ AVERAGE = Elementwise(
     "T p, T decay, raw float32 scaling",
     "T mean",
     "if (scaling[gpubp::OVERFLOWED] == 0) mean += (T(1) - decay) * (p - mean)",
-)
-CLIP = Elementwise(
-    "gpubp_clip",
-    "T limit, raw float32 scaling",
-    "T g",
-    "const T most = limit * T(scaling[gpubp::SCALE]);"
-    " g = g > most ? most : (g < -most ? -most : g)",
-)
-SUM_SQUARES = Elementwise(
-    "gpubp_sum_squares",
-    "raw T x, int64 count, int64 group, raw float32 scaling",
-    "raw T sums",
-    f"const gpubp::Warp lanes(i); const gpubp::int64 number = i / {LANES}, at = number * group;"
-    " const gpubp::int64 end = at + group < count ? at + group : count; T sum = T(0);"
-    " for (gpubp::int64 j = at + lanes.first(); j < end; j += lanes.step())"
-    " { const T g = x[j] / T(scaling[gpubp::SCALE]); sum += g * g; }"
-    " sum = lanes.sum(sum); if (lanes.leads()) sums[number] = sum",
-)
-CLIP_NORM = Elementwise(
-    "gpubp_clip_norm",
-    "raw T squares, T limit",
-    "T g",
-    "const T norm = gpubp::math::sqrt(squares[0]); if (norm > limit) g *= limit / norm",
-)
-LIMIT_NORMS = Elementwise(
-    "gpubp_limit_norms",
-    "int64 rows, int64 columns, T limit",
-    "raw T w",
-    f"const gpubp::Warp lanes(i); const gpubp::int64 column = i / {LANES}; T sum = T(0);"
-    " for (gpubp::int64 j = lanes.first(); j < rows; j += lanes.step())"
-    " sum += w[j * columns + column] * w[j * columns + column];"
-    " const T norm = gpubp::math::sqrt(lanes.sum(sum)); if (norm > limit)"
-    " for (gpubp::int64 j = lanes.first(); j < rows; j += lanes.step())"
-    " w[j * columns + column] *= limit / norm",
 )
 SUM_GROUPS = Elementwise(
     "gpubp_sum_groups",
@@ -391,24 +292,12 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SUM_CHUNKS,
     SUM_COLUMNS,
     SUM_GROUPS,
-    PENALIZE,
-    ADD_SQUARES,
-    LAYER_NORM,
-    LAYER_NORM_BACKWARD,
-    BATCH_NORM_BACKWARD,
-    BATCH_INVERSE,
-    SHARE,
-    PRODUCT,
-    CENTER,
-    SCALE_COLUMNS,
     ACCUMULATE,
     AVERAGE,
-    CLIP,
-    SUM_SQUARES,
-    CLIP_NORM,
-    LIMIT_NORMS,
     *CATEGORIES,
     *EMBEDDINGS,
     *MIXING,
+    *NORMALIZATION,
+    *PENALTIES,
     *PERIODIC,
 )
