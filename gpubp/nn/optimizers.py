@@ -340,7 +340,12 @@ def get_optimizer(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
         )
     if optimizer not in OPTIMIZERS:
         raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
-    return OPTIMIZERS[optimizer]()
+    return _default(optimizer)
+
+
+@cache  # settings do not change, and `train_step` asks for them in every step
+def _default(name: str) -> Optimizer:
+    return OPTIMIZERS[name]()
 
 
 def _momentum(beta1: float, step: int) -> float:
