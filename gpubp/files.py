@@ -75,8 +75,8 @@ def free_memory() -> float:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return math.inf
-    found = (line.split() for line in lines if line.startswith("MemAvailable:"))
-    return next((float(words[1]) * 1024 for words in found), math.inf)
+    amounts = (line.split() for line in lines if line.startswith("MemAvailable:"))
+    return next((float(words[1]) * 1024 for words in amounts), math.inf)
 
 
 def _write_special(target: Path, content: bytes) -> None:

@@ -25,7 +25,8 @@ from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting
-from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, STANDARD, NetworkSpec
+from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, NetworkSpec
+from gpubp.nn.spec_checks import STANDARD
 from gpubp.stepping import SteppedNetwork
 from gpubp.training.callbacks import Callback, History, as_callbacks, callback_name
 from gpubp.training.checkpoints import checkpointer

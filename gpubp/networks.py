@@ -210,13 +210,13 @@ class Networks:
 
         workers = self._workers(isinstance(x, Dataset) or bool(options.get("distributed")))
         undivided = self.backend.name == "cpu"
-        found = train_side_by_side(count, train, workers, time_limit, undivided)
-        self.failures = tuple(found)
-        diverged = [number for number, failure in enumerate(found) if failure is not None]
+        failures = train_side_by_side(count, train, workers, time_limit, undivided)
+        self.failures = tuple(failures)
+        diverged = [number for number, failure in enumerate(failures) if failure is not None]
         if diverged:
             warnings.warn(
                 f"members {diverged} of {count} diverged and answer no more; the first:"
-                f" {found[diverged[0]]}",
+                f" {failures[diverged[0]]}",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -241,8 +241,8 @@ class Networks:
         ShapeError, DataError, NonFiniteError, DeviceError
             When x cannot be used.
         """
-        found = self._outputs(x, self.members if each else self._answering)
-        return give_back(found if each else found.mean(axis=0), self.backend, x)
+        outputs = self._outputs(x, self.members if each else self._answering)
+        return give_back(outputs if each else outputs.mean(axis=0), self.backend, x)
 
     def spread(self, x: Any) -> Any:
         """Return the standard deviation of the outputs among the members, (rows, outputs)."""

@@ -32,11 +32,11 @@ def plot_confusion(
     ShapeError, MissingExtraError
         When the lengths differ, or Matplotlib or scikit-learn is not installed.
     """
-    expected, found = _same_length(true, predicted)
+    expected, answered = _same_length(true, predicted)
     if classes is None:
-        classes = np.unique(np.concatenate([expected, found])).tolist()
+        classes = np.unique(np.concatenate([expected, answered])).tolist()
     confusion_matrix = import_extra("sklearn.metrics", "sklearn").confusion_matrix
-    counts = confusion_matrix(expected, found, labels=list(classes))
+    counts = confusion_matrix(expected, answered, labels=list(classes))
     axes = _axes(axes)
     axes.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), "Blues", vmin=0, vmax=1)
     names = [literal(str(each)) for each in classes]
@@ -119,11 +119,11 @@ def plot_predicted(true: Any, predicted: Any, axes: Any = None) -> Any:
     ShapeError, MissingExtraError
         When the lengths differ, or Matplotlib is not installed.
     """
-    expected, found = _same_length(true, predicted)
+    expected, answered = _same_length(true, predicted)
     axes = _axes(axes)
-    ends = [min(expected.min(), found.min()), max(expected.max(), found.max())]
+    ends = [min(expected.min(), answered.min()), max(expected.max(), answered.max())]
     axes.plot(ends, ends, "--", color="grey")
-    axes.scatter(expected, found, s=8, alpha=0.5)
+    axes.scatter(expected, answered, s=8, alpha=0.5)
     axes.set_xlabel("true")
     axes.set_ylabel("predicted")
     return axes

@@ -100,14 +100,16 @@ def _histories(path: Any, metadata: dict[str, str], count: int) -> list[History]
     if HISTORIES not in metadata:
         return [History() for _ in range(count)]
     try:
-        found = [History.from_dict(each) for each in tensor_files.parse_json(metadata[HISTORIES])]
+        histories = [
+            History.from_dict(each) for each in tensor_files.parse_json(metadata[HISTORIES])
+        ]
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(
             f"{path} holds a history that cannot be read: {error!s:.200}"
         ) from error
-    if len(found) != count:
-        raise ModelFileError(f"{path} holds {len(found)} histories; {count} are needed")
-    return found
+    if len(histories) != count:
+        raise ModelFileError(f"{path} holds {len(histories)} histories; {count} are needed")
+    return histories
 
 
 def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
@@ -245,13 +247,13 @@ class SavedNetwork(InspectedNetwork):
         BackendUnavailableError, MissingExtraError
             When the backend cannot be had, or safetensors is not installed.
         """
-        found = cls.load_all(path, backend)
-        if len(found) > 1:
+        nets = cls.load_all(path, backend)
+        if len(nets) > 1:
             raise ModelFileError(
-                f"{path} holds {len(found)} networks that answer together; Network.load_all gives"
+                f"{path} holds {len(nets)} networks that answer together; Network.load_all gives"
                 " them, gpubp.load their common answer"
             )
-        return found[0]
+        return nets[0]
 
     @classmethod
     def load_all(cls, path: str | os.PathLike[str], backend: str | Backend = "auto") -> list[Self]:

@@ -110,10 +110,10 @@ def parse_json(text: str) -> Any:
 def _check_regular(path: str | os.PathLike[str], kind: str, error: type[GpubpError]) -> None:
     """Refuse what is no regular file; a pipe would be waited for without end."""
     try:
-        found = Path(path)
-        if found.is_file():
+        given = Path(path)
+        if given.is_file():
             return
-        exists = found.exists()
+        exists = given.exists()
     except (OSError, ValueError, TypeError) as reason:
         raise error(f"{path!r} is no path of a {kind}: {reason}") from reason
     if not exists:

@@ -18,11 +18,13 @@ class Normalization(Protocol):
     def normalize_rows(self, n: Array, inverse: Array, scratch: Scratch) -> None:
         """Normalise each row; inverse (rows,)."""
 
-    def normalize_columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
+    def normalize_columns(
+        self, n: Array, inverse: Array, statistics: Array, scratch: Scratch
+    ) -> None:
         """Normalise each column; inverse (columns,), mean and unbiased variance (2, columns)."""
 
-    def normalize_columns_by(self, n: Array, inverse: Array, moments: Array) -> None:
-        """Normalise each column by the moments given."""
+    def normalize_columns_by(self, n: Array, inverse: Array, statistics: Array) -> None:
+        """Normalise each column by the statistics given."""
 
     def scale_columns(self, n: Array, gamma: Array, z: Array) -> None:
         """Write z = gamma * n; z may be n."""
@@ -52,7 +54,7 @@ class Normalization(Protocol):
         fixed: bool,
         scratch: Scratch,
     ) -> None:
-        """Do the same for columns, given dbias; `fixed` where the moments were."""
+        """Do the same for columns, given dbias; `fixed` where the statistics were."""
 
 
 class Categories(Protocol):

@@ -76,12 +76,12 @@ def dtype_name(dtype: Any) -> str:
     ConfigurationError
         When it is neither float32 nor float64.
     """
-    found = dtype if isinstance(dtype, str) else ""
+    name = dtype if isinstance(dtype, str) else ""
     if isinstance(dtype, np.dtype | type):
-        found = np.dtype(dtype).name
-    if found not in _DTYPE_NAMES:
+        name = np.dtype(dtype).name
+    if name not in _DTYPE_NAMES:
         raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
-    return _DTYPE_NAMES[found]
+    return _DTYPE_NAMES[name]
 
 
 def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
@@ -97,9 +97,9 @@ def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
         return PRECISIONS[wanted]
     if not isinstance(precision, str) or precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    found = PRECISIONS[precision]
-    if wanted == "float64" and found.dtype != np.float64:
+    chosen = PRECISIONS[precision]
+    if wanted == "float64" and chosen.dtype != np.float64:
         raise ConfigurationError(
             f"dtype is float64 and precision {precision!r}; leave one of them out"
         )
-    return found
+    return chosen

@@ -70,16 +70,16 @@ def as_random_state(random_state: Any) -> Any:
     return random_state
 
 
-def permutation(seed: int, epoch: int, rows: int, part: int = 0) -> NDArray[np.int64]:
+def permutation(seed: int, epoch: int, rows: int, kind: int = 0) -> NDArray[np.int64]:
     """Return the order of the rows in one epoch, shape (rows,).
 
-    Other parts are other orders: those of what data sets are read in (`gpubp.data.blocks`).
+    Other kinds are other orders: those of what data sets are read in (`gpubp.data.blocks`).
 
     The rows are sorted by random keys, which a GPU does in the same way: a shuffle that swaps rows
     one after the other would give it an order that it could not find itself.
     """
     mask = np.uint64((1 << (rows - 1).bit_length()) - 1)
-    random = generator(seed, SHUFFLE + part, epoch)
+    random = generator(seed, SHUFFLE + kind, epoch)
     keys: NDArray[np.uint64] = random.bit_generator.random_raw(rows)
     # the row's own number in the lowest bits: no two keys are equal
     keys &= ~mask

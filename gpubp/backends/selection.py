@@ -142,8 +142,8 @@ def _device(cupy: Any, wanted: str) -> tuple[int, str]:
         raise BackendUnavailableError(
             "no NVIDIA GPU is visible: check nvidia-smi and CUDA_VISIBLE_DEVICES"
         )
-    own = local_rank()  # several processes on a machine take a device each
-    index = int(cupy.cuda.Device().id) if own is None else own % count
+    number = local_rank()  # several processes on a machine take a device each
+    index = int(cupy.cuda.Device().id) if number is None else number % count
     index = int(wanted) if wanted else index
     if index >= count:
         raise BackendUnavailableError(

@@ -80,7 +80,7 @@ def _kept(table: Table, name: str) -> NDArray[Any]:
     if table.kinds[name] != "time":
         return as_texts(table, name)
     missing = np.isnan(values)
-    moments = (np.where(missing, 0, values) * 1e6).round().astype("int64").astype("M8[us]")
-    texts = np.datetime_as_string(moments, "s").astype(object)
+    times = (np.where(missing, 0, values) * 1e6).round().astype("int64").astype("M8[us]")
+    texts = np.datetime_as_string(times, "s").astype(object)
     texts[missing] = None
     return np.asarray(texts)

@@ -62,8 +62,8 @@ def _link(processes: Communicator) -> tuple[float, float]:
     design = np.array([[2 * (ranks - 1), 2 * size * (ranks - 1) / ranks] for size in SUMS])
     # each size counts the same: errors are taken relative to the times
     weights = 1 / np.array(times)
-    found = np.linalg.lstsq(design * weights[:, None], np.ones(len(SUMS)), rcond=None)[0]
-    alpha, beta = (max(float(number), 1e-13) for number in found)
+    seconds = np.linalg.lstsq(design * weights[:, None], np.ones(len(SUMS)), rcond=None)[0]
+    alpha, beta = (max(float(number), 1e-13) for number in seconds)
     shared: tuple[float, float] = processes.share((alpha, 1 / beta), "calibration")
     return shared
 

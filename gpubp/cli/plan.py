@@ -66,9 +66,9 @@ def plan_command(
     rows = plan(parameters, batch, gpus, used)
     pays = paying_batch(parameters, rows[-1].devices, used)
     if as_json:
-        found = {"constants": asdict(used), "rows": [asdict(row) for row in rows]}
+        described = {"constants": asdict(used), "rows": [asdict(row) for row in rows]}
         batch_that_pays = pays if math.isfinite(pays) else None
-        print(json.dumps(found | {"paying_batch": batch_that_pays, "verdict": verdict(rows)}))
+        print(json.dumps(described | {"paying_batch": batch_that_pays, "verdict": verdict(rows)}))
         return
     print(f"{parameters:,.0f} parameters, {batch:,.0f} rows a step over all devices")
     print(f"constants: {used.source}")
@@ -87,8 +87,8 @@ def _calibrate(path: Path, backend: str, as_json: bool) -> None:
     processes = distributed.communicator() if distributed.is_launched() else None
     path.parent.mkdir(parents=True, exist_ok=True)
     check_writable(path)
-    found = calibrate(processes, backend)
+    constants = calibrate(processes, backend)
     if processes is None or processes.is_root:
-        write_atomically(path, json.dumps(asdict(found), indent=1).encode())
-        print(json.dumps(asdict(found), indent=None if as_json else 1))
+        write_atomically(path, json.dumps(asdict(constants), indent=1).encode())
+        print(json.dumps(asdict(constants), indent=None if as_json else 1))
         cli_output.note(f"written to {path}; use it with: gpubp plan --constants {path}")

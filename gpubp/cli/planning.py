@@ -179,7 +179,7 @@ def read_constants(path: Path) -> Constants:
         When the file holds none.
     """
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-        return replace(Constants(), **found)
+        kept: Any = json.loads(path.read_text(encoding="utf-8"))
+        return replace(Constants(), **kept)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigurationError(f"no constants could be read from {path}: {error}") from error

@@ -71,7 +71,7 @@ def tune(
     prepared = keep_reading(prepared, reading, notes)
     recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
     show = Progress(trials, wanted=not as_json)
-    found = tune_table(
+    result = tune_table(
         *(prepared, recipe, where),
         trials=trials,
         time_limit=time_limit,
@@ -80,17 +80,17 @@ def tune(
         ended=show,
     )
     if not as_json:
-        print_trials(found)
-    if found.stopped == "interrupted":
-        cli_output.note(f"interrupted: {len(found.trials)} trials are kept in {kept}")
+        print_trials(result)
+    if result.stopped == "interrupted":
+        cli_output.note(f"interrupted: {len(result.trials)} trials are kept in {kept}")
         raise typer.Exit(130)
-    best = tuned(recipe, found.best.settings)
+    best = tuned(recipe, result.best.settings)
     start = time.perf_counter()
     model = TabularModel.create(prepared, best, seed, backend=where)
     model.train(prepared, best)
     model.save(path)
     report = training_report(model, prepared, path, time.perf_counter() - start, None)
-    extra = {"trials": len(found.trials), "settings": found.best.settings, "kept": str(kept)}
+    extra = {"trials": len(result.trials), "settings": result.best.settings, "kept": str(kept)}
     tested = prepared.rows("test") > 0
     cli_output.after_training(report | extra, data, as_json, tested, TableOptions().words)
 
@@ -112,10 +112,12 @@ class Progress:
         )
 
 
-def print_trials(found: SearchResult, lines: int = 5) -> None:
+def print_trials(result: SearchResult, lines: int = 5) -> None:
     """Print the best trials, those that were trained longest first."""
-    ordered = sorted(found.trials, key=lambda trial: (-trial.epochs, -trial.score))
-    print(f"{len(found.trials)} trials{f', {found.stopped}' if found.stopped else ''}; the best:")
+    ordered = sorted(result.trials, key=lambda trial: (-trial.epochs, -trial.score))
+    print(
+        f"{len(result.trials)} trials{f', {result.stopped}' if result.stopped else ''}; the best:"
+    )
     for trial in ordered[:lines]:
         print(f"  loss {-trial.score:.4f}, {trial.epochs} epochs: {_in_words(trial)}")
 

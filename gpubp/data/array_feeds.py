@@ -83,7 +83,7 @@ class ArrayFeed:
     def read(self, ops: Any, rows: int, slot: int, clock: Array) -> Data:
         """Gather the clock's batch into buffers."""
         if not rows:
-            return self._data.part(0, 0)
+            return self._data.between(0, 0)
         net, x = self._net, self._data.x
         out = net.scratch("batch x", (rows, x.shape[1]), net.stored)
         ops.gather_batch(x, self._order, clock, self.own_sizes[0], net.input_scale, out)
@@ -207,7 +207,7 @@ class HostArrayFeed(SlotFeed, ArrayFeed):
     def read(self, ops: Any, rows: int, slot: int, clock: Array) -> Data:
         """Bring the batch in a slot into buffers."""
         if not rows:
-            return self._data.part(0, 0)
+            return self._data.between(0, 0)
         x = self._read_slot(ops, slot, rows)
         return self._with_targets(ops, x, rows, clock)
 

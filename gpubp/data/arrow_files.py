@@ -176,7 +176,7 @@ def check_names(path: Path, names: list[str]) -> None:
 
 def columns_of(path: Path, arrow: Any, is_csv: bool) -> Columns:
     """Return the columns of an Arrow table as NumPy arrays."""
-    found = Columns({}, {}, {})
+    columns = Columns({}, {}, {})
     for name, column in zip(arrow.column_names, arrow.columns, strict=True):
         if is_csv and pa.types.is_binary(column.type):
             raise DataError(f"column {name!r} of {path.name!r} is not UTF-8; save it as UTF-8")
@@ -184,16 +184,16 @@ def columns_of(path: Path, arrow: Any, is_csv: bool) -> Columns:
             column = column.cast(column.type.value_type)
         converter = next((row for row in _CONVERTERS if row[0](column.type)), None)
         if converter is None:
-            found.left_out[name] = f"{column.type} values, neither numbers nor text"
+            columns.left_out[name] = f"{column.type} values, neither numbers nor text"
         else:
-            _, found.kinds[name], convert = converter
+            _, columns.kinds[name], convert = converter
             try:
-                found.values[name] = convert(column)
+                columns.values[name] = convert(column)
             except UNREADABLE as error:
                 raise DataError(
                     f"column {name!r} of {path.name!r} cannot be read: {reason_of(error)}"
                 ) from error
-    return found
+    return columns
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:

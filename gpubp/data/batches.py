@@ -102,9 +102,9 @@ def check_finite(values: Array, net: Reader, name: str) -> None:
     """Raise NonFiniteError naming the first value that is not finite in the network's dtype."""
     if values.dtype.kind != "f" or not values.size:
         return
-    own = float(np.finfo(values.dtype).max)
-    largest = min(own, net.precision.largest)
-    wider = own > largest
+    limit = float(np.finfo(values.dtype).max)
+    largest = min(limit, net.precision.largest)
+    wider = limit > largest
     backend = get_backend("cpu") if is_on_host(net, values) else net.backend
     if backend.all_finite(values) and not (
         wider and max(float(values.max()), -float(values.min())) > largest
@@ -137,7 +137,7 @@ class Data:
     def __len__(self) -> int:
         return len(self.x)
 
-    def part(self, start: int, stop: int) -> Data:
+    def between(self, start: int, stop: int) -> Data:
         """Return rows `start` to before `stop`, without copying."""
         weights = None if self.weights is None else self.weights[start:stop]
         x, expected = self.x[start:stop], self.expected[start:stop]
@@ -145,19 +145,19 @@ class Data:
 
     def rows(self, net: Reader, chosen: NDArray[np.int64]) -> Data:
         """Return a copy of chosen rows."""
-        own = net.backend.asarray(chosen)
-        x = self.x[chosen if is_on_host(net, self.x) else own]
-        weights = None if self.weights is None else self.weights[own]
-        return replace(self, x=x, expected=self.expected[own], weights=weights)
+        placed = net.backend.asarray(chosen)
+        x = self.x[chosen if is_on_host(net, self.x) else placed]
+        weights = None if self.weights is None else self.weights[placed]
+        return replace(self, x=x, expected=self.expected[placed], weights=weights)
 
     def shard(self, count: int, shard: int) -> Data:
         """Return one of `count` shards, without copying."""
         only = Shards(count, shard, shard + 1)
-        return self.part(*only.span(len(self)))
+        return self.between(*only.span(len(self)))
 
     def chunks(self, rows: int) -> Iterator[Data]:
         """Return chunks of at most so many rows, in order, without copying."""
-        return (self.part(start, start + rows) for start in range(0, len(self), rows))
+        return (self.between(start, start + rows) for start in range(0, len(self), rows))
 
 
 def checked_batch_size(batch_size: int | None, rows: int) -> int:

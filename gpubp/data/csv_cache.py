@@ -56,11 +56,11 @@ def converted(path: str | os.PathLike[str], cache: str | os.PathLike[str] | None
     if not source.is_file():
         raise DataError(f"{str(path)!r} does not exist; a CSV file is needed")
     folder = cache_folder() / "tables" if cache is None else Path(cache)
-    found = folder / f"{source.stem}-{_key(source)}.parquet"
-    if not found.exists():
-        print(f"gpubp: converting {source} to {found}, once", file=sys.stderr)
-        _convert(source, found)
-    return found
+    cached = folder / f"{source.stem}-{_key(source)}.parquet"
+    if not cached.exists():
+        print(f"gpubp: converting {source} to {cached}, once", file=sys.stderr)
+        _convert(source, cached)
+    return cached
 
 
 def _key(source: Path) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.parquet_files import ParquetFiles
 from gpubp.data.protocol import Rows, Schema
-from gpubp.data.statistics import Moments
+from gpubp.data.statistics import ColumnStatistics
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, UnknownNameError
 
 KEPT_DTYPES = ("uint8", "float16", "float32", "float64")  # which batches are read from as they are
@@ -123,16 +123,16 @@ class ParquetDataset(BlockDataset):
         """Means of the inputs that have missing values, where these are replaced."""
         if self._missing == "error":
             return {}
-        moments = {name: Moments() for name in self._inputs}
+        statistics = {name: ColumnStatistics() for name in self._inputs}
         for block in range(len(self.sizes)):
             table = self._files.read(block, self._inputs)
-            for name, moment in moments.items():
+            for name, so_far in statistics.items():
                 values = table.column(name).cast(pa.float64()).to_numpy()
-                moments[name] = moment.merged(Moments.of(values))
-        for name, moment in moments.items():
-            if not moment.count:
+                statistics[name] = so_far.merged(ColumnStatistics.of(values))
+        for name, so_far in statistics.items():
+            if not so_far.count:
                 raise DataError(f"column {name!r} of {self._files.name} has no value in any row")
-        return {name: moment.mean for name, moment in moments.items() if moment.missing}
+        return {name: so_far.mean for name, so_far in statistics.items() if so_far.missing}
 
     def _refuse(self, block: int, name: str) -> None:
         row = int(np.argmax(self._files.read(block, [name]).column(0).is_null().to_numpy()))

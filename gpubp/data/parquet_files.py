@@ -104,10 +104,10 @@ class ParquetFiles:
         """Say that rows lie in the order of a column, more than a window can mix; "" if not."""
         groups = len(self.sizes)
         known = [self.statistics(index, column) for index in range(groups)]
-        found = [each for each in known if each is None or each.num_values]  # with any value
-        if len(found) <= window or not all(each and each.has_min_max for each in found):
+        filled = [each for each in known if each is None or each.num_values]  # with any value
+        if len(filled) <= window or not all(each and each.has_min_max for each in filled):
             return ""
-        lows, highs = [each.min for each in found], [each.max for each in found]
+        lows, highs = [each.min for each in filled], [each.max for each in filled]
         rising = all(high <= low for high, low in zip(highs, lows[1:], strict=False))
         falling = all(low >= high for low, high in zip(lows, highs[1:], strict=False))
         if not (rising or falling) or lows[0] == highs[-1]:
@@ -148,19 +148,19 @@ def _reading(file: Path) -> Iterator[None]:
         raise unreadable(str(file), "Parquet", error) from error
 
 
-def check_schema(first: pa.Schema, other: pa.Schema, where: Path, there: Path) -> None:
+def check_schema(first: pa.Schema, other: pa.Schema, where: Path, other_path: Path) -> None:
     """Raise DataError when a file's columns are not those of the first; names both types."""
     lacking = [name for name in first.names if name not in other.names]
     added = [name for name in other.names if name not in first.names]
     if lacking or added:
         what = f"lacks the column {lacking[0]!r}" if lacking else f"has a column {added[0]!r} more"
-        raise DataError(f"{there} {what} than {where}; all files need the same columns")
+        raise DataError(f"{other_path} {what} than {where}; all files need the same columns")
     for name in first.names:
         mine, its = first.field(name).type, other.field(name).type
         if mine != its:
             raise DataError(
-                f"column {name!r} is {its} in {there} and {mine} in {where}; all files need the"
-                " same types"
+                f"column {name!r} is {its} in {other_path} and {mine} in {where}; all files"
+                " need the same types"
             )
 
 

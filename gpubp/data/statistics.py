@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Moments:
+class ColumnStatistics:
     """Of numbers in float64, NaN meaning a missing one.
 
     Attributes
@@ -36,7 +36,7 @@ class Moments:
     exponent: int = 0
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Moments:
+    def of(cls, values: NDArray[Any]) -> ColumnStatistics:
         """Return those of an array (rows,)."""
         numbers = np.asarray(values, np.float64)
         present = numbers[~np.isnan(numbers)]
@@ -56,7 +56,7 @@ class Moments:
             exponent,
         )
 
-    def merged(self, other: Moments) -> Moments:
+    def merged(self, other: ColumnStatistics) -> ColumnStatistics:
         """Return those of both parts (Chan, Golub and LeVeque 1979)."""
         count = self.count + other.count
         missing = self.missing + other.missing
@@ -64,15 +64,15 @@ class Moments:
             filled = self if self.count else other
             return replace(filled, missing=missing)
         exponent = max(self.exponent, other.exponent)
-        own, others = (math.ldexp(each.mean, -exponent) for each in (self, other))
+        mine, others = (math.ldexp(each.mean, -exponent) for each in (self, other))
         squares = [
             math.ldexp(each.squares, 2 * (each.exponent - exponent)) for each in (self, other)
         ]
-        apart = others - own
-        return Moments(
+        apart = others - mine
+        return ColumnStatistics(
             count,
             missing,
-            math.ldexp(own + apart * (other.count / count), exponent),
+            math.ldexp(mine + apart * (other.count / count), exponent),
             squares[0] + squares[1] + apart * apart * (self.count * other.count / count),
             min(self.least, other.least),
             max(self.most, other.most),
@@ -84,5 +84,5 @@ class Moments:
         """The standard deviation of the population; 1 where it is 0 or not finite."""
         if not self.count or self.least == self.most:
             return 1.0
-        found = math.ldexp(math.sqrt(self.squares / self.count), self.exponent)
-        return found if 0 < found < math.inf else 1.0
+        deviation = math.ldexp(math.sqrt(self.squares / self.count), self.exponent)
+        return deviation if 0 < deviation < math.inf else 1.0

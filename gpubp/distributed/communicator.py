@@ -72,10 +72,10 @@ class Communicator:
 
     def largest(self, value: float, what: str, patient: bool = False) -> float:
         """Return the largest of all processes' numbers; infinity where one is not finite."""
-        own = np.array([value if math.isfinite(value) else math.inf])
+        array = np.array([value if math.isfinite(value) else math.inf])
         with self._wait(what, patient):
-            self._comm.Allreduce(self._mpi.IN_PLACE, own, self._mpi.MAX)
-        return float(own[0])
+            self._comm.Allreduce(self._mpi.IN_PLACE, array, self._mpi.MAX)
+        return float(array[0])
 
     def broadcast(self, array: NDArray[Any], what: str) -> None:
         """Put rank 0's numbers into everyone's array."""
@@ -91,8 +91,8 @@ class Communicator:
     def collect(self, value: T, what: str, patient: bool = False) -> list[T]:
         """Return the values of all processes, by rank."""
         with self._wait(what, patient):
-            found: list[T] = self._comm.allgather(value)
-        return found
+            values: list[T] = self._comm.allgather(value)
+        return values
 
     def on_root(self, work: Callable[[], T], what: str) -> T:
         """Do something on rank 0 and return its result everywhere, or raise its error there.
@@ -104,8 +104,8 @@ class Communicator:
         if self.is_root:
             try:
                 result = work()
-            except GpubpError as found:
-                error = found
+            except GpubpError as own_error:
+                error = own_error
         result, error = self.share((result, error), what)
         if error is not None:
             error.everywhere = True

@@ -54,8 +54,8 @@ class DeviceSum:
         self._add = nccl.NCCL_SUM
         place = f"{socket.gethostname()}, gpu:{getattr(backend, 'index', 0)}"
         check_devices(communicator.collect(place, "the names of the devices", patient=True))
-        own = nccl.get_unique_id() if communicator.is_root else None
-        identity = communicator.share(own, "NCCL's id")
+        made = nccl.get_unique_id() if communicator.is_root else None
+        identity = communicator.share(made, "NCCL's id")
         self._comm = nccl.NcclCommunicator(communicator.size, identity, communicator.rank)
         self._buckets, self._share = Buckets(bounds, exchanged.dtype.itemsize), 0.0
         self._branch = backend.branch()
@@ -69,10 +69,10 @@ class DeviceSum:
 
     def ready(self, index: int) -> None:
         """Be told that a layer's gradients are written."""
-        part = self._buckets.completed(index)
-        if part is not None:
-            self._weight(part)
-            self._sum_aside(part)
+        bucket = self._buckets.completed(index)
+        if bucket is not None:
+            self._weight(bucket)
+            self._sum_aside(bucket)
 
     def finish(self, mean: Array) -> None:
         """Add up the rest and the mean loss, (); what follows on the stream reads the sums."""
@@ -87,19 +87,19 @@ class DeviceSum:
             self._sum(rest)
         self._backend.accumulate(exchanged[:1], 1.0, True, loss)
 
-    def _weight(self, part: slice) -> None:
-        values = self._exchanged[part]
+    def _weight(self, bucket: slice) -> None:
+        values = self._exchanged[bucket]
         if self._share != 1:
             self._backend.accumulate(values, self._share, True, values)
 
-    def _sum_aside(self, part: slice) -> None:
+    def _sum_aside(self, bucket: slice) -> None:
         """Add up on the other stream once what this one has begun is done."""
         with self._branch.after_what_was_begun():
-            self._sum(part)
+            self._sum(bucket)
         self._branched = True
 
-    def _sum(self, part: slice) -> None:
-        values = self._exchanged[part]
+    def _sum(self, bucket: slice) -> None:
+        values = self._exchanged[bucket]
         where, stream = values.data.ptr, self._branch.pointer
         self._comm.allReduce(where, where, values.size, self._float, self._add, stream)
 

@@ -76,12 +76,12 @@ class FloatSum:
         """Be told that a layer's gradients are written."""
         if self._factor is None or self._communicator.size == 1:
             return
-        part = self._buckets.completed(index)
-        if part is not None:
-            bucket = self._exchanged[part]
+        bucket = self._buckets.completed(index)
+        if bucket is not None:
+            values = self._exchanged[bucket]
             if self._factor != 1:
-                bucket *= self._factor
-            self._begun.append(self._communicator.begin_sum(bucket))
+                values *= self._factor
+            self._begun.append(self._communicator.begin_sum(values))
 
     def finish(self, what: str, patient: bool) -> None:
         """Add up the rest, with the numbers before the gradients, and wait for all."""
@@ -114,18 +114,18 @@ class FixedPointSum:
         self._wide = np.empty(length, np.float64)
 
     def __call__(
-        self, parts: list[NDArray[Any]], out: NDArray[Any], what: str, patient: bool
+        self, shards: list[NDArray[Any]], out: NDArray[Any], what: str, patient: bool
     ) -> None:
-        """Write the sum of all processes' parts; NaN everywhere where a number is not finite."""
-        largest = max((_largest(part) for part in parts), default=0.0)
+        """Write the sum of all processes' shards; NaN everywhere where a number is not finite."""
+        largest = max((_largest(shard) for shard in shards), default=0.0)
         largest = self._communicator.largest(largest, what, patient)
         if largest == 0 or not math.isfinite(largest):
             out.fill(0 if largest == 0 else np.nan)
             return
         exponent = self._bits - math.frexp(largest)[1]
         self._sum.fill(0)
-        for part in parts:
-            np.ldexp(part, exponent, out=self._wide, dtype=np.float64)
+        for shard in shards:
+            np.ldexp(shard, exponent, out=self._wide, dtype=np.float64)
             np.rint(self._wide, out=self._wide)
             self._sum += self._wide.astype(np.int64)
         if self._communicator.size > 1:
@@ -134,7 +134,7 @@ class FixedPointSum:
         out[...] = self._wide
 
 
-def _largest(part: NDArray[Any]) -> float:
+def _largest(values: NDArray[Any]) -> float:
     """Return the largest absolute value; NaN if there is one."""
-    low, high = float(part.min()), float(part.max())
+    low, high = float(values.min()), float(values.max())
     return high if high >= -low else -low if -low > high else math.nan

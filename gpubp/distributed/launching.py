@@ -106,14 +106,14 @@ def find_launcher() -> str:
     MissingExtraError
         When there is none.
     """
-    own = Path(sys.executable).parent / "mpiexec"
-    found = str(own) if own.is_file() else shutil.which("mpiexec")
-    if found is None:
+    beside = Path(sys.executable).parent / "mpiexec"
+    program = str(beside) if beside.is_file() else shutil.which("mpiexec")
+    if program is None:
         raise MissingExtraError(
             "no mpiexec was found: pip install 'gpubp[mpi-mpich]' brings one, or load your"
             " cluster's MPI"
         )
-    return found
+    return program
 
 
 def launcher_vendor(launcher: str) -> str:

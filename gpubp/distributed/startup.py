@@ -32,7 +32,7 @@ def is_launched() -> bool:
 
 
 def communicator(timeout: float | None = None) -> Communicator:
-    """Return what this process and the others talk through; the same at every call.
+    """Return the communicator of this process and the others; the same at every call.
 
     The first call checks that the launcher and the MPI library belong together, has an error that
     no one catches end all processes, and lets each use its share of the processors.
@@ -64,16 +64,16 @@ def _communicator(timeout: float) -> Communicator:
         check_launcher(_told_sizes(), mpi.COMM_WORLD.Get_size(), mpi.get_vendor()[0])
         _guard(mpi)
         _mark("joined", mpi.COMM_WORLD.Get_rank())
-        found = Communicator(mpi.COMM_WORLD, timeout)
-        threads = told_threads() or threads_a_rank(found.local_size)
+        communicator = Communicator(mpi.COMM_WORLD, timeout)
+        threads = told_threads() or threads_a_rank(communicator.local_size)
         use_threads(threads)
-        if found.is_root and found.size > 1:
+        if communicator.is_root and communicator.size > 1:
             print(
-                f"gpubp: {found.size} ranks, {found.local_size} on this machine with {threads} BLAS"
-                f" thread{'s' * (threads > 1)} each ({mpi.get_vendor()[0]})",
+                f"gpubp: {communicator.size} ranks, {communicator.local_size} on this machine with"
+                f" {threads} BLAS thread{'s' * (threads > 1)} each ({mpi.get_vendor()[0]})",
                 file=sys.stderr,
             )
-        _made.append(found)
+        _made.append(communicator)
     return _made[0]
 
 
@@ -173,8 +173,8 @@ def _mark(what: str, rank: int) -> None:
 
 
 def _told_sizes() -> dict[str, int]:
-    found = {name: os.environ.get(name, "") for name in SIZES}
-    return {name: int(value) for name, value in found.items() if value.isdigit()}
+    sizes = {name: os.environ.get(name, "") for name in SIZES}
+    return {name: int(value) for name, value in sizes.items() if value.isdigit()}
 
 
 def _timeout(timeout: float | None) -> float:

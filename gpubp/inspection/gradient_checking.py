@@ -122,12 +122,12 @@ def _direction_error(
     data: Data,
     loss: Loss,
     gradients: NDArray[np.float64],
-    part: slice,
+    segment: slice,
     number: int,
 ) -> float:
     direction = np.zeros_like(gradients)
-    draw = generator(stack.seed, CHECK + part.start, number)
-    direction[part] = draw.standard_normal(part.stop - part.start)
+    draw = generator(stack.seed, CHECK + segment.start, number)
+    direction[segment] = draw.standard_normal(segment.stop - segment.start)
     direction /= np.linalg.norm(direction)
     backward = float(gradients @ direction)
     step = STEP

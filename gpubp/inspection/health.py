@@ -120,15 +120,15 @@ def examine(
     state : TrainingState
         Of the network itself; it is left as it is.
     """
-    part = next(data.chunks(SAMPLE))
-    buffers = twin.buffers(len(part))
-    expected = loss_of_knowing_nothing(twin, buffers, part, loss)
-    inputs = read_rows(twin, part.x)
-    of_scales = scale_findings(twin, inputs, part)
+    sample = next(data.chunks(SAMPLE))
+    buffers = twin.buffers(len(sample))
+    expected = loss_of_knowing_nothing(twin, buffers, sample, loss)
+    inputs = read_rows(twin, sample.x)
+    of_scales = scale_findings(twin, inputs, sample)
     twin.forward(twin.backend, inputs, buffers)
     not_finite = first_non_finite(twin, buffers)
-    found = "" if not_finite == "the loss" else not_finite
-    twin.loss(twin.backend, buffers, part.expected, loss)
+    first = "" if not_finite == "the loss" else not_finite
+    twin.loss(twin.backend, buffers, sample.expected, loss)
     twin.backward(twin.backend, buffers, bool(loss.logits_of))
     value = float(buffers.loss)
     before = twin.parameters.copy()
@@ -151,12 +151,12 @@ def examine(
             )
         )
         start = stop
-    findings = _findings(layers, found, value)
-    if not found and math.isfinite(value):
+    findings = _findings(layers, first, value)
+    if not first and math.isfinite(value):
         bounded = twin.output.name != "identity"
         of_loss = loss_findings(value, expected, bounded, state.step)
         findings = [*of_scales, *of_loss, *findings]
-    return Health(state.step, value, expected, found, tuple(layers), tuple(findings))
+    return Health(state.step, value, expected, first, tuple(layers), tuple(findings))
 
 
 def _update(twin: LayerStack, state: TrainingState, optimizer: Optimizer) -> None:

@@ -19,7 +19,7 @@ SETTLED = 100  # steps after which a loss that is a little worse has no excuse
 
 
 def loss_of_knowing_nothing(
-    stack: LayerStack, buffers: Buffers, part: Data, loss: Loss
+    stack: LayerStack, buffers: Buffers, sample: Data, loss: Loss
 ) -> float | None:
     """Return the loss of one answer for all rows; None where there is no such number.
 
@@ -31,12 +31,12 @@ def loss_of_knowing_nothing(
         return blind(stack.sizes[-1])
     if stack.output.name != "identity":
         return None
-    buffers.output[...] = part.expected.mean(axis=0)
-    stack.loss(stack.backend, buffers, part.expected, loss)
+    buffers.output[...] = sample.expected.mean(axis=0)
+    stack.loss(stack.backend, buffers, sample.expected, loss)
     return float(buffers.loss) or None
 
 
-def scale_findings(stack: LayerStack, inputs: Array, part: Data) -> list[str]:
+def scale_findings(stack: LayerStack, inputs: Array, sample: Data) -> list[str]:
     """Name the input and the target farthest from the size that initial weights are drawn for."""
     findings = []
     plain = _columns_read_as_they_are(stack)
@@ -44,7 +44,7 @@ def scale_findings(stack: LayerStack, inputs: Array, part: Data) -> list[str]:
         sizes = _root_mean_squares(stack.backend, inputs[:, stack.backend.asarray(plain)])
         findings += _finding("input", plain, sizes, "inputs to mean 0 and deviation 1")
     if stack.output.name == "identity":
-        sizes = _root_mean_squares(stack.backend, part.expected)
+        sizes = _root_mean_squares(stack.backend, sample.expected)
         remedy = "targets to mean 0 and deviation 1, and the answers back"
         findings += _finding("target", range(len(sizes)), sizes, remedy)
     return findings

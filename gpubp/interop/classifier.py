@@ -187,8 +187,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return y.astype(bool) if self.n_outputs_ == 1 else None
 
     def _validation_score(self, x: Any, y: Any, weights: Any = None) -> float:
-        found = self.network_.predict(x)
-        right = found.argmax(axis=1) == y if y.ndim == 1 else ((found > 0.5) == y).all(axis=1)
+        outputs = self.network_.predict(x)
+        right = outputs.argmax(axis=1) == y if y.ndim == 1 else ((outputs > 0.5) == y).all(axis=1)
         if weights is None:
             return float(right.mean())
         return float((right * weights).sum() / weights.sum())

@@ -211,7 +211,7 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
         last = names[-1] if names else self.activation
         drawn_for = [*names, "sigmoid" if last in ("logistic", "sigmoid") else "identity"]
         drawn = initial_parameters(self.network_.sizes, drawn_for, self._random_state, dtype)
-        self.coefs_, self.intercepts_ = (list(part) for part in zip(*drawn, strict=True))
+        self.coefs_, self.intercepts_ = (list(arrays) for arrays in zip(*drawn, strict=True))
         self.n_iter_ = self.t_ = 0
         self.n_outputs_, self.n_layers_ = outputs, len(hidden) + 2
         self.out_activation_ = {"sigmoid": "logistic"}.get(output, output)

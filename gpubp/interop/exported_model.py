@@ -271,13 +271,16 @@ def _embedding(layer: PiecewiseLinear, host: Host) -> PlainLayer:
     column[count:] = np.arange(inputs)
     bias, start = np.zeros(layer.outputs, np.float32), 0
     for number, place in enumerate(embedded):
-        own = slice(number * width, (number + 1) * width)
+        columns = slice(number * width, (number + 1) * width)
         edges = np.asarray(bins[place], np.float32)
         stop = start + len(edges) - 1
         column[start:stop], low[start:stop], length[start:stop] = place, edges[:-1], np.diff(edges)
         floor[start + 1 : stop], ceiling[start : stop - 1] = 0, 1
-        weight[start:stop, own] = table[start:stop]
-        weight[count + place, own], bias[own] = host(layer.weight)[number], host(layer.bias)[number]
+        weight[start:stop, columns] = table[start:stop]
+        weight[count + place, columns], bias[columns] = (
+            host(layer.weight)[number],
+            host(layer.bias)[number],
+        )
         start = stop
     passing = [place for place in range(inputs) if not bins[place]]
     for number, place in enumerate(passing):

@@ -55,13 +55,13 @@ class Labels:
         """Raise DataError where y has labels that are not known, or with `same` lacks some."""
         if self.several and is_cupy(y):
             return
-        found = module_of(y).unique(y).get() if is_cupy(y) else unique_labels(y)
-        if same and set(found) != set(self.classes):
+        labels = module_of(y).unique(y).get() if is_cupy(y) else unique_labels(y)
+        if same and set(labels) != set(self.classes):
             raise DataError(
                 "warm_start can only be used where `y` has the same classes as in the previous call"
-                f" to fit. Previously got {self.classes}, `y` has {found}"
+                f" to fit. Previously got {self.classes}, `y` has {labels}"
             )
-        unknown = np.setdiff1d(found, self.classes)
+        unknown = np.setdiff1d(labels, self.classes)
         if len(unknown):
             raise DataError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. 'y'"

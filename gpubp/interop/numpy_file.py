@@ -57,9 +57,11 @@ def write_numpy_predictor(model: Any, path: str | os.PathLike[str]) -> None:
     text = json.dumps(described).encode()
     arrays: dict[str, Any] = {"description": np.frombuffer(text, np.uint8)}
     for number, member in enumerate(plain.members):
-        for what, part in (("codes", member.categories), ("waves", member.periodic)):
-            if part is not None:
-                arrays |= {f"{what} {name} {number}": each for name, each in vars(part).items()}
+        for what, embedding in (("codes", member.categories), ("waves", member.periodic)):
+            if embedding is not None:
+                arrays |= {
+                    f"{what} {name} {number}": each for name, each in vars(embedding).items()
+                }
     layers = chain.from_iterable(member.layers for member in plain.members)
     for index, layer in enumerate(layers):
         arrays[f"weight {index}"], arrays[f"bias {index}"] = layer.weight, layer.bias

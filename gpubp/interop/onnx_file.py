@@ -36,11 +36,11 @@ class Graph:
 
     def name(self, wanted: str) -> str:
         """Return this name, or with as many underscores behind it as make it the only one."""
-        found = wanted.encode(errors="backslashreplace").decode()
-        while found in self._taken:
-            found += "_"
-        self._taken.add(found)
-        return found
+        escaped = wanted.encode(errors="backslashreplace").decode()
+        while escaped in self._taken:
+            escaped += "_"
+        self._taken.add(escaped)
+        return escaped
 
     def node(
         self,
@@ -145,8 +145,8 @@ def _add_layer(graph: Graph, layer: PlainLayer, x: str) -> str:
         made.append(graph.node(operator, names, **attributes))
     y = made[-1] if made else z
     if layer.mix is not None:
-        part = graph.node("Mul", [graph.node("Sub", [y, z]), graph.constant(layer.mix)])
-        y = graph.node("Add", [z, part])
+        curved = graph.node("Mul", [graph.node("Sub", [y, z]), graph.constant(layer.mix)])
+        y = graph.node("Add", [z, curved])
     return graph.node("Add", [y, x]) if layer.residual else y
 
 
@@ -157,8 +157,8 @@ def _add_categories(graph: Graph, plain: PlainCategories, x: str) -> str:
     above = graph.node("GreaterOrEqual", [code, _number(graph, 0.0)])
     below = graph.node("Less", [code, graph.constant(plain.counts.astype(np.float32))])
     known = graph.node("And", [graph.node("And", [above, below]), whole])
-    own = graph.node("Where", [known, code, _number(graph, 0.0)])
-    row = graph.node("Cast", [own], to=graph.onnx.TensorProto.INT64)
+    held = graph.node("Where", [known, code, _number(graph, 0.0)])
+    row = graph.node("Cast", [held], to=graph.onnx.TensorProto.INT64)
     row = graph.node("Add", [row, graph.constant(plain.starts)])
     row = graph.node("Where", [known, row, graph.constant(np.int64(len(plain.table) - 1))])
     rows = graph.node("Gather", [graph.constant(plain.table), row])
@@ -303,8 +303,8 @@ def _add_categorical(graph: Graph, column: dict[str, Any], values: str) -> list[
     )
     shape = graph.constant(np.array([-1, len(words)], np.int64))
     known = graph.node("Reshape", [encoded, shape])
-    found = graph.node("ReduceSum", [known, graph.constant(np.array([1], np.int64))], keepdims=1)
-    unknown = graph.node("Sub", [graph.constant(np.float32(1)), found])
+    total = graph.node("ReduceSum", [known, graph.constant(np.array([1], np.int64))], keepdims=1)
+    unknown = graph.node("Sub", [graph.constant(np.float32(1)), total])
     return [known, unknown]
 
 
@@ -319,8 +319,8 @@ def _add_ordered(graph: Graph, column: dict[str, Any], values: str) -> list[str]
     rank = graph.node(
         "MatMul", [slots, graph.constant(np.arange(len(names), dtype=np.float32)[:, None])]
     )
-    found = graph.node("ReduceSum", [slots, graph.constant(np.array([1], np.int64))], keepdims=1)
-    known = graph.node("Greater", [found, graph.constant(np.float32(0))])
+    total = graph.node("ReduceSum", [slots, graph.constant(np.array([1], np.int64))], keepdims=1)
+    known = graph.node("Greater", [total, graph.constant(np.float32(0))])
     ranks = graph.node("Where", [known, rank, graph.constant(np.float32(np.nan))])
     wide = graph.node("Cast", [ranks], to=graph.onnx.TensorProto.DOUBLE)
     return _add_numeric(graph, column["ranks"], wide)

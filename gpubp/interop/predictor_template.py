@@ -136,14 +136,14 @@ def read_cells(values: Any, reading: dict[str, Any], name: str) -> list[Any]:
     """Return the values of a column; cells of text are read as those of the training."""
     form = reading["formats"].get(name)
     numbers = [float(mark) for mark in reading["missing"] if NUMBER.fullmatch(mark)]
-    found: list[Any] = []
+    read: list[Any] = []
     for value in values:
         is_text = isinstance(value, str)
         if value in numbers or (is_text and value.strip() in reading["missing"]):
-            found.append(None)
+            read.append(None)
         else:
-            found.append(_formatted(value, form) if form and is_text and value else value)
-    return found
+            read.append(_formatted(value, form) if form and is_text and value else value)
+    return read
 
 
 def _formatted(cell: str, form: dict[str, Any]) -> Any:
@@ -288,9 +288,9 @@ def _number(value: Any, kind: str) -> float:
 def _seconds(text: str, kind: str) -> float | None:
     """Return the seconds of a time since 1970, or of a time of the day; None for no time."""
     if kind == "time" and TIME.fullmatch(text):
-        moment = datetime.datetime.fromisoformat(text)
-        zone = moment.tzinfo or datetime.UTC
-        since = moment.replace(tzinfo=zone) - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+        read = datetime.datetime.fromisoformat(text)
+        zone = read.tzinfo or datetime.UTC
+        since = read.replace(tzinfo=zone) - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
         return (since // datetime.timedelta(microseconds=1)) / 1e6
     if kind == "number" and OF_THE_DAY.fullmatch(text):
         time = datetime.time.fromisoformat(text)

@@ -63,14 +63,14 @@ def _linear_layers(state: Mapping[str, Any]) -> list[tuple[NDArray[Any], NDArray
     """Return weight (inputs, outputs) and bias of every linear layer, in the dict's order."""
     layers: dict[str, dict[str, NDArray[Any]]] = {}
     for key, tensor in state.items():
-        name, _, part = key.rpartition(".")
+        name, _, kind = key.rpartition(".")
         array = _as_numpy(tensor)
-        if part not in ("weight", "bias") or array.ndim != (2 if part == "weight" else 1):
+        if kind not in ("weight", "bias") or array.ndim != (2 if kind == "weight" else 1):
             raise ConfigurationError(
                 f"{key!r} of shape {array.shape} is no weight or bias of a linear layer; nothing"
                 " else can be taken over"
             )
-        layers.setdefault(name, {})[part] = array
+        layers.setdefault(name, {})[kind] = array
     if not layers:
         raise ConfigurationError("the state dict is empty; one linear layer at least is needed")
     pairs = []

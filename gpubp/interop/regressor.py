@@ -119,12 +119,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return self.n_outputs_ if self._loss_name() == "squared_error" else 1
 
     def _validation_score(self, x: Any, y: Any, weights: Any = None) -> float:
-        found = self.network_.predict(x)
-        if not bool(abs(found).max() < np.inf):
+        predicted = self.network_.predict(x)
+        if not bool(abs(predicted).max() < np.inf):
             return float("nan")
-        if is_cupy(found):
-            return _r2_on_device(y, found, weights)
-        return float(r2_score(y, found, sample_weight=weights))
+        if is_cupy(predicted):
+            return _r2_on_device(y, predicted, weights)
+        return float(r2_score(y, predicted, sample_weight=weights))
 
     def predict(self, X: Any) -> Any:
         """Return the outputs, (rows,) for one and (rows, outputs) for several."""
@@ -148,12 +148,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return gradient[:, 0] if gradient.shape[1] == 1 else gradient
 
 
-def _r2_on_device(y: Any, found: Any, weights: Any) -> float:
+def _r2_on_device(y: Any, predicted: Any, weights: Any) -> float:
     """Return scikit-learn's r2_score where the arrays lie, so that they need not be fetched."""
     by_row = 1.0 if weights is None else weights[:, None]
     total = len(y) if weights is None else weights.sum()
     mean = (by_row * y).sum(axis=0) / total
-    residual = (by_row * (y - found) ** 2).sum(axis=0).get()
+    residual = (by_row * (y - predicted) ** 2).sum(axis=0).get()
     spread = (by_row * (y - mean) ** 2).sum(axis=0).get()
     with np.errstate(divide="ignore", invalid="ignore"):
         constant = np.where(residual == 0, 1.0, 0.0)

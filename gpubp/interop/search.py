@@ -95,7 +95,7 @@ def search(
     labels = np.asarray(y)
     about = {
         "settings": json.dumps(drawn, default=str),
-        "rows": fingerprint([part for fold in folds for part in fold]),
+        "rows": fingerprint([rows for fold in folds for rows in fold]),
         "labels": fingerprint([labels.astype(str) if labels.dtype == object else labels]),
         "estimator": repr(estimator),
         "rounds": rounds,

@@ -49,7 +49,7 @@ class LayerStack:
     parameters, gradients : array, (count,)
         All parameters, layer after layer, and the gradients of the loss by those that are trained.
     trained : array
-        The parameters without the running moments, which lie behind what is trained.
+        The parameters without the running statistics, which lie behind what is trained.
     exchanged : array, (64 + count,)
         The gradients, with the numbers before them that processes exchange along with them.
     half : array or None
@@ -160,7 +160,7 @@ class LayerStack:
         self._buffers: dict[int, Buffers] = {}
 
     def _views(self, flat: Array) -> list[dict[str, Array]]:
-        """Cut a flat buffer into views by name, for each layer; the running moments if it has them.
+        """Cut a flat buffer into views by name, for each layer; also running statistics it has.
 
         What is trained lies in front, layer after layer; what follows the batches lies behind.
         """
@@ -216,16 +216,16 @@ class LayerStack:
         Whoever keeps addresses of them, as a recorded step does, keeps the buffers too: they are
         forgotten here when larger ones are made.
         """
-        found = self._buffers.get(rows)
-        if found is None:
+        buffers = self._buffers.get(rows)
+        if buffers is None:
             largest = self.largest_rows
             if rows > largest or largest not in self._buffers:
                 self._buffers.clear()
-                found = Buffers(rows, self.layers, self.backend, self.dtype, self.stored)
+                buffers = Buffers(rows, self.layers, self.backend, self.dtype, self.stored)
             else:
-                found = self._buffers[largest].first(rows)
-            self._buffers[rows] = found
-        return found
+                buffers = self._buffers[largest].first(rows)
+            self._buffers[rows] = buffers
+        return buffers
 
     def threads_for(self, rows: int) -> AbstractContextManager[None]:
         """Return the context in which passes over so many rows are done one by one."""
@@ -254,7 +254,7 @@ class LayerStack:
         logits : bool
             Whether the last activation is left out.
         learning : bool or None
-            Whether batches are normalised by their own moments; None where dropout is on.
+            Whether batches are normalised by their own statistics; None where dropout is on.
         rates : mapping or None
             For each rate of dropout what it is in each step; None where they stay the same.
         """

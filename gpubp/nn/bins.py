@@ -98,8 +98,8 @@ def tree_bins(
 
     def edges_of(column: NDArray[Any]) -> NDArray[Any]:
         numbers = column.astype(np.float32)  # as the tree reads them
-        found = tree.fit(numbers[:, None], expected).tree_
-        splits = found.threshold[found.children_left >= 0].astype(np.float32)
+        grown = tree.fit(numbers[:, None], expected).tree_
+        splits = grown.threshold[grown.children_left >= 0].astype(np.float32)
         return np.concatenate([splits, [numbers.min(), numbers.max()]])
 
     return _bins_of_numbers(x, categories, edges_of)
@@ -123,8 +123,8 @@ def _bins_of_numbers(
         raise ShapeError(
             f"categories has {len(coded)} entries; one for each of the {rows.shape[1]} columns"
         )
-    found: list[list[float]] = []
+    bins: list[list[float]] = []
     for column, count in zip(rows.T, coded, strict=True):
         edges = [] if count else np.unique(edges_of(column)).tolist()
-        found.append(edges if len(edges) > 1 else [])
-    return found
+        bins.append(edges if len(edges) > 1 else [])
+    return bins

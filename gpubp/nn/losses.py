@@ -47,8 +47,8 @@ class Loss:
         """Name and settings, to tell runs apart."""
         if is_schedule(self.parameter):
             return f"{self.name}({self.parameter!r})"
-        own = f"({self.parameter:g})" if self.parameter else ""
-        return f"{self.name}{own}"
+        shown = f"({self.parameter:g})" if self.parameter else ""
+        return f"{self.name}{shown}"
 
     @property
     def first_parameter(self) -> float:

@@ -112,22 +112,22 @@ def segments(
     if not groups:
         return (Segment(None),)
     places = [(group, group.places(layers)) for group in groups]
-    found: list[Segment] = []
+    segments: list[Segment] = []
     start = 0
     for index, layer in enumerate(layers):
         for name, shape in layer.parameter_shapes().items():
-            own = [group for group, those in places if (index, name) in those]
-            rate = math.prod(group.learning_rate for group in own)
-            decay = math.prod(group.weight_decay for group in own)
+            its_groups = [group for group, those in places if (index, name) in those]
+            rate = math.prod(group.learning_rate for group in its_groups)
+            decay = math.prod(group.weight_decay for group in its_groups)
             stop = start + math.prod(shape)
-            if found and found[-1][1:] == (rate, decay) and found[-1].span is not None:
-                found[-1] = Segment((found[-1].span[0], stop), rate, decay)
+            if segments and segments[-1][1:] == (rate, decay) and segments[-1].span is not None:
+                segments[-1] = Segment((segments[-1].span[0], stop), rate, decay)
             else:
-                found.append(Segment((start, stop), rate, decay))
+                segments.append(Segment((start, stop), rate, decay))
             start = stop
-    for segment in found:
+    for segment in segments:
         _check_decay(segment, optimizer)
-    return (found[0]._replace(span=None),) if len(found) == 1 else tuple(found)
+    return (segments[0]._replace(span=None),) if len(segments) == 1 else tuple(segments)
 
 
 def _check_decay(segment: Segment, optimizer: Optimizer) -> None:

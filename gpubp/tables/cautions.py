@@ -168,11 +168,11 @@ def numbers_as_classes(table: Table, target: str, task: str) -> Iterator[str]:
     values = _present(table, target)
     if task != "classification" or table.kinds[target] != "number":
         return
-    found = np.unique(values)
-    if len(found) >= CLASSES and (np.diff(found) == 1).all() and found[0] > 0:
+    different = np.unique(values)
+    if len(different) >= CLASSES and (np.diff(different) == 1).all() and different[0] > 0:
         yield (
-            f"{target!r} is taken as {len(found)} classes, {found[0]:g} to {found[-1]:g}; if it is"
-            " a number, such as a grade, --task regression"
+            f"{target!r} is taken as {len(different)} classes, {different[0]:g} to"
+            f" {different[-1]:g}; if it is a number, such as a grade, --task regression"
         )
 
 

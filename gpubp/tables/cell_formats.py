@@ -72,12 +72,12 @@ class CellFormat:
         text = text.translate(_SPACES).strip()
         if self.name in NUMBERS:
             decimal, thousands = NUMBERS[self.name]
-            found = re.fullmatch(number_pattern(self.name, self.sign), text)
-            if found is None:
+            matched = re.fullmatch(number_pattern(self.name, self.sign), text)
+            if matched is None:
                 return None
-            digits = found["number"].replace(thousands, "") if thousands else found["number"]
+            digits = matched["number"].replace(thousands, "") if thousands else matched["number"]
             number = float(digits.replace(decimal, "."))
-            return -number if "-" in (found["before"], found["behind"]) else number
+            return -number if "-" in (matched["before"], matched["behind"]) else number
         for time in TIMES_OF_DAY:
             try:
                 moment = datetime.datetime.strptime(text, DAYS[self.name] + time)

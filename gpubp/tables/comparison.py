@@ -54,13 +54,13 @@ class Comparison:
     def cautions(self, rows: int) -> list[str]:
         """Return what a reader of the measures is to know, a line each."""
         network, (simplest, its) = self.measures["network"], [*self.measures.items()][-1]
-        found = []
+        lines = []
         if rows < FEW_ROWS:
-            found.append(f"{rows} test rows are few to judge by: go by the range")
+            lines.append(f"{rows} test rows are few to judge by: go by the range")
         worse = its.get("log_loss", math.inf) <= network.get("log_loss", -math.inf)
         if worse or network.get("r2", 1.0) <= its.get("r2", -math.inf):
-            found.append(f"the network is no better than '{simplest}'")
-        return found
+            lines.append(f"the network is no better than '{simplest}'")
+        return lines
 
 
 def compare(model: TabularModel, prepared: Prepared) -> Comparison:
@@ -105,14 +105,14 @@ def _interval(y: NDArray[Any], outputs: NDArray[Any], classes: bool) -> tuple[fl
         return wilson(int((outputs.argmax(axis=1) == y).sum()), len(y))
     if len(y) < 3:
         return None
-    expected, found = y[:, 0].astype(np.float64), outputs[:, 0].astype(np.float64)
+    expected, answered = y[:, 0].astype(np.float64), outputs[:, 0].astype(np.float64)
     generator = np.random.default_rng(0)
     scores = []
     for _ in range(RESAMPLES if len(y) < MOST_ROWS else RESAMPLES // 10):
         rows = generator.integers(0, len(y), len(y))
         spread = ((expected[rows] - expected[rows].mean()) ** 2).sum()
         if spread:
-            scores.append(1 - ((expected[rows] - found[rows]) ** 2).sum() / spread)
+            scores.append(1 - ((expected[rows] - answered[rows]) ** 2).sum() / spread)
     low, high = np.percentile(scores, [2.5, 97.5]) if scores else (math.nan, math.nan)
     return float(low), float(high)
 

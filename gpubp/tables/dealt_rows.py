@@ -175,10 +175,10 @@ def _packed(hashes: NDArray[np.uint64]) -> str:
 def _unpacked(text: str) -> NDArray[np.uint64]:
     """Return hashes that `_packed` wrote; raises ModelFileError if they are none."""
     try:
-        found = np.frombuffer(base64.b64decode(text, validate=True), "<u8")
+        codes = np.frombuffer(base64.b64decode(text, validate=True), "<u8")
     except (ValueError, binascii.Error) as error:
         raise ModelFileError(f"preprocessing has torn hashes of rows: {error}") from error
-    return found.astype(np.uint64)
+    return codes.astype(np.uint64)
 
 
 def _is_whole(value: Any) -> bool:

@@ -232,8 +232,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         Use rows that were not trained on.
         """
         check_is_fitted(self)
-        found = importances(self, self._table(X, first=False), y, repeats, scoring)
-        return {name: mean for name, (mean, _) in found.items()}
+        measured = importances(self, self._table(X, first=False), y, repeats, scoring)
+        return {name: mean for name, (mean, _) in measured.items()}
 
     def explain(self, X: Any, y: Any = None, row: int = 0, learning_rate: float = 0.5) -> Trace:
         """Return a step of backpropagation on a row of X, number by number; see `Network.trace`.

@@ -151,9 +151,9 @@ def _plain(values: Any) -> NDArray[Any]:
     listed = getattr(values, "to_pylist", None) or getattr(values, "to_list", None)
     if listed is None:
         return np.asarray(values)
-    found = np.empty(len(values), object)
-    found[:] = listed()
-    return found
+    cells = np.empty(len(values), object)
+    cells[:] = listed()
+    return cells
 
 
 def _of_objects(values: NDArray[Any]) -> NDArray[Any]:

@@ -21,13 +21,13 @@ def importances(
     names = [column.name for column in estimator.model_.preprocessing.columns]
     matrix = np.column_stack([table.column(name).astype(object) for name in names])
     kinds = {name: table.kinds[name] for name in names}
-    found = permutation_importance(
+    measured = permutation_importance(
         *(_OfMatrix(estimator, kinds), matrix, y),
         scoring=scoring,
         n_repeats=repeats,
         random_state=0,
     )
-    pairs = zip(found.importances_mean.tolist(), found.importances_std.tolist(), strict=True)
+    pairs = zip(measured.importances_mean.tolist(), measured.importances_std.tolist(), strict=True)
     return dict(zip(names, pairs, strict=True))
 
 

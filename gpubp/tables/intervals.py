@@ -60,12 +60,12 @@ class Residuals:
         """
         if not 0 < level < 1:
             raise ConfigurationError(f"level is {level!r}; a number between 0 and 1 is needed")
-        found = np.searchsorted(np.asarray(self.edges), answered, side="right")
+        groups = np.searchsorted(np.asarray(self.edges), answered, side="right")
         offsets = [
             np.interp(_widened(level, rows), LEVELS, quantiles)
             for quantiles, rows in zip(self.quantiles, self.rows, strict=True)
         ]
-        return np.asarray(offsets)[found]
+        return np.asarray(offsets)[groups]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain data."""

@@ -41,22 +41,22 @@ def classification_metrics(
     NonFiniteError
         When a probability is NaN or infinite.
     """
-    found = _numbers(probabilities, "probabilities")
+    shares = _numbers(probabilities, "probabilities")
     labels = np.asarray(true_labels)
-    if labels.ndim != 1 or found.shape != (len(labels), len(classes)):
+    if labels.ndim != 1 or shares.shape != (len(labels), len(classes)):
         raise ShapeError(
-            f"labels have shape {labels.shape} and probabilities {found.shape}; (rows,) and"
+            f"labels have shape {labels.shape} and probabilities {shares.shape}; (rows,) and"
             f" (rows, {len(classes)}) are needed"
         )
-    sums = found.sum(axis=1, keepdims=True)
-    if found.min() < 0 or sums.min() <= 0:
+    sums = shares.sum(axis=1, keepdims=True)
+    if shares.min() < 0 or sums.min() <= 0:
         raise DataError(
             "probabilities hold a negative number or a row of zeros; outputs of softmax"
             " or sigmoid are needed"
         )
-    given = getattr(probabilities, "dtype", found.dtype)
-    kind = given if np.dtype(given).kind == "f" else found.dtype
-    return _classification(_indices(labels, classes), found / sums, kind)
+    given = getattr(probabilities, "dtype", shares.dtype)
+    kind = given if np.dtype(given).kind == "f" else shares.dtype
+    return _classification(_indices(labels, classes), shares / sums, kind)
 
 
 def regression_metrics(true: Any, predicted: Any) -> dict[str, float]:
@@ -82,21 +82,21 @@ def regression_metrics(true: Any, predicted: Any) -> dict[str, float]:
     NonFiniteError
         When a number is NaN or infinite.
     """
-    expected, found = _columns(true, "true"), _columns(predicted, "predicted")
-    if expected.shape != found.shape:
+    expected, answered = _columns(true, "true"), _columns(predicted, "predicted")
+    if expected.shape != answered.shape:
         raise ShapeError(
-            f"true has shape {expected.shape} and predicted {found.shape}; the same shape, (rows,"
-            " targets), is needed"
+            f"true has shape {expected.shape} and predicted {answered.shape}; the same shape,"
+            " (rows, targets), is needed"
         )
-    expected, found = expected.ravel(), found.ravel()
+    expected, answered = expected.ravel(), answered.ravel()
     measures = import_extra("sklearn.metrics", "cli")
-    squared = float(measures.mean_squared_error(expected, found))
-    results = {"r2": float(measures.r2_score(expected, found))} if len(expected) > 1 else {}
+    squared = float(measures.mean_squared_error(expected, answered))
+    results = {"r2": float(measures.r2_score(expected, answered))} if len(expected) > 1 else {}
     return {
         **results,
         "mean_squared_error": squared,
         "root_mean_squared_error": float(np.sqrt(squared)),
-        "mean_absolute_error": float(measures.mean_absolute_error(expected, found)),
+        "mean_absolute_error": float(measures.mean_absolute_error(expected, answered)),
     }
 
 

@@ -50,8 +50,8 @@ class NamesColumn:
         if self.missing:
             known[None] = len(self.vocabulary)
         places = (known.get(value, self.codes) for value in values)
-        found = np.fromiter(places, np.int64, len(values))
-        return found, unknown_names(table, self.name, values, found == self.codes)
+        known_places = np.fromiter(places, np.int64, len(values))
+        return known_places, unknown_names(table, self.name, values, known_places == self.codes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fitted vocabulary as plain data."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data.statistics import Moments
+from gpubp.data.statistics import ColumnStatistics
 from gpubp.tables.encoding import Encoded, count_rows
 from gpubp.tables.json_fields import is_bound, is_flag, is_text, read_field
 from gpubp.tables.standardisation import Standardisation, as_numbers
@@ -67,11 +67,15 @@ class NumericColumn:
         return cls(name, kind, scale, lacking, BOUND, _cycles(present) if kind == "time" else ())
 
     @classmethod
-    def from_moments(cls, name: str, kind: str, moments: Moments) -> NumericColumn | str:
+    def from_statistics(
+        cls, name: str, kind: str, statistics: ColumnStatistics
+    ) -> NumericColumn | str:
         """Return what `fit` does, from what one pass found in the training rows."""
-        if not moments.count:
+        if not statistics.count:
             return "it has no value in the training part"
-        return cls(name, kind, Standardisation.from_moments(moments), moments.missing > 0, BOUND)
+        return cls(
+            name, kind, Standardisation.from_statistics(statistics), statistics.missing > 0, BOUND
+        )
 
     @property
     def features(self) -> list[str]:

@@ -100,8 +100,8 @@ class Preprocessing:
         if len(chosen) == 0:
             raise DataError(f"the training part of {table.name!r} has no rows; one is needed")
         goal = fit_target(table, target, task, chosen)
-        found = cls.fit_columns(table.without(target), goal, chosen)
-        return replace(found, notes=(*found.notes, *_untrained_classes(goal, table, chosen)))
+        fitted = cls.fit_columns(table.without(target), goal, chosen)
+        return replace(fitted, notes=(*fitted.notes, *_untrained_classes(goal, table, chosen)))
 
     @classmethod
     def fit_columns(
@@ -270,11 +270,11 @@ class Preprocessing:
 
     def for_export(self) -> dict[str, Any]:
         """Return what other programs need: not the rows of the training, cell formats in full."""
-        found = replace(self, dealt=None).to_dict()
-        if "reading" in found:
+        described = replace(self, dealt=None).to_dict()
+        if "reading" in described:
             formats = self.reading.formats.items()
-            found["reading"]["formats"] = {name: each.written_out() for name, each in formats}
-        return found
+            described["reading"]["formats"] = {name: each.written_out() for name, each in formats}
+        return described
 
     @classmethod
     def from_dict(cls, data: Any) -> Preprocessing:
@@ -298,8 +298,8 @@ class Preprocessing:
             goal = TARGET_TYPES[task].from_dict(data)
         columns = read_field(data, "columns", _is_filled_list, "a list of columns")
         notes = read_field(data, "notes", is_texts, "a list of strings")
-        found = tuple(map(column_from_dict, columns))
-        names = [goal.name, *(column.name for column in found)]
+        parsed = tuple(map(column_from_dict, columns))
+        names = [goal.name, *(column.name for column in parsed)]
         if len(set(names)) < len(names):
             raise ModelFileError(f"preprocessing names a column twice: {names!r:.200}")
         residuals = read_field(
@@ -311,7 +311,7 @@ class Preprocessing:
         rate = read_field(
             {"learning_rate": LEARNING_RATE, **data}, "learning_rate", is_scale, "a float above 0"
         )
-        return cls(goal, found, tuple(notes), held, dealt, reading, rate)
+        return cls(goal, parsed, tuple(notes), held, dealt, reading, rate)
 
     def _check_columns(self, table: Table) -> None:
         """Raise DataError when the table lacks a column; name the nearest it has."""

@@ -121,11 +121,11 @@ def recognise(
                 formats[name] = CellFormat("1.234,5")
             continue
         texts = _distinct(table, name)
-        found = None if name in names else recognised(texts, decimal, likely)
-        if found is None or (not decimal and _is_plain(_distinct(given, name))):
+        cell_format = None if name in names else recognised(texts, decimal, likely)
+        if cell_format is None or (not decimal and _is_plain(_distinct(given, name))):
             continue
-        formats[name] = found
-        notes.append(_note(table, name, texts, found, decimal))
+        formats[name] = cell_format
+        notes.append(_note(table, name, texts, cell_format, decimal))
     reading = replace(told, formats=formats)
     return reading.apply(table), reading, notes
 

@@ -178,11 +178,11 @@ class _Measured:
             classes = self.preprocessing.classes
             true = np.array(classes, dtype=object)[self.y].tolist()
             places = [classes.index(each) for each in true]
-            found = self.answers.outputs.argmax(axis=1)
+            answered = self.answers.outputs.argmax(axis=1)
             yield (
                 "Which classes are confused",
                 "Rows of a true class, and what they were taken for.",
-                [_picture(lambda axes: _confusion(places, found, classes, axes))],
+                [_picture(lambda axes: _confusion(places, answered, classes, axes))],
             )
             yield (
                 "Calibration",
@@ -195,14 +195,19 @@ class _Measured:
                 "On the line, the answer is right.",
                 [_picture(lambda axes: plots.plot_predicted(self.y, self.answers.labels, axes))],
             )
-        found = self._importances()
+        importances = self._importances()
         yield (
             "Which columns matter",
             f"How much worse the score becomes when a column is shuffled, mean and deviation of"
             f" {REPEATS} shuffles of at most {MOST_ROWS:,} rows.",
-            [_picture(lambda axes: plots.plot_importance(found, axes), min(len(found), 30) / 6)],
+            [
+                _picture(
+                    lambda axes: plots.plot_importance(importances, axes),
+                    min(len(importances), 30) / 6,
+                )
+            ],
         )
-        first = sorted(found, key=lambda name: -found[name][0])[:DEPENDENCES]
+        first = sorted(importances, key=lambda name: -importances[name][0])[:DEPENDENCES]
         yield (
             "How answers follow a column",
             f"Mean answer of at most {SAMPLE} rows when all have the same value there; the"

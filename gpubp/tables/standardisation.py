@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data.statistics import Moments
+from gpubp.data.statistics import ColumnStatistics
 from gpubp.errors import DataError, NonFiniteError
 from gpubp.tables.json_fields import is_finite, is_scale, read_field
 from gpubp.tables.table import Table
@@ -45,9 +45,9 @@ class Standardisation:
         return cls(mean, scale if 0 < scale < math.inf else 1.0)
 
     @classmethod
-    def from_moments(cls, moments: Moments) -> Standardisation:
+    def from_statistics(cls, statistics: ColumnStatistics) -> Standardisation:
         """Return what `fit` finds in the same numbers, but for the rounding of sums."""
-        return cls(moments.mean, moments.deviation)
+        return cls(statistics.mean, statistics.deviation)
 
     def apply(self, values: NDArray[np.float64], table: Table, name: str) -> NDArray[np.float32]:
         """Return standardised values (rows,), with 0 where a value is NaN.

@@ -15,7 +15,7 @@ from gpubp.data.arrow_files import columns_of
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.parquet_files import ParquetFiles
 from gpubp.data.protocol import Rows, Schema
-from gpubp.data.statistics import Moments
+from gpubp.data.statistics import ColumnStatistics
 from gpubp.errors import DataError, UnknownNameError
 from gpubp.tables.categorical_column import CategoricalColumn
 from gpubp.tables.columns import Column
@@ -67,9 +67,9 @@ class TableFiles:
     def parts(self, table: Table, block: int) -> NDArray[np.int8]:
         """Return for each row of a block the number of its part; -1 where the target is missing."""
         drawn = generator(self._seed, SPLIT, block).random(table.rows)
-        found = np.searchsorted(np.cumsum(self._shares)[:-1], drawn, side="right").astype(np.int8)
-        found[table.missing(self.target)] = -1
-        return found
+        parts = np.searchsorted(np.cumsum(self._shares)[:-1], drawn, side="right").astype(np.int8)
+        parts[table.missing(self.target)] = -1
+        return parts
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Summary:
 
     Attributes
     ----------
-    moments : dict of str to Moments
+    statistics : dict of str to ColumnStatistics
         Of the training rows, by column of numbers; of the target too.
     texts : dict of str to Counter or None
         How often each text comes in the training rows; None where there are too many.
@@ -90,7 +90,7 @@ class Summary:
         Rows of each part.
     """
 
-    moments: dict[str, Moments] = field(default_factory=dict)
+    statistics: dict[str, ColumnStatistics] = field(default_factory=dict)
     texts: dict[str, Counter[str | None] | None] = field(default_factory=dict)
     labels: Counter[Any] = field(default_factory=Counter)
     trained: set[Any] = field(default_factory=set)
@@ -110,24 +110,24 @@ class Summary:
         table = files.table(block)
         part = files.parts(table, block)
         train = part == 0
-        found = cls(kinds=table.kinds, left_out=table.left_out)
-        found.counts += [int((part == number).sum()) for number in range(3)]
+        counted = cls(kinds=table.kinds, left_out=table.left_out)
+        counted.counts += [int((part == number).sum()) for number in range(3)]
         for name, kind in table.kinds.items():
             if kind == "text":
-                found.texts[name] = Counter(table.column(name)[train].tolist())
+                counted.texts[name] = Counter(table.column(name)[train].tolist())
             else:
-                found.moments[name] = Moments.of(as_numbers(table, name, kind)[train])
+                counted.statistics[name] = ColumnStatistics.of(as_numbers(table, name, kind)[train])
         values = table.column(files.target)[part >= 0]
-        found.labels = Counter(values.tolist())
-        found.trained = set(table.column(files.target)[train].tolist())
-        return found
+        counted.labels = Counter(values.tolist())
+        counted.trained = set(table.column(files.target)[train].tolist())
+        return counted
 
     def add(self, other: Summary) -> None:
         """Take in what a later row group holds."""
         self.kinds, self.left_out = other.kinds, other.left_out
         self.counts += other.counts
-        for name, moments in other.moments.items():
-            self.moments[name] = self.moments.get(name, Moments()).merged(moments)
+        for name, statistics in other.statistics.items():
+            self.statistics[name] = self.statistics.get(name, ColumnStatistics()).merged(statistics)
         for name, texts in other.texts.items():
             known = self.texts.setdefault(name, Counter())
             if known is not None and texts is not None:
@@ -236,32 +236,32 @@ def prepare_stream(
     without = sum(files.files.sizes) - int(merged.counts.sum())
     note = f"{without} rows have no {target!r} and are left out"
     notes = (*[note] * bool(without), *preprocessing.notes)
-    found = StreamedTable(files, preprocessing, counts, notes)
-    in_order_of_target = files.files.sorted_by(target, found.dataset("train").window)
-    return replace(found, notes=(*notes, *[in_order_of_target] * bool(in_order_of_target)))
+    streamed = StreamedTable(files, preprocessing, counts, notes)
+    in_order_of_target = files.files.sorted_by(target, streamed.dataset("train").window)
+    return replace(streamed, notes=(*notes, *[in_order_of_target] * bool(in_order_of_target)))
 
 
-def _fitted(files: TableFiles, found: Summary, task: str) -> Preprocessing:
+def _fitted(files: TableFiles, counted: Summary, task: str) -> Preprocessing:
     target = files.target
-    if target in found.left_out:
-        raise DataError(f"column {target!r} of {files.files.name} holds {found.left_out[target]}")
-    labels = found.labels if len(found.labels) <= MOST_TEXTS else None
-    moments = found.moments.get(target, Moments())
-    kind = found.kinds[target]
-    goal = target_from_counts(target, kind, task, labels, found.trained, moments)
+    if target in counted.left_out:
+        raise DataError(f"column {target!r} of {files.files.name} holds {counted.left_out[target]}")
+    labels = counted.labels if len(counted.labels) <= MOST_TEXTS else None
+    statistics = counted.statistics.get(target, ColumnStatistics())
+    kind = counted.kinds[target]
+    goal = target_from_counts(target, kind, task, labels, counted.trained, statistics)
     notes = [
-        f"column {name!r} is left out: it holds {what}" for name, what in found.left_out.items()
+        f"column {name!r} is left out: it holds {what}" for name, what in counted.left_out.items()
     ]
     columns: list[Column] = []
-    trained = int(found.counts[0])
-    for name, kind in found.kinds.items():
+    trained = int(counted.counts[0])
+    for name, kind in counted.kinds.items():
         if name == target:
             continue
         column: Column | str
         if kind == "text":
-            column = CategoricalColumn.from_counts(name, found.texts[name], trained)
+            column = CategoricalColumn.from_counts(name, counted.texts[name], trained)
         else:
-            column = NumericColumn.from_moments(name, kind, found.moments[name])
+            column = NumericColumn.from_statistics(name, kind, counted.statistics[name])
         if isinstance(column, str):
             notes.append(f"column {name!r} is left out: {column}")
         else:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data.statistics import Moments
+from gpubp.data.statistics import ColumnStatistics
 from gpubp.errors import ConfigurationError, DataError, ShapeError
 from gpubp.tables.encoding import as_texts
 from gpubp.tables.json_fields import is_text, read_field
@@ -59,16 +59,16 @@ class ClassTarget:
         values = as_texts(table, self.name) if texts else as_numbers(table, self.name)
         check_no_missing(table, self.name)
         index = {label: position for position, label in enumerate(self.classes)}
-        found = np.fromiter((index.get(value, -1) for value in values), np.int64, len(values))
-        if (found < 0).any():
-            row = int(np.argmax(found < 0))
+        places = np.fromiter((index.get(value, -1) for value in values), np.int64, len(values))
+        if (places < 0).any():
+            row = int(np.argmax(places < 0))
             value = values[row] if texts else f"{values[row]:g}"
             known = ", ".join(map(str, self.classes[:10])) + ", ..." * (len(self.classes) > 10)
             raise DataError(
                 f"target {self.name!r}, row {table.row_numbers[row]}: class {value!s:.60} is"
                 f" not one the model knows ({known})"
             )
-        return found
+        return places
 
     def decode(self, outputs: Any) -> NDArray[Any]:
         """Return the label of the largest output of each row, shape (rows,)."""
@@ -205,7 +205,7 @@ def target_from_counts(
     task: str,
     labels: Counter[Any] | None,
     trained: set[Any],
-    moments: Moments,
+    statistics: ColumnStatistics,
 ) -> Target:
     """Return what `fit_target` does, from what one pass found.
 
@@ -215,7 +215,7 @@ def target_from_counts(
         How often each value comes in any row; None for too many to count.
     trained : set
         Those of the training rows.
-    moments : Moments
+    statistics : ColumnStatistics
         Of the numbers in the training rows.
 
     Raises
@@ -231,7 +231,7 @@ def target_from_counts(
     if distinct is not None and not len(distinct):
         raise DataError(f"target column {name!r} has no value in any row")
     if _decided(name, kind, task, distinct, rows) == "regression":
-        return NumberTarget(name, Standardisation.from_moments(moments), kind)
+        return NumberTarget(name, Standardisation.from_statistics(statistics), kind)
     if distinct is None:
         raise DataError(f"target column {name!r} has more classes than can be counted")
     if len(trained - {None}) < 2:

@@ -57,8 +57,8 @@ class TextColumn:
         """
         make = import_extra("sklearn.feature_extraction.text", "sklearn").HashingVectorizer
         texts = ["" if text is None else text for text in as_texts(table, self.name)]
-        found = make(n_features=self.width).transform(texts).toarray()
-        return Encoded(found.astype(np.float32), [], [])
+        hashed = make(n_features=self.width).transform(texts).toarray()
+        return Encoded(hashed.astype(np.float32), [], [])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain data."""

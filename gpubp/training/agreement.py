@@ -56,13 +56,16 @@ class Agreement:
         training = self._training
         described = training.stack.spec.to_dict() | training.settings.described()
         described |= training.feed.described()
-        found = processes.collect(described, "what is trained on", patient=True)
-        for rank, other in enumerate(found):
-            name = next((n for n in found[0] | other if found[0].get(n) != other.get(n)), None)
+        everyones = processes.collect(described, "what is trained on", patient=True)
+        for rank, other in enumerate(everyones):
+            name = next(
+                (n for n in everyones[0] | other if everyones[0].get(n) != other.get(n)), None
+            )
             if name is not None:
                 error = DistributedError(
                     f"rank {rank} has {name} {other.get(name)!r:.100} and rank 0"
-                    f" {found[0].get(name)!r:.100}; the same data, network and settings are needed"
+                    f" {everyones[0].get(name)!r:.100}; the same data, network and settings are"
+                    " needed"
                 )
                 error.everywhere = True
                 raise error
@@ -88,8 +91,8 @@ class Agreement:
             return
         host = self._training.stack.backend.to_numpy(self._training.stack.parameters)
         digest = hashlib.sha256(host.tobytes()).hexdigest()
-        found = self.communicator.collect(digest, "the comparison of the weights")
-        other = next((rank for rank, each in enumerate(found) if each != found[0]), None)
+        digests = self.communicator.collect(digest, "the comparison of the weights")
+        other = next((rank for rank, each in enumerate(digests) if each != digests[0]), None)
         if other is not None:
             error = DistributedError(
                 f"the weights of rank {other} differ from those of rank 0 after epoch"
@@ -120,8 +123,8 @@ class Agreement:
         """Return where a loss is not finite: it may be in another process's rows."""
         if self.communicator is None:
             return place
-        found = self.communicator.collect(place, "where the loss is not finite")
-        return next((each for each in found if each != "the loss"), place)
+        places = self.communicator.collect(place, "where the loss is not finite")
+        return next((each for each in places if each != "the loss"), place)
 
     def left_alone(self, together: bool) -> None:
         """Note whether all processes come to the end of this."""

@@ -51,10 +51,10 @@ class History(ShownAsText):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the history as a dictionary of lists and one string; metrics if there are any."""
-        found = asdict(self)
+        described = asdict(self)
         if not self.metrics:
-            del found["metrics"]
-        return found
+            del described["metrics"]
+        return described
 
     def columns(self) -> dict[str, list[Any]]:
         """Return what there is of every epoch: epoch, loss, validation_loss, metrics, seconds."""
@@ -79,14 +79,14 @@ class History(ShownAsText):
         names = {each.name for each in fields(cls)}
         if not isinstance(data, dict) or not data.keys() <= names:
             raise ValueError("a history has other fields")
-        found = cls(**data)
-        curves = (found.loss, found.validation_loss, found.seconds, *found.metrics.values())
+        history = cls(**data)
+        curves = (history.loss, history.validation_loss, history.seconds, *history.metrics.values())
         for curve in curves:
             if not isinstance(curve, list) or not all(type(each) in (int, float) for each in curve):
                 raise ValueError("a history holds a curve that is no list of numbers")
-            if len(curve) not in (0, found.epochs):
+            if len(curve) not in (0, history.epochs):
                 raise ValueError("a history holds curves of different lengths")
-        return found
+        return history
 
     def __repr__(self) -> str:
         """Say what came out of it, in one line."""
@@ -180,7 +180,7 @@ class Callback(Protocol):
         """Be told that training ended, be it by an error or Ctrl-C."""
 
 
-_MOMENTS = ("begin", "advance", "epoch_end", "end")
+_METHODS = ("begin", "advance", "epoch_end", "end")
 
 
 def as_callbacks(callbacks: Any) -> list[Callback]:
@@ -191,15 +191,15 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
     ConfigurationError
         When one of them lacks a method of `Callback`.
     """
-    found = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
-    for each in found:
-        lacking = [name for name in _MOMENTS if not callable(getattr(each, name, None))]
+    checked = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    for each in checked:
+        lacking = [name for name in _METHODS if not callable(getattr(each, name, None))]
         if lacking or isinstance(each, type):
             raise ConfigurationError(
-                f"callbacks hold {each!r:.60}; an object with the methods {', '.join(_MOMENTS)} is"
+                f"callbacks hold {each!r:.60}; an object with the methods {', '.join(_METHODS)} is"
                 " needed, such as gpubp.EarlyStopping()"
             )
-    return found
+    return checked
 
 
 def callback_name(callback: Callback) -> str:

@@ -119,7 +119,7 @@ def check_fields(checkpoint: Checkpoint, expected: Expected, folder: Path) -> No
     _check_arrays(checkpoint.arrays, wanted, len(state["callbacks"]), folder)
 
 
-def check_memory(known: dict[str, Any], found: dict[str, Any], who: str, folder: Path) -> None:
+def check_memory(known: dict[str, Any], kept: dict[str, Any], who: str, folder: Path) -> None:
     """Refuse a callback's memory that lacks what every one of its kind has.
 
     Raises
@@ -130,39 +130,39 @@ def check_memory(known: dict[str, Any], found: dict[str, Any], who: str, folder:
     for name, value in known.items():
         if isinstance(value, np.ndarray):
             continue
-        other = found.get(name)
+        other = kept.get(name)
         alike = _is_float(other) if _is_float(value) else type(other) is type(value)
         if not alike:
-            raise _refused(folder, f"the {name} of {who} is {found.get(name)!r:.60}")
+            raise _refused(folder, f"the {name} of {who} is {kept.get(name)!r:.60}")
 
 
 def _check_table(
-    found: dict[str, Any], table: dict[str, tuple[Test, str]], folder: Path, what: str
+    kept: dict[str, Any], table: dict[str, tuple[Test, str]], folder: Path, what: str
 ) -> None:
     for name, (test, needed) in table.items():
-        if name not in found or not test(found[name]):
-            value = found.get(name)
+        if name not in kept or not test(kept[name]):
+            value = kept.get(name)
             raise _refused(folder, f"its {name} is {value!r:.60}, where {needed} is needed")
-    strange = sorted(set(found) - set(table))
+    strange = sorted(set(kept) - set(table))
     if strange:
         raise _refused(folder, f"its {what} has a field {strange[0]!r:.60}")
 
 
 def _check_arrays(
-    found: dict[str, Any],
+    kept: dict[str, Any],
     wanted: dict[str, tuple[tuple[int, ...], np.dtype[Any]]],
     callbacks: int,
     folder: Path,
 ) -> None:
     for name, (shape, dtype) in wanted.items():
-        array = found.get(name)
+        array = kept.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             has = "is not there" if array is None else f"is {array.dtype} {array.shape}"
             raise _refused(folder, f"its array {name!r} {has}, where {dtype} {shape} is needed")
         if not np.isfinite(array).all():
             raise _refused(folder, f"its array {name!r} has a number that is not finite")
     owners: Sequence[str] = [f"callback {index} " for index in range(callbacks)]
-    for name in set(found) - set(wanted):
+    for name in set(kept) - set(wanted):
         if not name.startswith(tuple(owners)):
             raise _refused(folder, f"its array {name!r:.60} belongs to nothing")
 

@@ -127,31 +127,31 @@ class Checkpointer:
             array[...] = placed(arrays[name])
         if len(arrays["losses"]):
             losses[: len(arrays["losses"])] = placed(arrays["losses"])
-        found = checkpoint.state
+        kept_state = checkpoint.state
         for name in _COUNTERS:
-            setattr(state, name, found[name])
-        for name, value in found["history"].items():
+            setattr(state, name, kept_state[name])
+        for name, value in kept_state["history"].items():
             setattr(history, name, value)
         if not keeps_callbacks:
-            return found
-        memories = zip(resumable, found["callbacks"], strict=True)
+            return kept_state
+        memories = zip(resumable, kept_state["callbacks"], strict=True)
         for index, (callback, memory) in enumerate(memories):
             prefix = f"callback {index} "
-            own = memory | {
+            whole_memory = memory | {
                 name.removeprefix(prefix): array
                 for name, array in arrays.items()
                 if name.startswith(prefix)
             }
             who = type(callback).__name__
-            check_memory(callback.get_state(net), own, who, folder)
+            check_memory(callback.get_state(net), whole_memory, who, folder)
             try:
-                callback.set_state(net, own)
+                callback.set_state(net, whole_memory)
             except Exception as error:  # of a class that gpubp does not know
                 raise CheckpointError(
                     f"the checkpoint in {folder} has a memory of {who} that it cannot take:"
                     f" {error!s:.200}"
                 ) from error
-        return found
+        return kept_state
 
 
 def _resumable(callbacks: Sequence[Callback]) -> list[Resumable]:
@@ -169,9 +169,9 @@ def checkpointer(
     """Return the checkpointer of a run; its folder must be empty unless it goes on from there."""
 
     def begun() -> CheckpointFolder:
-        found = CheckpointFolder(folder)
-        found.begin(resume)
-        return found
+        checkpoints = CheckpointFolder(folder)
+        checkpoints.begin(resume)
+        return checkpoints
 
     made = on_root(communicator, begun, "the folder of checkpoints")
     return Checkpointer(made, every, run | feed.described(), communicator)

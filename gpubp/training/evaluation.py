@@ -71,13 +71,13 @@ def evaluate(
     count_right = _counter(stack, data)
     stack.refresh()
     if group is None:
-        found = [_measured(stack, data, loss, count_right)]
+        sums = [_measured(stack, data, loss, count_right)]
     else:
         count, own = group.shards.count, group.shards.own
-        parts = [_measured(stack, data.shard(count, shard), loss, count_right) for shard in own]
-        everyones = group.communicator.collect(parts, "the validation loss")
-        found = [part for parts in everyones for part in parts]
-    total, weight, right = map(sum, zip(*found, strict=True))
+        own_sums = [_measured(stack, data.shard(count, shard), loss, count_right) for shard in own]
+        everyones = group.communicator.collect(own_sums, "the validation loss")
+        sums = [each for of_process in everyones for each in of_process]
+    total, weight, right = map(sum, zip(*sums, strict=True))
     measures = {"loss": total / weight if weight else 0.0}
     if count_right:
         answers = weight * (stack.sizes[-1] if count_right is _same_side else 1)

@@ -116,8 +116,8 @@ class Fit:
             if validation is not None:
                 measures = evaluate(self.stack, validation, loss, group)
                 self.history.validation_loss.append(measures["loss"])
-                found = measure(self.stack, validation, metrics, measures)
-                for name, value in found.items():
+                values = measure(self.stack, validation, metrics, measures)
+                for name, value in values.items():
                     self.history.metrics.setdefault(name, []).append(value)
             self.history.seconds.append(time.perf_counter() - start)
             self._agreement.compare()
@@ -240,11 +240,11 @@ class Fit:
 
     def _resume(self, callbacks: Sequence[Callback]) -> None:
         assert self._checkpoints is not None
-        found = self._checkpoints.load(
+        position = self._checkpoints.load(
             self.net, self.stack, self.state, self.history, callbacks, self._losses
         )
-        if found:
-            self._first_epoch, self._first_step = found["first_epoch"], found["first_step"]
-            self._index = found["index"]
+        if position:
+            self._first_epoch, self._first_step = position["first_epoch"], position["first_step"]
+            self._index = position["index"]
             if self.history.stopped == TIME_LIMIT:
                 self.history.stopped = ""

@@ -23,7 +23,7 @@ class Group:
     Attributes
     ----------
     communicator : Communicator
-        What they talk through.
+        The communicator that joins them.
     shards : Shards
         One's own part of every batch.
     deterministic : bool

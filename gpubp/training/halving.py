@@ -122,8 +122,8 @@ def run_rounds(
     lock = threading.Lock()
 
     def run_round(epochs: int) -> None:
-        found = {number: known.get(number, epochs, drawn[number]) for number in survivors}
-        waiting = [number for number in survivors if found[number] is None]
+        known_trials = {number: known.get(number, epochs, drawn[number]) for number in survivors}
+        waiting = [number for number in survivors if known_trials[number] is None]
 
         def run(place: int, watches: Sequence[Any]) -> None:
             number, start, scores = waiting[place], time.perf_counter(), list[float]()
@@ -136,7 +136,7 @@ def run_rounds(
             seconds = time.perf_counter() - start
             trial = Trial(number, drawn[number], epochs, scores, seconds)
             with lock:
-                found[number] = trial
+                known_trials[number] = trial
                 known.add(trial)
                 if ended is not None:
                     ended(trial)
@@ -145,8 +145,8 @@ def run_rounds(
             if waiting:
                 train_side_by_side(len(waiting), run, min(workers, len(waiting)))
         finally:
-            result.trials += [trial for trial in found.values() if trial is not None]
-        if any(trial is None for trial in found.values()):
+            result.trials += [trial for trial in known_trials.values() if trial is not None]
+        if any(trial is None for trial in known_trials.values()):
             result.stopped = "time limit"
 
     try:

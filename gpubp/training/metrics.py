@@ -159,11 +159,11 @@ def measure(
             f"accuracy of a network with output {stack.output.name!r}; classes, or 'sigmoid', are"
             " needed"
         )
-    found = {name: measures[name] for name in wanted if name == ACCURACY}
-    others = {name: metric for name, metric in wanted.items() if name not in found}
+    values = {name: measures[name] for name in wanted if name == ACCURACY}
+    others = {name: metric for name, metric in wanted.items() if name not in values}
     if others:
         expected, outputs = expected_and_outputs(stack, validation)
         for name, metric in others.items():
             function = METRICS[metric] if isinstance(metric, str) else metric
-            found[name] = float(function(expected, outputs))
-    return {name: found[name] for name in wanted}
+            values[name] = float(function(expected, outputs))
+    return {name: values[name] for name in wanted}

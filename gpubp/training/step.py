@@ -85,7 +85,7 @@ class Step:
         buffers = stack.buffers(max(len(batch), 1))
         sums.begin(ops, len(batch), rows, turn)
         for number, (start, stop) in enumerate(sums.pieces(len(batch), rows)):
-            piece = batch.part(start, stop)
+            piece = batch.between(start, stop)
             if len(piece):
                 buffers = stack.buffers(len(piece))
                 sums.begin_piece(ops, number, len(piece))

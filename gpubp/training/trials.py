@@ -79,15 +79,15 @@ class SearchResult:
         order = np.argsort([-trial.score for trial in trials], kind="stable")
         rank = np.empty(len(trials), np.int32)
         rank[order] = np.arange(1, len(trials) + 1)
-        found: dict[str, Any] = {
+        results: dict[str, Any] = {
             f"param_{name}": np.ma.masked_array(
                 np.array([trial.settings.get(name) for trial in trials], object),
                 [name not in trial.settings for trial in trials],
             )
             for name in names
         }
-        found |= {f"split{fold}_test_score": scores[:, fold] for fold in range(scores.shape[1])}
-        return found | {
+        results |= {f"split{fold}_test_score": scores[:, fold] for fold in range(scores.shape[1])}
+        return results | {
             "params": [trial.settings for trial in trials],
             "mean_test_score": scores.mean(axis=1),
             "std_test_score": scores.std(axis=1),
@@ -129,8 +129,8 @@ class TrialFile:
 
     def get(self, number: int, epochs: int, settings: dict[str, Any]) -> Trial | None:
         """Return a trial of these settings that ended before; None where there is none."""
-        found = self._known.get((number, epochs))
-        return None if found is None else replace(found, settings=settings)  # as they were drawn
+        trial = self._known.get((number, epochs))
+        return None if trial is None else replace(trial, settings=settings)  # as they were drawn
 
     def add(self, trial: Trial) -> None:
         """Keep a trial; the file is replaced when the new one is whole."""

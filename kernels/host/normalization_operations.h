@@ -31,16 +31,16 @@ void sum_products(Matrix<T> a, Matrix<T> b, Range columns, T* out) {
   }
 }
 
-// normalize_columns(n, inverse, moments): mean and unbiased variance of each column
+// normalize_columns(n, inverse, statistics): mean and unbiased variance of each column
 template <typename T>
 void add_normalize_columns(Program& program, const Call& call, const Blas&) {
-  const Matrix<T> n = call.matrix<T>(0), moments = call.like<T>(2, 2, n.columns);
+  const Matrix<T> n = call.matrix<T>(0), statistics = call.like<T>(2, 2, n.columns);
   T* inverse = call.array<T>(1, n.columns);
   Phase& phase = program.add(COLUMNS, n.rows, n.columns);
-  phase.writes = {matrix_of(n), across(inverse), across(moments.data),
-                  across(moments.data + n.columns)};
+  phase.writes = {matrix_of(n), across(inverse), across(statistics.data),
+                  across(statistics.data + n.columns)};
   phase.work = [=](const Member&, const Share& s) {
-    T *mean = moments.data, *variance = moments.data + n.columns;
+    T *mean = statistics.data, *variance = statistics.data + n.columns;
     const T rows = T(n.rows), others = T(std::max<int64>(n.rows - 1, 1));
     add_rows(n.data + s.columns.first, n.rows, s.columns.size, n.columns, mean + s.columns.first);
     for (int64 j = s.columns.first; j < s.columns.end(); ++j) mean[j] /= rows;
@@ -119,7 +119,7 @@ void add_normalize_columns_backward(Program& program, const Call& call, const Bl
   const T *inverse = call.array<T>(1, n.columns), *gamma = call.array<T>(2, n.columns);
   const T* dbias = call.array<T>(4, n.columns);
   T* dgamma = call.array<T>(5, n.columns);
-  if (call.whole(6)) throw Refusal("fixed moments are not for training");
+  if (call.whole(6)) throw Refusal("fixed statistics are not for training");
   add_sums(program, delta, n, dgamma);
   Phase& phase = program.add(COLUMNS, n.rows, n.columns);
   phase.reads = {matrix_of(n), across(inverse), across(gamma), across(dbias), across(dgamma)};

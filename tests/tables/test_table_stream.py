@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gpubp import errors
-from gpubp.data.statistics import Moments
+from gpubp.data.statistics import ColumnStatistics
 from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.standardisation import Standardisation
 from gpubp.tables.streamed import PARTS, Summary, TableFiles, prepare_stream
@@ -136,9 +136,9 @@ def test_processes_that_share_the_pass_find_the_same(tmp_path):
 def test_moments_merge_without_loss(parts):
     values = np.random.default_rng(1).normal(1e6, 1e-2, 1000)
     values[::11] = np.nan
-    merged = Moments()
+    merged = ColumnStatistics()
     for part in np.array_split(values, parts):
-        merged = merged.merged(Moments.of(part))
+        merged = merged.merged(ColumnStatistics.of(part))
     present = values[~np.isnan(values)]
     assert (merged.count, merged.missing) == (len(present), len(values) - len(present))
     assert merged.mean == pytest.approx(np.longdouble(present).mean(), rel=1e-14)
@@ -152,9 +152,9 @@ def test_moments_merge_without_loss(parts):
 def test_moments_of_huge_and_tiny_numbers_neither_overflow_nor_vanish(size, parts):
     """As `Standardisation.fit` finds them in memory."""
     values = np.random.default_rng(1).uniform(-1, 1, 100) * size
-    merged = Moments()
+    merged = ColumnStatistics()
     for part in np.array_split(values, parts):
-        merged = merged.merged(Moments.of(part))
+        merged = merged.merged(ColumnStatistics.of(part))
     scaled = values.astype(np.longdouble) / np.longdouble(size)  # holds neither extreme
     assert merged.mean / size == pytest.approx(float(scaled.mean()), rel=1e-12)
     assert merged.deviation / size == pytest.approx(float(scaled.std()), rel=1e-12)

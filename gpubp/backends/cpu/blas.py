@@ -97,16 +97,16 @@ def _numpys_library() -> ctypes.CDLL | None:
 
 def set_threads(count: int) -> None:
     """Have BLAS use so many threads; does nothing where it is not OpenBLAS."""
-    found = _thread_functions()
-    if found is not None:
-        found[1](count)
+    functions = _thread_functions()
+    if functions is not None:
+        functions[1](count)
 
 
 @cache
 def _one_thread() -> AbstractContextManager[None]:
     """Return the context with one thread; one that does nothing where BLAS is not OpenBLAS."""
-    found = _thread_functions()
-    return _MANY_THREADS if found is None else _OneThread(*found)
+    functions = _thread_functions()
+    return _MANY_THREADS if functions is None else _OneThread(*functions)
 
 
 @cache

@@ -97,8 +97,8 @@ class CompiledBackend(NumpyBackend):
         if weighting is not None:
             weights, total = weighting
             np.sum(weights, out=total)
-        own = value_of(parameter)
-        self._host.loss(self._places.loss[name], own, y, expected, dy, row_loss, mean, weights)
+        number = value_of(parameter)
+        self._host.loss(self._places.loss[name], number, y, expected, dy, row_loss, mean, weights)
 
     def update_now(
         self,

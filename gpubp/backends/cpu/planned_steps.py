@@ -175,7 +175,7 @@ _ROWS: dict[str, Callable[..., Row]] = {
     "dropout": _dropout,
     "loss": _loss,
     "normalize_rows": lambda _, n, inverse, scratch: (n, inverse),
-    "normalize_columns": lambda _, n, inverse, moments, scratch: (n, inverse, moments),
+    "normalize_columns": lambda _, n, inverse, statistics, scratch: (n, inverse, statistics),
     "scale_columns": lambda _, n, gamma, z: (n, gamma, z),
     "sum_products": lambda _, a, b, sums, scratch: (a, b, sums),
     "normalize_rows_backward": lambda _, n, inverse, gamma, delta, dgamma, scratch: (

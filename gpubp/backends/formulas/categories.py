@@ -33,10 +33,10 @@ class ArrayCategories:
         count, width = dweight.shape
         dweight.fill(0)
         for number in range(place.shape[1]):
-            own = place[:, number] + 1  # 0 stands for no row
+            rows = place[:, number] + 1  # 0 stands for no row
             for column in range(width):
                 error = dy[:, number * width + column]
-                dweight[:, column] += np.bincount(own, error, minlength=count + 1)[1:]
+                dweight[:, column] += np.bincount(rows, error, minlength=count + 1)[1:]
 
     def embed_categories_slope(self, codes: Any, dy: Array, dx: Array) -> None:
         dx.fill(0)

@@ -38,11 +38,11 @@ class ArrayEmbeddings:
         for number, column in enumerate(bins.columns):
             rows = table[bins.starts[number] : bins.starts[number + 1]]
             before = np.cumsum(rows, axis=0) - rows
-            own = y[:, number * width : (number + 1) * width]
+            columns = y[:, number * width : (number + 1) * width]
             inside = cell[:, number]
-            np.multiply(x[:, column, None], weight[number], out=own)
-            own += bias[number] + before[inside]
-            own += share[:, number, None] * rows[inside]
+            np.multiply(x[:, column, None], weight[number], out=columns)
+            columns += bias[number] + before[inside]
+            columns += share[:, number, None] * rows[inside]
         y[:, len(bins.columns) * width :] = x[:, bins.others]
 
     def embed_numbers_backward(
@@ -58,23 +58,23 @@ class ArrayEmbeddings:
     ) -> None:
         width = dweight.shape[1]
         for number, column in enumerate(bins.columns):
-            own = dy[:, number * width : (number + 1) * width]
-            dweight[number] = x[:, column] @ own
-            dbias[number] = own.sum(axis=0)
+            columns = dy[:, number * width : (number + 1) * width]
+            dweight[number] = x[:, column] @ columns
+            dbias[number] = columns.sum(axis=0)
             rows = dtable[bins.starts[number] : bins.starts[number + 1]]
             components = _components(cell[:, number], share[:, number], len(rows))
-            np.dot(components.T, own, out=rows)
+            np.dot(components.T, columns, out=rows)
 
     def embed_numbers_slope(
         self, bins: Any, cell: Array, dy: Array, weight: Array, table: Array, dx: Array
     ) -> None:
         width = weight.shape[1]
         for number, column in enumerate(bins.columns):
-            own = dy[:, number * width : (number + 1) * width]
+            columns = dy[:, number * width : (number + 1) * width]
             rows = table[bins.starts[number] : bins.starts[number + 1]]
             inside = cell[:, number]
             steepness = rows / np.diff(_edges(bins, number))[:, None]
-            dx[:, column] = ((weight[number] + steepness[inside]) * own).sum(axis=1)
+            dx[:, column] = ((weight[number] + steepness[inside]) * columns).sum(axis=1)
         dx[:, bins.others] = dy[:, len(bins.columns) * width :]
 
 

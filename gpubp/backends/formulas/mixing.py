@@ -36,7 +36,7 @@ class ArrayMixing:
         dfactor: Array,
         scratch: Scratch,
     ) -> None:
-        f, slope = (scratch(f"mixing {part}", z.shape, z.dtype) for part in ("f", "slope"))
+        f, slope = (scratch(f"mixing {array}", z.shape, z.dtype) for array in ("f", "slope"))
         none = scratch("no bias", factor.shape, factor.dtype)
         none.fill(0)
         self.activate(name, z, none, f, scratch)

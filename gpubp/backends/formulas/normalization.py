@@ -21,8 +21,10 @@ class ArrayNormalization:
         _inverse_root(inverse)
         n *= inverse[:, None]
 
-    def normalize_columns(self, n: Array, inverse: Array, moments: Array, scratch: Scratch) -> None:
-        mean, variance = moments
+    def normalize_columns(
+        self, n: Array, inverse: Array, statistics: Array, scratch: Scratch
+    ) -> None:
+        mean, variance = statistics
         np.mean(n, axis=0, out=mean)
         n -= mean
         squares = scratch("norm product", n.shape, n.dtype)
@@ -32,8 +34,8 @@ class ArrayNormalization:
         _inverse_root(inverse)
         n *= inverse
 
-    def normalize_columns_by(self, n: Array, inverse: Array, moments: Array) -> None:
-        mean, variance = moments
+    def normalize_columns_by(self, n: Array, inverse: Array, statistics: Array) -> None:
+        mean, variance = statistics
         inverse[...] = variance
         _inverse_root(inverse)
         n -= mean

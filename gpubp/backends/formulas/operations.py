@@ -143,12 +143,12 @@ class ArrayOperations(
         scaling: Array | None = None,
         per: Array | None = None,
     ) -> None:
-        part = scratch("penalty", weight.shape, weight.dtype)
+        change = scratch("penalty", weight.shape, weight.dtype)
         for factor, gradient in ((l2, np.positive), (l1, np.sign)):
             if factor:
-                gradient(weight, out=part)
-                part *= factor if per is None else _share(factor, per)
-                dweight += part
+                gradient(weight, out=change)
+                change *= factor if per is None else _share(factor, per)
+                dweight += change
 
     def add_squares(
         self,
@@ -188,10 +188,10 @@ class ArrayOperations(
     ) -> None:
         if scaling is not None and scaling[OVERFLOWED] != 0:
             return
-        part = scratch("accumulated", values.shape, values.dtype)
-        np.subtract(values, mean, out=part)
-        part *= 1 - decay
-        mean += part
+        change = scratch("accumulated", values.shape, values.dtype)
+        np.subtract(values, mean, out=change)
+        change *= 1 - decay
+        mean += change
 
     def limit_norms(self, weight: Array, limit: float, scratch: Scratch) -> None:
         squares = scratch("penalty", weight.shape, weight.dtype)
@@ -222,8 +222,8 @@ class ArrayOperations(
     ) -> None:
         if scaling[OVERFLOWED] == 0:
             scalars = tuple(map(float, settings[int(clock[SETTINGS])]))
-            gradients, parameters, *own = spanned((gradients, parameters, *state), span)
-            self.update_now(name, gradients, parameters, tuple(own), scalars, scratch)
+            gradients, parameters, *arrays = spanned((gradients, parameters, *state), span)
+            self.update_now(name, gradients, parameters, tuple(arrays), scalars, scratch)
 
     def update_now(
         self,

@@ -86,17 +86,17 @@ def lion(
     scratch: Temporaries,
 ) -> None:
     """p = shrink p - rate sign(beta1 m + (1 - beta1) g); m = beta2 m + (1 - beta2) g."""
-    part, sign = scratch(0), scratch(1)
-    np.multiply(g, 1 - beta1, out=part)
+    scaled, sign = scratch(0), scratch(1)
+    np.multiply(g, 1 - beta1, out=scaled)
     np.multiply(moment, beta1, out=sign)
-    sign += part
+    sign += scaled
     np.sign(sign, out=sign)
     sign *= rate
     p *= shrink
     p -= sign
-    np.multiply(g, 1 - beta2, out=part)
+    np.multiply(g, 1 - beta2, out=scaled)
     moment *= beta2
-    moment += part
+    moment += scaled
 
 
 def _moments(

@@ -52,10 +52,10 @@ class CupyBranching:
 
     def _own_branch(self) -> Branch:
         current = self.xp.cuda.get_current_stream().ptr
-        found = self._branches.get(current)
-        if found is None:
-            found = self._branches[current] = Branch(self.xp)
-        return found
+        branch = self._branches.get(current)
+        if branch is None:
+            branch = self._branches[current] = Branch(self.xp)
+        return branch
 
 
 def with_branch(

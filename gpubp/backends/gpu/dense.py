@@ -146,16 +146,16 @@ class DenseLayers:
         trial: Callable[[], tuple[Any, ...]] | None = None,
     ) -> Way:
         """Return the fastest way for these arguments, timed on them or on those of a trial."""
-        found = self._chosen.get(key)
-        if found is None:
+        chosen = self._chosen.get(key)
+        if chosen is None:
             named = ways(*arguments)
             name = next(iter(named))
             if len(named) > 1 and self._tuner is not None:
                 timed = trial() if trial else arguments
                 calls = {name: partial(way, *timed) for name, way in named.items()}
                 name = self._tuner.choose(key, calls)
-            found = self._chosen[key] = named[name]
-        return found
+            chosen = self._chosen[key] = named[name]
+        return chosen
 
     def _product_ways(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> Ways:
         return self._planned(a, b, out, "DEFAULT") or {"CuPy": self._kernels.plain_multiply}

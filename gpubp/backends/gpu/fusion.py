@@ -31,15 +31,15 @@ def fused(operations: Sequence[Operation], narrow: Callable[[Array], Array]) -> 
     narrow : callable
         Returns the copy in half precision of a view of the parameters, itself where there is none.
     """
-    found: list[Operation] = []
+    fused: list[Operation] = []
     for operation in operations:
-        before = found[-1] if found else None
+        before = fused[-1] if fused else None
         together = None if before is None else _together(before, operation, narrow)
         if together is None:
-            found.append(operation)
+            fused.append(operation)
         else:
-            found[-1] = together
-    return found
+            fused[-1] = together
+    return fused
 
 
 def _together(
@@ -87,7 +87,7 @@ def with_masks(
         Told the three operations of a layer without a mask and those with one, which it may carry
         out, tells whether the latter are to be taken.
     """
-    found = list(operations)
+    branched = list(operations)
     for at, (product, slope) in enumerate(pairwise(operations)):
         if (product.name, slope.name) != ("multiply", "dense_backward"):
             continue
@@ -104,8 +104,8 @@ def with_masks(
             Operation("dense_backward", ("identity", *slope.arguments[1:])),
         ]
         if pays([forward, product, slope], masked):
-            found[place], found[at], found[at + 1] = masked
-    return found
+            branched[place], branched[at], branched[at + 1] = masked
+    return branched
 
 
 def _relu_of(slope: Operation, before: Sequence[Operation]) -> int | None:

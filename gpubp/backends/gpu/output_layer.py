@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from gpubp.backends.gpu.elementwise import LANES, Elementwise
-from gpubp.backends.gpu.kernel_table import IN_PLACE, loss_of_row, rows
+from gpubp.backends.gpu.elementwise import LANES, Elementwise, row_kernel
+from gpubp.backends.gpu.kernel_table import IN_PLACE, loss_of_row
 from gpubp.backends.gpu.losses import CupyLosses
 from gpubp.backends.gpu.products import kinds
 from gpubp.backends.program import Operation
@@ -30,7 +30,7 @@ def output_kernel(loss: str, weighted: bool, scheduled: bool, slope: str) -> Ele
     """Make the kernel of a loss over a layer whose inputs are outputs of the activation `slope`."""
     one = loss_of_row(loss, weighted, scheduled)
     own = "&x[row * inputs], &weights[0]"
-    return rows(
+    return row_kernel(
         f"raw S x, raw S weights, raw T bias, T factor, int64 inputs, {one.inputs}",
         "raw T y, raw S dy, raw T loss, raw S dx",
         f"gpubp_output_{one.name}_{slope}",

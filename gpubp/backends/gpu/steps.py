@@ -54,7 +54,7 @@ class CupySteps:
     def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
         mask = (1 << (len(order) - 1).bit_length()) - 1
         keys = order.view(np.uint64)
-        key = (np.uint64(part) for part in (seed, stream, epoch, mask))
+        key = (np.uint64(number) for number in (seed, stream, epoch, mask))
         self._kernels[table.SHUFFLE_KEYS.name](*key, keys)
         keys.sort()
         self.xp.bitwise_and(keys, np.uint64(mask), out=keys)

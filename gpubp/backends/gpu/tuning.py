@@ -56,10 +56,10 @@ class Tuner:
         known = self._known.get(key)
         if known in ways:
             return str(known)
-        found = next(iter(ways)) if self._path is None or len(ways) == 1 else self._fastest(ways)
-        self._known[key] = found
-        self._remember(key, found)
-        return found
+        fastest = next(iter(ways)) if self._path is None or len(ways) == 1 else self._fastest(ways)
+        self._known[key] = fastest
+        self._remember(key, fastest)
+        return fastest
 
     def _fastest(self, ways: Mapping[str, Callable[[], None]]) -> str:
         recordings = {
@@ -87,11 +87,11 @@ class Tuner:
         end.synchronize()
         return float(cuda.get_elapsed_time(start, end))
 
-    def _remember(self, key: str, found: str) -> None:
+    def _remember(self, key: str, way: str) -> None:
         if self._path is None:
             return
         everything = _read(self._path)  # another process may have written in between
-        everything.setdefault(self._machine, {})[key] = found
+        everything.setdefault(self._machine, {})[key] = way
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(everything, indent=1).encode())

@@ -128,7 +128,7 @@ def page_text(models: Sequence[dict[str, Any]], language: str = "en") -> str:
         "data": _embedded({"language": language, "models": list(models)}),
         "script": script,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _read("page.html"))
 
 
 def joined(scripts: Iterable[str]) -> str:

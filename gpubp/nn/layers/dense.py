@@ -167,15 +167,15 @@ class Dense(Layer):
             ops.add(dx, dy, dx)  # dx = delta W^T + dy
 
     def follow(self, ops: Any, p: DenseArrays, scaling: Array) -> None:
-        """Let the moments of the last batch count in the running ones."""
+        """Let the statistics of the last batch count in the running ones."""
         if self._norm is not None:
             self._norm.follow(ops, self._kept_by_norm(p), scaling)
 
     def parameter_shapes(self) -> Shapes:
         """Return the shapes of weight, bias, mix and gamma."""
         shapes: Shapes = {"weight": (self.inputs, self.outputs), "bias": (self.outputs,)}
-        there = {"mix": self.mixing, "gamma": self.normalization}
-        return shapes | {name: (self.outputs,) for name, used in there.items() if used}
+        optional = {"mix": self.mixing, "gamma": self.normalization}
+        return shapes | {name: (self.outputs,) for name, used in optional.items() if used}
 
     def running_shapes(self) -> Shapes:
         """Return the shape of the running mean and variance of batch normalisation."""

@@ -54,7 +54,7 @@ class LayerArrays(ABC):
     rates : mapping or None
         What the rates of dropout are in each step, where they change.
     learning : bool
-        Whether batches are normalised by their own moments.
+        Whether batches are normalised by their own statistics.
     """
 
     x: Array

@@ -2,7 +2,7 @@
 
 n = (z - mean) / sqrt(variance + epsilon), then z = gamma n. Layer normalisation: Ba, Kiros and
 Hinton 2016. Batch normalisation: Ioffe and Szegedy 2015, with PyTorch's epsilon of 1e-5 and running
-moments, each batch counting 1/10.
+statistics, each batch counting 1/10.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class NormalizationArrays:
         The normalised sums.
     inverse : array, (rows,) or (outputs,)
         1 / sqrt(variance + epsilon) of each row, or of each unit.
-    moments : array, (2, outputs), or None
+    statistics : array, (2, outputs), or None
         Mean and unbiased variance over the batch, for batch normalisation.
     """
 
     n: Array
     inverse: Array
-    moments: Array | None
+    statistics: Array | None
 
     def first(self, rows: int) -> NormalizationArrays:
         """Return views of the first rows."""
-        inverse = self.inverse[:rows] if self.moments is None else self.inverse
+        inverse = self.inverse[:rows] if self.statistics is None else self.inverse
         return replace(self, n=self.n[:rows], inverse=inverse)
 
 
@@ -66,7 +66,7 @@ class Normalization:
         if not self.over_batch:
             ops.normalize_rows(p.n, p.inverse, self.scratch)
         elif learning:
-            ops.normalize_columns(p.n, p.inverse, p.moments, self.scratch)
+            ops.normalize_columns(p.n, p.inverse, p.statistics, self.scratch)
         else:
             ops.normalize_columns_by(p.n, p.inverse, self.running)
         ops.scale_columns(p.n, self.gamma, z)
@@ -89,9 +89,9 @@ class Normalization:
             )
 
     def follow(self, ops: Any, p: NormalizationArrays, scaling: Array) -> None:
-        """Let the moments of the last batch count in the running ones."""
+        """Let the statistics of the last batch count in the running ones."""
         if self.over_batch:
-            ops.average(p.moments, RUNNING_DECAY, self.running, self.scratch, scaling)
+            ops.average(p.statistics, RUNNING_DECAY, self.running, self.scratch, scaling)
 
 
 def normalization_arrays(over_batch: bool, room: Room, outputs: int) -> NormalizationArrays:
