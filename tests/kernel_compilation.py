@@ -2,7 +2,8 @@
 
 CuPy wraps the operation of a kernel into a loop and hands the text to NVRTC. Here the same
 operation is wrapped into an equal loop for the host compiler, which runs it, and for NVRTC, which
-shows that it compiles for every architecture. Both read `kernels/*.cuh` as the preamble.
+shows that it compiles for every architecture (`nvrtc_compilation`). Both read `kernels/*.cuh` as
+the preamble.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
@@ -55,7 +56,6 @@ _TARGETS = [
     for types in _READING[:-1]
     for expected in ("int64", "float64" if types["S"] == "float64" else "float32")
 ]
-ARCHITECTURES = ("sm_75", "sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")
 HOST_FLAGS = ("-O2", "-std=c++14", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
 _HOST_LOOP = (
@@ -255,36 +255,3 @@ def _compile(command: list[str], source: str, library: Path) -> None:
         if done.returncode:
             raise CompilationError(done.stderr)
         built.replace(library)
-
-
-def compile_nvrtc(source: str, architecture: str, options: Sequence[str] = ()) -> bytes:
-    """Compile CUDA text with NVRTC and return the machine code for an architecture.
-
-    Raises
-    ------
-    CompilationError
-        When NVRTC refuses the text or warns about it.
-    """
-    from cuda.bindings import nvrtc
-
-    program = _checked(nvrtc.nvrtcCreateProgram(source.encode(), b"kernels.cu", 0, [], []))
-    arguments = [f"--gpu-architecture={architecture}", "--std=c++17", *options]
-    (error,) = nvrtc.nvrtcCompileProgram(
-        program, len(arguments), [argument.encode() for argument in arguments]
-    )
-    log = bytearray(_checked(nvrtc.nvrtcGetProgramLogSize(program)))
-    nvrtc.nvrtcGetProgramLog(program, log)
-    said = log.rstrip(b"\0 \n").decode()
-    if error != nvrtc.nvrtcResult.NVRTC_SUCCESS or said:
-        raise CompilationError(f"{architecture}: {said or error}")
-    code = bytearray(_checked(nvrtc.nvrtcGetCUBINSize(program)))
-    nvrtc.nvrtcGetCUBIN(program, code)
-    nvrtc.nvrtcDestroyProgram(program)
-    return bytes(code)
-
-
-def _checked(returned: tuple) -> object:
-    error, value = returned
-    if int(error):
-        raise CompilationError(str(error))
-    return value

@@ -15,16 +15,15 @@ from gpubp.backends.gpu.kernel_table import ELEMENTWISE, IN_PLACE, LOSS
 from gpubp.backends.gpu.output_layer import output_kernel
 from gpubp.backends.gpu.sources import preamble
 from kernel_compilation import (
-    ARCHITECTURES,
     C_TYPES,
     CompilationError,
     Parameter,
     Types,
     combinations,
-    compile_nvrtc,
     cuda_source,
     parse_parameters,
 )
+from nvrtc_compilation import ARCHITECTURES, compile_nvrtc, spills
 
 pytest.importorskip("cuda.bindings.nvrtc", reason="needs the wheel cuda-bindings")
 try:
@@ -49,6 +48,24 @@ def test_every_kernel_compiles(architecture: str) -> None:
     """To machine code of every architecture, not much optimised: what CuPy writes is, below."""
     source = cuda_source(preamble(), KERNELS)
     assert compile_nvrtc(source, architecture, ["--Ofast-compile=max"]).startswith(ELF)
+
+
+@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], ARCHITECTURES[-1]])
+def test_no_kernel_spills_registers(architecture: str) -> None:
+    bytes_spilled = spills(cuda_source(preamble(), KERNELS), architecture)
+    assert len(bytes_spilled) >= len(KERNELS)
+    assert not {name: count for name, count in bytes_spilled.items() if count}
+
+
+def test_a_kernel_that_spills_is_seen() -> None:
+    source = """extern "C" __global__ void many(const float* x, float* y) {
+      float sums[64];
+      for (int i = 0; i < 64; i++) sums[i] = x[i * threadIdx.x];
+      __syncthreads();
+      for (int i = 0; i < 64; i++) y[i * threadIdx.x] = sums[63 - i] * sums[i] + x[i];
+    }"""
+    assert spills(source, ARCHITECTURES[0])["many"] == 0
+    assert spills(source, ARCHITECTURES[0], ["--maxrregcount=24"])["many"] > 0
 
 
 def test_compiling_writes_to_no_object_that_others_share() -> None:
