@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from gpubp.backends.interchange import is_cupy
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
-from gpubp.nn.activations import ACTIVATIONS, get_activation
+from gpubp.nn.activations import get_activation
 
 # scikit-learn's names of what has another one here
 OTHER_NAMES = {"logistic": "sigmoid"}
@@ -168,12 +168,6 @@ def hidden_activations(activation: Any, layers: int) -> list[str]:
     if isinstance(activation, str) and not layers:
         get_activation(OTHER_NAMES.get(activation, activation))
     return [get_activation(OTHER_NAMES.get(str(name), str(name))).name for name in names]
-
-
-def known_activations() -> list[str]:
-    """Return the names that `activation` may hold."""
-    hidden = [name for name, activation in ACTIVATIONS.items() if not activation.whole_rows]
-    return sorted([*hidden, *OTHER_NAMES])
 
 
 def checked(estimator: Any, x: Any, y: Any = NO_TARGETS, reset: bool = False, **how: Any) -> Any:

@@ -2,126 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import operator
-import threading
 import time
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import gpubp
 import gpubp.data
+from data_building import INPUTS, arrays, network, parameters, trained, write
 from gpubp import errors
-from gpubp.data.blocks import shard_rows, windows
 from gpubp.data.prefetch import Prefetcher
 from gpubp.data.protocol import Dataset, Reading, Schema
-from gpubp.data.shards import Shards, shards_of
-
-INPUTS = 5
-
-
-def arrays(rows=300, seed=0):
-    generator = np.random.default_rng(seed)
-    x = generator.standard_normal((rows, INPUTS)).astype(np.float32)
-    return x, (x.sum(axis=1) > 0).astype(np.int64)
-
-
-def network(backend="cpu", **given):
-    return gpubp.Network([INPUTS, 8, 2], "tanh", "softmax", backend, **given)
-
-
-def parameters(net):
-    return net.backend.to_numpy(net.parameters)
-
-
-def trained(backend, *data, **given):
-    net = network(backend)
-    net.fit(*data, **{"epochs": 2, "batch_size": 32} | given)
-    return parameters(net)
-
-
-def read_rows(data, reading, epoch=0, start=0):
-    return [rows.x[:, 0].tolist() for rows in data.batches(reading, epoch, start)]
-
-
-def numbered(rows, block, window=None):
-    """Return a data set whose only input is the number of the row."""
-    x = np.arange(rows, dtype=np.float64)[:, None]
-    return gpubp.data.ArrayDataset(x, np.zeros(rows), block=block, window=window)
-
-
-@given(
-    rows=st.integers(1, 200),
-    block=st.integers(1, 60),
-    window=st.integers(1, 5),
-    batch=st.integers(1, 80),
-    count=st.integers(1, 9),
-    size=st.integers(1, 9),
-    shuffle=st.booleans(),
-    epoch=st.integers(0, 3),
-)
-def test_every_row_comes_once_an_epoch(rows, block, window, batch, count, size, shuffle, epoch):
-    size = min(size, count)
-    data = numbered(rows, block, window)
-    batch = min(batch, rows)
-    by_rank = [
-        read_rows(data, Reading(batch, 3, shuffle, shards_of(rank, size, count)), epoch)
-        for rank in range(size)
-    ]
-    batches = [functools.reduce(operator.iadd, parts, []) for parts in zip(*by_rank, strict=True)]
-    assert [len(each) for each in batches] == [
-        min(batch, rows - start) for start in range(0, rows, batch)
-    ]
-    assert sorted(functools.reduce(operator.iadd, batches, [])) == list(range(rows))
-    alone = read_rows(data, Reading(batch, 3, shuffle, Shards(count, 0, count)), epoch)
-    assert alone == batches  # however many processes share the shards out
-
-
-@pytest.mark.parametrize("start", [1, 2, 6])
-def test_reading_can_begin_anywhere_in_an_epoch(start):
-    data, reading = numbered(100, 7, 2), Reading(15, 1, shards=Shards(3, 1, 3))
-    assert read_rows(data, reading, 5, start) == read_rows(data, reading, 5)[start:]
-
-
-def test_epochs_and_seeds_have_orders_of_their_own():
-    data = numbered(64, 8, 2)
-    orders = {str(read_rows(data, Reading(64, seed), epoch)) for seed in (0, 1) for epoch in (0, 1)}
-    assert len(orders) == 4
-    assert read_rows(data, Reading(64, shuffle=False)) == [list(range(64))]
-
-
-def test_rows_are_mixed_within_windows_of_blocks_dealt_at_random():
-    sizes, reading = [10] * 12, Reading(10, 4)
-    found = list(windows(sizes, 3, reading, 0, 0))
-    assert [len(window.pieces) for window in found] == [3, 3, 3, 3]
-    blocks = [piece.block for window in found for piece in window.pieces]
-    assert sorted(blocks) == list(range(12)) != blocks
-    assert all(sorted(window.order) == list(range(30)) for window in found)
-    assert not all((window.order == found[0].order).all() for window in found)
-
-
-def test_a_shard_has_its_part_of_every_batch():
-    reading = Reading(10, shards=Shards(4, 0, 4))
-    # whole batches of 2, 3, 2, 3 rows; the last of 7 rows gives 1, 2, 2, 2
-    assert [shard_rows(reading, 27, shard) for shard in range(4)] == [5, 8, 6, 8]
-
-
-def test_the_default_window_holds_128_mib(monkeypatch):
-    x = np.zeros((2_000_000, 8), np.float32)
-    data = gpubp.data.ArrayDataset(x, np.zeros(len(x)))
-    assert data.window == 16  # blocks of 2 MiB: no more than 16
-    big = gpubp.data.ArrayDataset(x, np.zeros(len(x)), block=1_000_000)
-    assert big.window == 4  # blocks of 32 MB
-
-
-def write(folder, x, y, group=100, name="t.parquet", **more):
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    columns = {f"x{column}": x[:, column] for column in range(x.shape[1])}
-    pq.write_table(pa.table(columns | {"y": y} | more), folder / name, row_group_size=group)
-    return folder / name
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -245,97 +136,6 @@ def test_a_training_cut_off_in_mid_epoch_goes_on_with_the_next_batch(backend, tm
         network(backend).fit(other, **given, **keep, resume=True, callbacks=[Same()])
 
 
-def test_narrow_inputs_stay_as_they_are(tmp_path):
-    x = np.random.default_rng(0).integers(0, 255, (90, INPUTS)).astype(np.uint8)
-    y = np.zeros(90, np.int64)
-    data = gpubp.data.parquet(write(tmp_path, x, y), "y")
-    assert data.schema.dtype == "uint8"
-    assert next(iter(data.batches(Reading(10), 0))).x.dtype == np.uint8
-
-
-def test_mixed_types_become_float32(tmp_path):
-    x, y = arrays(50)
-    whole = np.arange(50)
-    data = gpubp.data.parquet(write(tmp_path, x, y, whole=whole, flag=whole > 9), "y")
-    rows = data.read(0)
-    assert rows.x.dtype == np.float32
-    np.testing.assert_array_equal(rows.x[:, -2], whole)
-    np.testing.assert_array_equal(rows.x[:, -1], whole > 9)
-    assert data.schema.inputs == ("x0", "x1", "x2", "x3", "x4", "whole", "flag")
-
-
-def test_missing_inputs_become_the_mean_and_a_mask(tmp_path):
-    pa = pytest.importorskip("pyarrow")
-    x, y = arrays(50)
-    holes = pa.array([None if row % 7 == 3 else float(row) for row in range(50)])
-    file = write(tmp_path, x, y, 20, holes=holes)
-    with pytest.raises(
-        errors.DataError, match=r"row group 0: column 'holes' has no value in row 4"
-    ):
-        gpubp.data.parquet(file, "y").read(0)
-    data = gpubp.data.parquet(file, "y", missing="mean")
-    assert data.schema.inputs[-2:] == ("holes", "holes is missing")
-    rows = np.concatenate([data.read(block).x for block in range(3)])
-    there = np.array([row for row in range(50) if row % 7 != 3])
-    np.testing.assert_allclose(rows[np.arange(50) % 7 == 3, -2], there.mean(), rtol=1e-6)
-    np.testing.assert_array_equal(rows[there, -2], there)
-    np.testing.assert_array_equal(rows[:, -1], np.arange(50) % 7 == 3)
-
-
-def test_a_folder_and_a_list_are_one_data_set(tmp_path):
-    x, y = arrays()
-    files = [write(tmp_path, x[s], y[s], 60, f"{n}.parquet") for n, s in
-             (("b", slice(100, 300)), ("a", slice(0, 100)))]  # fmt: skip
-    folder = gpubp.data.parquet(tmp_path, "y")
-    named = gpubp.data.parquet(files[::-1], "y")
-    for data in (folder, named):
-        rows = [data.read(block) for block in range(len(data.sizes))]
-        np.testing.assert_array_equal(np.concatenate([each.x for each in rows]), x)
-    assert folder.fingerprint() == named.fingerprint()
-
-
-def test_schemas_that_differ_are_found_before_training(tmp_path):
-    x, y = arrays(50)
-    write(tmp_path, x, y, name="a.parquet")
-    write(tmp_path, x.astype(np.float64), y, name="b.parquet")
-    with pytest.raises(
-        errors.DataError, match=r"column 'x0' is double in .*b.parquet and float in"
-    ):
-        gpubp.data.parquet(tmp_path, "y")
-    write(tmp_path, x[:, :3], y, name="b.parquet")
-    with pytest.raises(errors.DataError, match=r"b.parquet lacks the column 'x3'"):
-        gpubp.data.parquet(tmp_path, "y")
-
-
-def test_it_warns_of_data_sorted_by_the_target(tmp_path):
-    x, y = arrays()
-    file = write(tmp_path, x, np.sort(y), 30)
-    with pytest.warns(UserWarning, match="sorted by 'y' and has 10 row groups, of which 2 are"):
-        gpubp.data.parquet(file, "y", window=2)
-    gpubp.data.parquet(file, "y", window=10)  # all are mixed
-    gpubp.data.parquet(write(tmp_path, x, y, 30), "y", window=2)
-
-
-def test_a_number_that_is_not_finite_is_named(tmp_path):
-    x, y = arrays()
-    x[130, 2] = np.inf
-    data = gpubp.data.parquet(write(tmp_path, x, y), "y")
-    message = r"'t.parquet', row group 1: column 'x2' is inf in row 31"
-    with pytest.raises(errors.NonFiniteError, match=message):
-        network().fit(data, batch_size=32)  # raised by a thread, and here
-    assert not [thread for thread in threading.enumerate() if thread.name == "gpubp prefetch"]
-
-
-def test_a_file_that_is_cut_off_while_it_is_read(tmp_path):
-    x, y = arrays()
-    file = write(tmp_path, x, y, 30)
-    data = gpubp.data.parquet(file, "y")
-    content = file.read_bytes()
-    file.write_bytes(content[:200] + b"\0" * (len(content) - 200))
-    with pytest.raises(errors.DataError, match=r"'t.parquet', row group \d+ cannot be read"):
-        network().fit(data, batch_size=32)
-
-
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -450,42 +250,3 @@ def test_a_prefetcher_ends_and_raises_where_it_is_read():
     assert next(ahead) == 1
     with pytest.raises(KeyError):
         next(ahead)
-
-
-def test_a_csv_file_is_converted_once(tmp_path, capsys, monkeypatch):
-    pytest.importorskip("pyarrow")
-    from gpubp.data import csv_cache
-
-    monkeypatch.setattr(csv_cache, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(csv_cache, "ROWS", 64)
-    x, y = arrays()
-    # from row 150 on whole numbers get a point, and later letters: types are found anew
-    late = [str(row) if row < 150 else f"{row}.5" for row in range(300)]
-    lines = [f"{','.join(map(repr, x[row].tolist()))},{late[row]},{y[row]}" for row in range(300)]
-    file = tmp_path / "t.csv"
-    file.write_text("\n".join(["a,b,c,d,e,late,y", *lines]) + "\n")
-    data = gpubp.data.csv(file, "y", cache=tmp_path / "cache")
-    assert f"converting {file}" in capsys.readouterr().err
-    assert data.sizes == [64, 64, 64, 64, 44]
-    rows = [data.read(block) for block in range(5)]
-    np.testing.assert_array_equal(np.concatenate([each.x for each in rows])[:, :5], x)
-    np.testing.assert_array_equal(np.concatenate([each.x for each in rows])[:, 5], np.float32(late))
-    np.testing.assert_array_equal(np.concatenate([each.y for each in rows]), y)
-    gpubp.data.csv(file, "y", cache=tmp_path / "cache")
-    assert capsys.readouterr().err == ""
-    file.write_text("\n".join(["a,b,c,d,e,late,y", *lines[:200], "1,2,3,4,5,word,1"]) + "\n")
-    with pytest.raises(errors.DataError, match=r"'late' .* holds string"):
-        gpubp.data.csv(file, "y", cache=tmp_path / "cache")
-
-
-def test_a_csv_file_that_is_none(tmp_path):
-    pytest.importorskip("pyarrow")
-    file = tmp_path / "t.csv"
-    file.write_text("a,b\n1,2\n3\n")
-    with pytest.raises(errors.DataError, match="cannot be read as a CSV file"):
-        gpubp.data.csv(file, "b", cache=tmp_path / "cache")
-    assert not list((tmp_path / "cache").iterdir())
-    (tmp_path / "file").write_text("")
-    file.write_text("a,b\n1,2\n")
-    with pytest.raises(errors.OutputPathError, match="set XDG_CACHE_HOME"):
-        gpubp.data.csv(file, "b", cache=tmp_path / "file")

@@ -8,28 +8,31 @@ import pytest
 import gpubp
 import gpubp.data
 import simulated.cupy
-from gpubp import errors
+from feed_checks import (
+    CLASSES,
+    INPUTS,
+    ROWS,
+    SEED,
+    VALUES,
+    WEIGHTS,
+    Steps,
+    X,
+    check,
+    feed_from,
+    on_host,
+    seeded,
+    stack_of,
+    turned,
+)
 from gpubp.backends import get_backend
-from gpubp.backends.random import permutation
-from gpubp.backends.scheduled import new_clock, put_clock
+from gpubp.backends.scheduled import new_clock
 from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed
-from gpubp.data.batches import take_data
 from gpubp.data.dataset_feeds import DatasetFeed
-from gpubp.data.feeds import feed_of, held_out, validation_rows
-from gpubp.data.protocol import Schema
+from gpubp.data.feeds import held_out, validation_rows
 from gpubp.data.reading import read_rows
-from gpubp.data.shards import ALL, Shards, shards_of
+from gpubp.data.shards import Shards, shards_of
 from gpubp.nn.losses import get_loss
 from kernel_compilation import host_compiler
-
-INPUTS, ROWS, SEED = 5, 47, 7
-RANDOM = np.random.default_rng(0)
-X = RANDOM.standard_normal((ROWS, INPUTS)).astype(np.float32)
-X[RANDOM.random(X.shape) < 0.5] = 0
-CLASSES = RANDOM.integers(0, 3, ROWS)
-VALUES = RANDOM.random((ROWS, 3))
-SHARES = VALUES / VALUES.sum(axis=1, keepdims=True)
-WEIGHTS = RANDOM.random(ROWS)
 
 
 @pytest.fixture
@@ -39,83 +42,6 @@ def small_gpu(monkeypatch):
         pytest.skip("the simulated GPU needs a C++ compiler: g++ or clang++")
     simulated.cupy.install(monkeypatch, free=400)
     return get_backend("gpu")
-
-
-def stack_of(backend, **given):
-    return gpubp.Network([INPUTS, 4, 3], "tanh", "identity", backend, seed=SEED, **given).stack
-
-
-def feed_from(kind, stack, x=X, y=VALUES, weights=None, batch_size=10, shuffle=True, shards=ALL):
-    loss = get_loss("auto", stack.output)
-    if kind == "dataset":
-        source = gpubp.data.ArrayDataset(x, y, weights)
-    else:
-        if kind == "sparse":
-            x = pytest.importorskip("scipy.sparse").csr_matrix(x)
-        source = take_data(stack, x, y, loss, sample_weight=weights)
-    return feed_of(stack, source, batch_size, shuffle, loss, shards)
-
-
-def on_host(stack, data):
-    arrays = (data.x, data.expected, data.weights)
-    return [None if array is None else stack.backend.to_numpy(array).copy() for array in arrays]
-
-
-class Steps:
-    """Reads batches as the steps of a training do."""
-
-    def __init__(self, stack, feed, ops=None):
-        self.stack, self.feed = stack, feed
-        self.ops = stack.backend if ops is None else ops
-        self.clock = new_clock(stack.backend)
-        self.epoch = None
-
-    def read(self, epoch, index):
-        if epoch != self.epoch:
-            self.feed.begin_epoch(epoch)
-            self.epoch = epoch
-        slot = self.feed.prepare(index)
-        put_clock(self.stack.backend, self.clock, 0, index, 0)
-        data = self.feed.read(self.ops, self.feed.own_sizes[index], slot, self.clock)
-        found = on_host(self.stack, data)
-        self.feed.done(index)
-        return found
-
-
-def check(stack, feed, x, y, weights=None, order=None, shards=ALL):
-    """Hold each batch of some epochs against the rows that it should have, in any order."""
-    steps = Steps(stack, feed)
-    places = [(epoch, index) for epoch in (0, 1, 5) for index in range(feed.steps)]
-    for epoch, index in [*places, (5, 1), (0, feed.steps - 1), (0, 0)]:
-        rows = np.arange(ROWS) if order is None else order(epoch)
-        batch = rows[index * feed.size : (index + 1) * feed.size]
-        first, stop = shards.span(len(batch))
-        chosen = batch[first:stop]
-        assert feed.sizes[index] == len(batch)
-        assert feed.own_sizes[index] == len(chosen)
-        expected = [x[chosen], y[chosen], None if weights is None else weights[chosen]]
-        read = steps.read(epoch, index)
-        alone = on_host(stack, feed.batch(epoch, index))
-        for name, one, other, right in zip(
-            ("x", "y", "weights"), read, alone, expected, strict=True
-        ):
-            if right is None:
-                assert one is None
-                assert other is None
-                continue
-            if len(chosen):
-                assert one.dtype == other.dtype == right.dtype, name
-            np.testing.assert_array_equal(one, right, err_msg=f"{name} read by a step")
-            np.testing.assert_array_equal(other, right, err_msg=f"{name} by itself")
-    feed.close()
-
-
-def seeded(epoch):
-    return permutation(SEED, epoch, ROWS)
-
-
-def turned(epoch):
-    return np.roll(np.arange(ROWS), epoch + 1)
 
 
 KINDS = ("arrays", "sparse", "dataset")
@@ -243,108 +169,6 @@ def test_batches_of_a_size_lie_in_one_place(backend, kind):
         ]
         assert places.setdefault(slot, pointers) == pointers
         feed.done(index)
-    feed.close()
-
-
-def batches_of(*batches, **given):
-    return gpubp.data.BatchDataset(list(batches), **given)
-
-
-def test_batches_may_be_shorter_than_the_first(backend):
-    stack = stack_of(backend)
-    cuts = [(0, 10), (10, 14), (14, 24), (24, 27)]
-    data = batches_of(*[(X[start:stop], VALUES[start:stop]) for start, stop in cuts])
-    feed = feed_of(stack, data, None, True, get_loss("auto", stack.output))
-    assert not feed.same_sizes
-    steps = Steps(stack, feed)
-    for epoch in (0, 1):
-        for index, (start, stop) in enumerate(cuts):
-            x, y, _ = steps.read(epoch, index)
-            np.testing.assert_array_equal(x, X[start:stop])
-            np.testing.assert_array_equal(y, VALUES[start:stop].astype(np.float32))
-    assert feed.sizes == feed.own_sizes == [10, 4, 10, 3]
-    feed.close()
-
-
-def test_a_batch_of_another_dtype_is_brought_to_that_of_the_first(backend):
-    stack = stack_of(backend)
-    data = batches_of((X[:10], VALUES[:10]), (X[10:20].astype(np.float64), VALUES[10:20]))
-    feed = feed_of(stack, data, None, True, get_loss("auto", stack.output))
-    steps = Steps(stack, feed)
-    for index in (0, 1):
-        rows = slice(10 * index, 10 * index + 10)
-        np.testing.assert_array_equal(steps.read(0, index)[0], X[rows])
-    feed.close()
-
-
-BAD = {
-    "too large": (
-        (X[:4].astype(np.float64) + 1e300, SHARES[:4]),
-        errors.NonFiniteError,
-        r"x of batch 2\[0, 0\] is inf",
-    ),
-    "not bytes": ((X[:4], SHARES[:4]), errors.DataError, "batch 2 has x of float32; uint8"),
-    "classes": (
-        (X[:4], CLASSES[:4]),
-        errors.DataError,
-        r"batch 2 has y of shape \(4,\); \(rows, 3\) is needed, as the schema",
-    ),
-    "weights": (
-        (X[:4], SHARES[:4], WEIGHTS[:4]),
-        errors.DataError,
-        "batch 2 has weights; none are needed",
-    ),
-    "no rows": ((X[:0], SHARES[:0]), errors.DataError, "batch 2 has no rows"),
-}
-
-
-@pytest.mark.parametrize("bad", BAD)
-def test_batches_that_do_not_go_with_the_first_are_refused(backend, bad):
-    stack = gpubp.Network([INPUTS, 3], (), "softmax", backend).stack
-    batch, error, message = BAD[bad]
-    x = X[:10].astype(np.uint8) if bad == "not bytes" else X[:10]
-    data = batches_of((x, SHARES[:10]), batch)
-    feed = feed_of(stack, data, None, True, get_loss("auto", stack.output))
-    steps = Steps(stack, feed)
-    steps.read(0, 0)  # a batch that is fetched ahead is refused when it is asked for
-    for _ in range(2):
-        with pytest.raises(error, match=message):
-            steps.read(0, 1)
-    feed.close()
-
-
-def test_a_first_batch_without_rows_is_refused():
-    with pytest.raises(errors.DataError, match="the first batch has no rows"):
-        batches_of((X[:0], VALUES[:0]), (X, VALUES))
-
-
-class Short:
-    """A data set whose second batch lacks a row."""
-
-    schema = Schema(tuple("abcde"), "float32", tuple("pqr"))
-
-    def __len__(self):
-        return ROWS
-
-    def batches(self, reading, epoch, start=0):
-        for index in range(start, -(-ROWS // reading.batch_size)):
-            rows = slice(
-                index * reading.batch_size, (index + 1) * reading.batch_size - (index == 1)
-            )
-            yield gpubp.data.Rows(X[rows], VALUES[rows])
-
-    def fingerprint(self):
-        return "short"
-
-
-def test_a_data_set_that_gives_too_few_rows_is_refused(backend):
-    """Not trained on, with rows of another batch for those that are missing."""
-    stack = stack_of(backend)
-    feed = feed_of(stack, Short(), 10, False, get_loss("auto", stack.output))
-    steps = Steps(stack, feed)
-    steps.read(0, 0)
-    with pytest.raises(errors.DataError, match="batch 2 has 9 rows; 10 are needed"):
-        steps.read(0, 1)
     feed.close()
 
 

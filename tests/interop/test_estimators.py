@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 
 import gpubp
-import simulated.cupy
-from gpubp import errors
-from gpubp.data.array_feeds import ArrayFeed
-from kernel_compilation import host_compiler
 
 pytest.importorskip("sklearn", minversion="1.7")
 
-from sklearn import neural_network
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.inspection import permutation_importance
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -29,12 +23,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gpubp import MLPClassifier, MLPRegressor
+from sklearn_data import DIABETES, DIGITS, IRIS, WEIGHTS
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::sklearn.exceptions.ConvergenceWarning", "ignore:.*is_sparse:DeprecationWarning"
-)
-needs_compiler = pytest.mark.skipif(
-    host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"
 )
 
 
@@ -47,132 +39,6 @@ def _on_the_cpu(monkeypatch):
 @parametrize_with_checks([MLPClassifier(), MLPRegressor()])
 def test_scikit_learns_own_checks(estimator, check):
     check(estimator)
-
-
-def scaled(load):
-    x, y = load(return_X_y=True)
-    return StandardScaler().fit_transform(x), y
-
-
-DIGITS, CANCER, IRIS = (scaled(load) for load in (load_digits, load_breast_cancer, load_iris))
-DIABETES = (load_diabetes(return_X_y=True)[0], load_diabetes(return_X_y=True)[1] / 100)
-WEIGHTS = np.random.default_rng(0).random(2000)
-
-SETTINGS = [
-    {"solver": "adam"},
-    {"solver": "sgd", "learning_rate_init": 0.05},
-    {"solver": "sgd", "nesterovs_momentum": False, "shuffle": False},
-    {"solver": "sgd", "momentum": 0, "batch_size": 50},
-    {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.5},
-    {
-        "solver": "sgd",
-        "learning_rate": "adaptive",
-        "learning_rate_init": 0.1,
-        "tol": 0.05,
-        "n_iter_no_change": 1,
-    },
-    {"early_stopping": True, "validation_fraction": 0.2},
-    {"alpha": 1.0, "activation": "tanh", "hidden_layer_sizes": (20, 10)},
-    {"activation": "logistic", "hidden_layer_sizes": ()},
-    {"activation": "identity", "epsilon": 1e-3, "beta_1": 0.8, "beta_2": 0.9},
-]
-
-
-def both(ours, data, weights=None, **settings):
-    """Fit scikit-learn's estimator and ours with the same settings."""
-    theirs = getattr(neural_network, ours.__name__)
-    settings = {"random_state": 3, "max_iter": 10} | settings
-    given = {} if weights is None else {"sample_weight": weights[: len(data[0])]}
-    return [kind(**settings).fit(*data, **given) for kind in (theirs, ours)]
-
-
-def assert_same(theirs, ours, rtol=1e-9):
-    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=rtol)
-    for one, other in zip(
-        ours.coefs_ + ours.intercepts_, theirs.coefs_ + theirs.intercepts_, strict=True
-    ):
-        np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
-    for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_"):
-        assert getattr(ours, name) == getattr(theirs, name), name
-    for name in ("best_loss_", "best_validation_score_", "validation_scores_"):
-        found, exact = getattr(ours, name), getattr(theirs, name)
-        assert found == exact or found == pytest.approx(exact), name
-
-
-@pytest.mark.parametrize("settings", SETTINGS, ids=str)
-@pytest.mark.parametrize("data", [DIGITS, CANCER], ids=["digits", "cancer"])
-def test_a_classifier_follows_scikit_learns(data, settings):
-    theirs, ours = both(MLPClassifier, data, **settings)
-    assert_same(theirs, ours)
-    np.testing.assert_allclose(
-        ours.predict_proba(data[0]), theirs.predict_proba(data[0]), rtol=1e-6
-    )
-    np.testing.assert_array_equal(ours.predict(data[0]), theirs.predict(data[0]))
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [*SETTINGS, {"loss": "poisson"}],
-    ids=str,
-)
-def test_a_regressor_follows_scikit_learns(settings):
-    theirs, ours = both(MLPRegressor, DIABETES, **settings)
-    assert_same(theirs, ours)
-    np.testing.assert_allclose(ours.predict(DIABETES[0]), theirs.predict(DIABETES[0]), rtol=1e-7)
-
-
-def test_rows_with_weights_follow_scikit_learns():
-    assert_same(*both(MLPClassifier, DIGITS, WEIGHTS))
-    assert_same(*both(MLPRegressor, DIABETES, WEIGHTS, early_stopping=True))
-
-
-def test_several_outputs_follow_scikit_learns():
-    x, y = DIABETES
-    theirs, ours = both(MLPRegressor, (x, np.c_[y, -y, y**2]))
-    # the penalty is taken at the end of an epoch, theirs is a mean over it
-    assert_same(theirs, ours, rtol=1e-7)
-    labels = np.c_[y > 1, y > 1.5, y > 2].astype(int)
-    theirs, ours = both(MLPClassifier, (x, labels), early_stopping=True)
-    assert_same(theirs, ours)
-    np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
-
-
-@pytest.mark.parametrize(
-    ("kind", "data"), [(MLPClassifier, IRIS), (MLPRegressor, DIABETES)], ids=["iris", "diabetes"]
-)
-def test_lbfgs_follows_scikit_learns(kind, data):
-    theirs, ours = both(kind, data, solver="lbfgs", weights=WEIGHTS)
-    assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-8)
-    assert ours.n_iter_ == theirs.n_iter_
-    np.testing.assert_allclose(ours.coefs_[0], theirs.coefs_[0], rtol=1e-5, atol=1e-8)
-
-
-def test_partial_fit_and_warm_start_follow_scikit_learns():
-    x, y = DIGITS
-    found = []
-    for kind in (neural_network.MLPClassifier, MLPClassifier):
-        model = kind(random_state=0)
-        for start in (0, 500, 1000):
-            model.partial_fit(x[start : start + 500], y[start : start + 500], classes=range(10))
-        found.append(model)
-    assert_same(*found)
-    found = []
-    for kind in (neural_network.MLPClassifier, MLPClassifier):
-        model = kind(random_state=0, warm_start=True, max_iter=3)
-        found.append(model.fit(x, y).fit(x, y))
-    assert_same(*found)
-    assert len(found[1].loss_curve_) == 6
-
-
-def test_several_labels_a_row_may_come_in_parts():
-    """scikit-learn issues 12505 and 25693."""
-    x, y = DIABETES
-    labels = np.c_[y > 1, y > 2].astype(int)
-    model = MLPClassifier(random_state=0)
-    for _ in range(20):
-        model.partial_fit(x, labels)
-    assert model.predict(x).shape == labels.shape
-    assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
 def test_it_says_when_it_has_not_converged():
@@ -214,21 +80,6 @@ def test_it_works_with_scikit_learns_tools():
     again.partial_fit(x, y)
     fitted.partial_fit(x, y)
     np.testing.assert_array_equal(again.coefs_[0], fitted.coefs_[0])
-
-
-@pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_names_of_features_are_learnt_from_dataframes(library):
-    frames = pytest.importorskip(library)
-    x, y = IRIS
-    frame = frames.DataFrame(dict(zip("abcd", x.T, strict=True)))
-    model = make_pipeline(StandardScaler().set_output(transform=library), MLPClassifier(max_iter=3))
-    model.fit(frame, y)
-    assert list(model[-1].feature_names_in_) == list("abcd")
-    model.predict(frame)
-    with pytest.raises(ValueError, match="feature names should match"):
-        model[-1].predict(
-            frame.rename(columns={"a": "z"}) if library == "pandas" else frame.rename({"a": "z"})
-        )
 
 
 def test_weights_are_routed_through_metadata():
@@ -347,71 +198,6 @@ def test_it_reports_where_it_ran_and_why():
     assert narrow.coefs_[0].dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
-def test_narrow_inputs_stay_as_they_are_until_the_batch(monkeypatch, dtype):
-    kinds = []
-    before = ArrayFeed.__init__
-
-    def init(self, net, data, *rest):
-        kinds.append(data.x.dtype.name)
-        before(self, net, data, *rest)
-
-    monkeypatch.setattr(ArrayFeed, "__init__", init)
-    x, y = load_digits(return_X_y=True)
-    model = MLPClassifier(max_iter=3, random_state=0).fit(x.astype(dtype), y)
-    wide = MLPClassifier(max_iter=3, random_state=0, dtype="float32").fit(x, y)
-    assert kinds == [dtype, "float64"]
-    np.testing.assert_allclose(model.loss_curve_, wide.loss_curve_, rtol=1e-5)
-
-
-@pytest.mark.parametrize("kind", ["csr_matrix", "csr_array", "csc_matrix"])
-def test_sparse_inputs_are_made_dense_a_batch_at_a_time(monkeypatch, kind):
-    sparse = pytest.importorskip("scipy.sparse")
-    x, y = load_digits(return_X_y=True)
-    matrix = getattr(sparse, kind)(x)
-    dense = MLPClassifier(max_iter=4, random_state=0, early_stopping=True).fit(x, y)
-    from gpubp.data.sparse_rows import SparseRows
-
-    largest = []
-    before = SparseRows.dense
-
-    def recorded(self, out=None):
-        largest.append(len(self))
-        return before(self, out)
-
-    monkeypatch.setattr(SparseRows, "dense", recorded)
-    model = MLPClassifier(max_iter=4, random_state=0, early_stopping=True).fit(matrix, y)
-    assert max(largest) <= 200
-    np.testing.assert_array_equal(model.loss_curve_, dense.loss_curve_)
-    np.testing.assert_allclose(model.predict_proba(matrix), dense.predict_proba(x), rtol=1e-12)
-    assert max(largest) <= 1024
-    np.testing.assert_allclose(model.predict_gradient(matrix[:3]), dense.predict_gradient(x[:3]))
-
-
-@needs_compiler
-def test_cupy_arrays_stay_on_the_gpu(monkeypatch):
-    """CuPy in, CuPy out; the backend follows the data."""
-    cupy = simulated.cupy.install(monkeypatch)
-    monkeypatch.delenv("GPUBP_BACKEND")
-    x, y = (cupy.asarray(part) for part in IRIS)
-    model = MLPClassifier(random_state=0, max_iter=5, dtype="float64").fit(x, y)
-    assert model.backend_report_["backend"] == "gpu"
-    host = MLPClassifier(random_state=0, max_iter=5, backend="cpu").fit(*IRIS)
-    np.testing.assert_allclose(model.loss_curve_, host.loss_curve_, rtol=1e-9)
-    for method in ("predict", "predict_proba", "predict_log_proba", "predict_gradient"):
-        found = getattr(model, method)(x)
-        assert isinstance(found, cupy.ndarray), method
-        exact = getattr(host, method)(IRIS[0])
-        np.testing.assert_allclose(found.get(), exact, rtol=1e-6, atol=1e-9)
-    numbers = MLPRegressor(random_state=0, max_iter=5).fit(x, y)
-    assert isinstance(numbers.predict(x), cupy.ndarray)
-    assert numbers.backend_report_["dtype"] == "float32"
-    with pytest.raises(
-        errors.ShapeError, match="X has 3 features, but MLPRegressor is expecting 4"
-    ):
-        numbers.predict(x[:, :3])
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -464,24 +250,3 @@ def test_fits_that_cannot_be_are_refused():
         _ = MLPClassifier().coefs_
     with pytest.warns(UserWarning, match="Got `batch_size` 500 larger than sample size 150"):
         MLPClassifier(batch_size=500, max_iter=2).fit(x, y)
-
-
-def test_a_few_plain_rows_are_predicted_without_scikit_learns_checks(monkeypatch):
-    x = IRIS[0]
-    model = gpubp.MLPClassifier((5,), max_iter=300, tol=0.1).fit(*IRIS)
-    expected = model.predict_proba(x)
-
-    def refuse(*arguments, **settings):
-        raise AssertionError("validate_data was called")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("gpubp.interop.arguments.validate_data", refuse)
-        np.testing.assert_array_equal(model.predict_proba(x), expected)
-        for other in (x.tolist(), x.astype(int), x[:, :-1], x[0]):
-            with pytest.raises(AssertionError, match="validate_data was called"):
-                model.predict_proba(other)
-    for bad in (np.nan, np.inf):
-        broken = x.copy()
-        broken[0, 0] = bad
-        with pytest.raises(ValueError, match="Input X contains"):
-            model.predict_proba(broken)
