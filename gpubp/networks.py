@@ -14,7 +14,7 @@ from typing import Any, Self
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.interchange import give_back
-from gpubp.data.batches import take_inputs
+from gpubp.data.batches import checked_batch_size, take_inputs
 from gpubp.data.protocol import Dataset
 from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_whole
 from gpubp.inspection.health import Health
@@ -26,6 +26,7 @@ from gpubp.training.callbacks import Callback, History
 from gpubp.training.side_by_side import train_side_by_side
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
+COPIES = 4  # of what a member takes on a GPU, with the parameters to go back to and the best ones
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Networks:
     """Networks of one shape that are trained at once, each with the bits of one trained alone.
 
     On a CPU every core trains one of them after the other, on one thread: a member has the bits of
-    a `Network` that a process of one thread trains. On a GPU they train one after the other.
+    a `Network` that a process of one thread trains. On a GPU they train in lockstep, as many as
+    its memory holds: their steps are one recording, with kernels and products for all at once,
+    and agree with those of a network trained alone to rounding.
 
     Parameters
     ----------
@@ -208,9 +211,10 @@ class Networks:
                     file=sys.stderr,
                 )
 
-        workers = self._workers(isinstance(x, Dataset) or bool(options.get("distributed")))
-        undivided = self.backend.name == "cpu"
-        failures = train_side_by_side(count, train, workers, time_limit, undivided)
+        by_turns = isinstance(x, Dataset) or bool(options.get("distributed"))
+        workers = 1 if by_turns else self._workers(each, shared.shape[0])
+        undivided, lockstep = self.backend.name == "cpu", self.backend.lockstep()
+        failures = train_side_by_side(count, train, workers, time_limit, undivided, lockstep)
         self.failures = tuple(failures)
         diverged = [number for number, failure in enumerate(failures) if failure is not None]
         if diverged:
@@ -222,11 +226,15 @@ class Networks:
             )
         return self.histories
 
-    def _workers(self, by_turns: bool) -> int:
-        """Return how many members train at a time: data that are read ahead have one reader."""
-        if by_turns or self.backend.name != "cpu":
-            return 1
-        return min(len(self.members), thread_count())
+    def _workers(self, each: Sequence[dict[str, Any]], rows: int) -> int:
+        """Return how many members train at a time: one a processor, or as many as a GPU holds."""
+        count = len(self.members)
+        if self.backend.name == "cpu":
+            return min(count, thread_count())
+        largest = max(checked_batch_size(one.get("batch_size"), rows) for one in each)
+        plan = self.members[0].memory_plan(largest, each[0].get("optimizer") or "adam")
+        of_one = COPIES * (plan.total - plan.workspace)
+        return max(1, min(count, self.backend.free_memory() // max(of_one, 1)))
 
     def predict(self, x: Any, each: bool = False) -> Any:
         """Return the mean of the members' outputs, (rows, outputs), or with `each` all of them.

@@ -32,6 +32,13 @@ from gpubp.backends.scheduled import Number
 from gpubp.backends.scratch import Array, Scratch, Slots
 
 
+class Lockstep(Protocol):
+    """Trainings that do their steps together; see `gpubp.backends.gpu.lockstep`."""
+
+    def run(self, works: Sequence[Callable[[], None]], interrupted: Callable[[], object]) -> None:
+        """Do trainings, none of which raises, until all have ended; tell them of Ctrl-C."""
+
+
 class Arrays(Protocol):
     """Making, moving and converting arrays."""
 
@@ -264,6 +271,9 @@ class Execution(Protocol):
         parameters, half : array or None
             All parameters, and their copy in half precision.
         """
+
+    def lockstep(self) -> Lockstep | None:
+        """Return what does trainings together; None where each processor does some of them."""
 
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         """Return the context for a step whose largest product has so many multiplications."""

@@ -7,8 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
+from gpubp.backends import Lockstep
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.nn.view import NetworkView
@@ -67,6 +69,7 @@ def train_side_by_side(
     workers: int,
     time_limit: float | None = None,
     undivided: bool = False,
+    lockstep: Lockstep | None = None,
 ) -> list[DivergenceError | None]:
     """Do so many trainings, some at a time, and return for each why it diverged, or None.
 
@@ -82,6 +85,8 @@ def train_side_by_side(
         Seconds for all of them. What is not begun by then is left out.
     undivided : bool
         Whether steps have the bits of a process that computes with one thread.
+    lockstep : Lockstep or None
+        What those that go at a time do their steps with, instead of on one thread each.
 
     Raises
     ------
@@ -110,7 +115,9 @@ def train_side_by_side(
         with one_thread(undivided):
             run(number)
 
-    if workers == 1:
+    if lockstep is not None and workers > 1:
+        failures = _in_lockstep(lockstep, count, run, workers, asked)
+    elif workers == 1:
         one = run_alone if undivided else run
         failures = [_failure(lambda number=number: one(number)) for number in range(count)]  # type: ignore[misc]
     else:
@@ -136,6 +143,30 @@ def _failure(run: Callable[[], None]) -> DivergenceError | None:
     return None
 
 
+def _in_lockstep(
+    lockstep: Lockstep,
+    count: int,
+    run: Callable[[int], None],
+    workers: int,
+    asked: threading.Event,
+) -> list[DivergenceError | None]:
+    """Do all trainings, so many at a time; after an error have the others end first."""
+    errors: list[BaseException | None] = [None] * count
+
+    def work(number: int) -> None:
+        try:
+            run(number)
+        except BaseException as error:
+            errors[number] = error
+            if _is_serious(error):
+                asked.set()
+
+    for start in range(0, count, workers):
+        numbers = range(start, min(start + workers, count))
+        lockstep.run([partial(work, number) for number in numbers], asked.set)
+    return _divergences(errors)
+
+
 def _failures(
     futures: Sequence[Future[None]], asked: threading.Event
 ) -> list[DivergenceError | None]:
@@ -148,7 +179,11 @@ def _failures(
         done, pending = wait(pending, return_when=FIRST_EXCEPTION)
         if any(_is_serious(future.exception()) for future in done):
             asked.set()
-    errors = [future.exception() for future in futures]
+    return _divergences([future.exception() for future in futures])
+
+
+def _divergences(errors: Sequence[BaseException | None]) -> list[DivergenceError | None]:
+    """Return which trainings diverged; raise the first error that is another one."""
     for error in errors:
         if error is not None and _is_serious(error):
             raise error

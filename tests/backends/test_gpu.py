@@ -164,3 +164,19 @@ def test_networks_on_several_streams_do_not_disturb_each_other(backend):
         np.testing.assert_array_equal(
             net.backend.to_numpy(net.parameters), alone.backend.to_numpy(alone.parameters)
         )
+
+
+@pytest.mark.parametrize("precision", [name for name in PRECISIONS if name != "float16"])
+def test_networks_in_lockstep_learn_what_each_learns_alone(backend, precision):
+    x, y = data()
+    given = {"activation": "tanh", "output": "softmax", "precision": precision}
+    nets = gpubp.Networks([20, 64, 32, 5], 8, backend=backend, **given)
+    nets.fit(x, y, batch_size=16, epochs=2)
+    assert not [note for note in nets.backend.notes if "one after the other" in note]
+    narrow = precision in ("tf32", "bfloat16")
+    for seed, net in enumerate(nets.members):
+        other = gpubp.Network([20, 64, 32, 5], backend=backend, seed=seed, **given)
+        other.fit(x, y, batch_size=16, epochs=2)
+        np.testing.assert_allclose(
+            net.history.loss, other.history.loss, rtol=3e-2 if narrow else 1e-4
+        )

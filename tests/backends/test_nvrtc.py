@@ -5,13 +5,17 @@ NVRTC needs no GPU and no driver; it comes with the wheels nvidia-cuda-nvrtc and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gpubp.backends.gpu.elementwise import Elementwise
+from gpubp.backends.gpu.joining import joined_kernel
 from gpubp.backends.gpu.kernel_table import ELEMENTWISE, IN_PLACE, LOSS
+from gpubp.backends.gpu.noting import Launch
 from gpubp.backends.gpu.output_layer import output_kernel
 from gpubp.backends.gpu.sources import preamble
 from kernel_compilation import (
@@ -66,6 +70,38 @@ def test_a_kernel_that_spills_is_seen() -> None:
     }"""
     assert spills(source, ARCHITECTURES[0])["many"] == 0
     assert spills(source, ARCHITECTURES[0], ["--maxrregcount=24"])["many"] > 0
+
+
+def joined(kernel: Elementwise, types: Types) -> Elementwise:
+    """Return the kernel for several networks whose arrays have these types."""
+
+    def argument(parameter: Parameter) -> object:
+        dtype = parameter.dtype or np.dtype(types[parameter.ctype])
+        if not (parameter.raw or parameter.name in arrays or parameter.ctype in "SKX"):
+            return dtype.type(1)
+        array = np.zeros((4, 8), dtype)
+        return SimpleNamespace(
+            **{name: getattr(array, name) for name in ("dtype", "shape", "size", "ndim", "flags")},
+            data=SimpleNamespace(ptr=256),
+        )
+
+    arrays = [*ARRAYS, *(parameter.name for parameter in parse_parameters(kernel.outputs))]
+    given = (*parse_parameters(kernel.inputs), *parse_parameters(kernel.outputs))
+    made = joined_kernel(Launch(kernel, tuple(map(argument, given)), 32))
+    return replace(made, name=f"{made.name}_{'_'.join(types.values())}")
+
+
+@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], ARCHITECTURES[-1]])
+def test_every_kernel_for_several_networks_compiles(architecture: str) -> None:
+    kernels = [
+        joined(kernel, types)
+        for kernel in ELEMENTWISE
+        for types in combinations(kernel)
+        if "float16" not in types.values()
+    ]
+    source = cuda_source(preamble(), kernels)
+    assert source.count("joined_places[") == len(kernels) > len(ELEMENTWISE)
+    assert compile_nvrtc(source, architecture, ["--Ofast-compile=max"]).startswith(ELF)
 
 
 def test_compiling_writes_to_no_object_that_others_share() -> None:

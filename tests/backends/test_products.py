@@ -12,6 +12,7 @@ import pytest
 import simulated.cublaslt
 import simulated.cupy
 from gpubp.backends import Scratch, get_backend
+from gpubp.backends.gpu import cublas as _cublas
 from gpubp.backends.gpu import cublaslt as _cublaslt
 from gpubp.backends.gpu.products import SMALL_WORKSPACE, WORKSPACE, workspace_bytes
 from gpubp.backends.precision import PRECISIONS
@@ -157,6 +158,26 @@ def test_constants_are_those_of_the_header():
     assert {name: found[name] for name in shared} == {
         name: _cublaslt.CONSTANTS[name] for name in shared
     }
+
+
+def test_prototypes_of_cublas_are_those_of_the_header():
+    text = " ".join((_headers() / "cublas_api.h").read_text().split())
+    real = _cublaslt.load_library("cublas")
+    for name, given in _cublas._PROTOTYPES.items():
+        declared = re.search(rf"\b{name}\(([^)]*)\);", text)
+        assert declared is not None, name
+        kinds = [
+            ctypes.c_void_p
+            if "*" in one or "[]" in one or "Handle_t" in one or "Stream_t" in one
+            else ctypes.c_size_t
+            if "size_t" in one
+            else ctypes.c_int
+            for one in declared[1].split(",")
+        ]
+        ours = [ctypes.c_void_p if one is ctypes.POINTER(ctypes.c_void_p) else one for one in given]
+        assert ours == kinds, name
+        assert hasattr(real, name)
+    assert re.search(rf"CUBLAS_GEMM_DEFAULT = {_cublas.DEFAULT_ALGORITHM}\b", text)
 
 
 def test_the_real_library_takes_our_descriptions(monkeypatch):

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+import simulated.cublas
 import simulated.cublaslt
 from gpubp.backends.gpu import tuning
 from simulated.array import Device, ndarray, unwrap, use, wrap, wrapped_function
@@ -231,6 +232,7 @@ def install(monkeypatch: Any, **failures: Any) -> SimulatedCupy:
     wait_for_everything()  # that a test before this one has left undone
     POOL.release()
     simulated.cublaslt.install(monkeypatch, module._failures.cublaslt, refused=2)
+    simulated.cublas.install(monkeypatch)
     # ways are timed, in simulated time, and the choice is kept for the process alone
     monkeypatch.setattr(tuning, "CALLS", 2)
     monkeypatch.setenv("GPUBP_TUNING", os.path.join(os.devnull, "tuning.json"))

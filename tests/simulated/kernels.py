@@ -25,8 +25,10 @@ from kernel_compilation import (
     symbol,
 )
 from simulated.array import ndarray
-from simulated.memory import NOWHERE, POISON, Guarded, IllegalAddressError, Reference
+from simulated.memory import NOWHERE, POISON, POOL, Guarded, IllegalAddressError, Place, Reference
 from simulated.streams import launch
+
+TABLE = "joined_places"  # the parameter that is a table of addresses
 
 
 class Compiler:
@@ -125,15 +127,26 @@ class _SimulatedKernel:
         ]
         written = [Reference(output) for output in outputs]
         arrays = [value for value in given if isinstance(value, Reference)]
+        listed = [
+            place
+            for parameter, output in zip(self._outputs, outputs, strict=False)
+            if parameter.name == TABLE
+            for place in _listed(output)
+        ]
         launch(
             self.name,
-            lambda: self._run(function, shape, given, written),
+            lambda: self._run(function, shape, given, written, listed),
             [place for array in arrays for place in array.places],
-            [place for array in written for place in array.places],
+            [*(place for array in written for place in array.places), *listed],
         )
 
     def _run(
-        self, function: Any, shape: tuple[int, ...], inputs: list[Any], outputs: list[Reference]
+        self,
+        function: Any,
+        shape: tuple[int, ...],
+        inputs: list[Any],
+        outputs: list[Reference],
+        listed: list[Place],
     ) -> None:
         """Call the compiled function, and find what it has written where it should not."""
         arguments: list[Any] = [ctypes.c_longlong(math.prod(shape))]
@@ -148,12 +161,18 @@ class _SimulatedKernel:
             if not parameter.raw:
                 arguments.append(ctypes.c_longlong(int(is_array)))
         arguments += [_address(output.host()) for output in outputs]
-        guarded = Guarded(place for output in outputs for place in output.places)
+        guarded = Guarded([*(place for output in outputs for place in output.places), *listed])
         function(*arguments)
         guarded.check(self.name)
         if not all(output.places for output in outputs) and bytes(NOWHERE).strip(POISON):
             ctypes.memset(NOWHERE, POISON[0], len(NOWHERE))
             raise IllegalAddressError(f"{self.name} wrote to an array of no elements, address 0")
+
+
+def _listed(table: np.ndarray) -> list[Place]:
+    """Return the memory of the arrays whose addresses a table holds among other numbers."""
+    places = {int(value): POOL.block_of(int(value)) for value in table.ravel()}
+    return [place for place in places.values() if place is not None]
 
 
 def _address(array: np.ndarray) -> ctypes.c_void_p:

@@ -160,6 +160,13 @@ class Pool:
         found = self._live[self._addresses[index]]
         return found if address < found[1].address + found[1].size else None
 
+    def block_of(self, address: int) -> Place | None:
+        """Return what an array's memory has from an address on; None for a number that is none."""
+        chunk = self._find(address) if address else None
+        if chunk is None:
+            return None
+        return Place(address, chunk[1].address + chunk[1].size - address, *chunk)
+
     def place(self, start: int, size: int) -> Place:
         """Return bytes of the memory.
 

@@ -71,6 +71,9 @@ class NumpyBackend(ArrayOperations):
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         return threads_for(multiplications)
 
+    def lockstep(self) -> None:
+        return None
+
     def record(
         self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
     ) -> Callable[[int], None]:

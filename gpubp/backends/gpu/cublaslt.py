@@ -185,22 +185,32 @@ def _check(name: str, status: int) -> None:
 
 
 def _load() -> Any:
-    """Load the library that CuPy uses; its folder is no search path of the system."""
+    return load_library("cublasLt")
+
+
+def load_library(name: str) -> Any:
+    """Load a library that CuPy uses too; its folder is no search path of the system.
+
+    Raises
+    ------
+    OSError
+        When there is none.
+    """
     try:
         from cuda.pathfinder import load_nvidia_dynamic_lib
     except ImportError:
-        names = (
-            [f"cublasLt64_{major}.dll" for major in (13, 12)]
+        files = (
+            [f"{name}64_{major}.dll" for major in (13, 12)]
             if sys.platform == "win32"
-            else [f"libcublasLt.so.{major}" for major in (13, 12)]
+            else [f"lib{name}.so.{major}" for major in (13, 12)]
         )
-        for name in names[:-1]:
+        for file in files[:-1]:
             try:
-                return ctypes.CDLL(name)
+                return ctypes.CDLL(file)
             except OSError:
                 continue
-        return ctypes.CDLL(names[-1])
+        return ctypes.CDLL(files[-1])
     try:
-        return ctypes.CDLL(load_nvidia_dynamic_lib("cublasLt").abs_path)
+        return ctypes.CDLL(load_nvidia_dynamic_lib(name).abs_path)
     except RuntimeError as error:  # pathfinder's own error when it finds none
         raise OSError(" ".join(str(error).split())[:160]) from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 HEADERS = (
     "activations.cuh",
@@ -27,6 +29,26 @@ MOST_CHUNKS = 128
 ONE_CHUNK = 32
 
 
+class Parameter(NamedTuple):
+    """A parameter of a kernel.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        Its dtype, or the letter of one.
+    raw : bool
+        Whether the operation indexes it itself.
+    written : bool
+        Whether it is an output.
+    """
+
+    name: str
+    kind: str
+    raw: bool
+    written: bool
+
+
 @dataclass(frozen=True)
 class Elementwise:
     """One elementwise kernel; `operation` runs once for each element `i`."""
@@ -35,6 +57,18 @@ class Elementwise:
     inputs: str
     outputs: str
     operation: str
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """What it is called with, inputs first."""
+        return [*_parameters(self.inputs, False), *_parameters(self.outputs, True)]
+
+
+@cache
+def _parameters(text: str, written: bool) -> tuple[Parameter, ...]:
+    """Return what a string such as ``"raw T x, int64 rows"`` declares."""
+    words = [part.split() for part in text.split(",") if part.strip()]
+    return tuple(Parameter(one[-1], one[-2], one[0] == "raw", written) for one in words)
 
 
 def row_kernel(inputs: str, outputs: str, name: str, operation: str) -> Elementwise:

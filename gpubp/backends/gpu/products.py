@@ -55,6 +55,10 @@ class Products:
         self._plans: dict[tuple[Any, ...], Plan] = {}
         self._workspaces: dict[int, Array] = {}  # by the address of a stream
 
+    def workspace(self) -> Array:
+        """Return the memory that products on the current stream have."""
+        return self._workspace(self._cupy.cuda.get_current_stream().ptr)
+
     def _workspace(self, stream: int) -> Array:
         memory = self._workspaces.get(stream)
         if memory is None:
@@ -139,8 +143,8 @@ class Products:
         if self._tf32 and a.dtype == np.float32:
             compute += "_FAST_TF32"
         scale = KINDS["float64" if wide else "float32"]
-        transposed = (_transposed(b), _transposed(a))
-        operation = library.operation(CONSTANTS[compute], scale, transposed)
+        turned = (transposed(b), transposed(a))
+        operation = library.operation(CONSTANTS[compute], scale, turned)
         layouts = (self._layout(b), self._layout(a), self._layout(out))
         number = ctypes.c_double if wide else ctypes.c_float
         alignments = [alignment(array) for array in (b, a, out)]
@@ -160,7 +164,7 @@ class Products:
         return Plan(operation, layouts, number, number(0), algorithms)
 
     def _layout(self, array: Array) -> ctypes.c_void_p:
-        rows, columns = array.shape[::-1] if _transposed(array) else array.shape
+        rows, columns = array.shape[::-1] if transposed(array) else array.shape
         return self._library.layout(KINDS[array.dtype.name], columns, rows, columns)
 
 
@@ -178,7 +182,7 @@ def workspace_bytes(major: int) -> int:
 def kinds(*arrays: Array) -> str:
     """Name what a way to multiply depends on: dtypes, shapes, order and alignment."""
     return " ".join(
-        f"{array.dtype.name}{tuple(array.shape)}{'T' if _transposed(array) else ''}"
+        f"{array.dtype.name}{tuple(array.shape)}{'T' if transposed(array) else ''}"
         f"@{alignment(array)}"
         for array in arrays
     )
@@ -190,5 +194,6 @@ def alignment(array: Array) -> int:
     return min(256, address & -address)
 
 
-def _transposed(array: Array) -> bool:
+def transposed(array: Array) -> bool:
+    """Tell whether an array is a transposed view of one that lies row by row."""
     return not array.flags.c_contiguous

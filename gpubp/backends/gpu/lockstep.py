@@ -1,0 +1,236 @@
+"""Several trainings in lockstep on one GPU: a step of each is one recording of all of them.
+
+Each training has a thread, and one thread at a time has the turn: it goes on until it asks for
+steps, then the next one does. When all have asked, the steps that are alike are done as one, by
+kernels and products with one more axis (`gpubp.backends.gpu.joining`). What a training does
+besides steps, it does as if it were alone; one that ends leaves the others to go on.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from typing import Any
+
+from gpubp.backends.gpu.joining import Joiner, likeness
+from gpubp.backends.gpu.noting import Noted, NotJoinable
+from gpubp.backends.gpu.recording import RecordedSteps, Recording
+
+Steps = Callable[[int], None]
+LOOKING = 0.5  # seconds until Ctrl-C is looked for, where a wait is not ended by it
+
+
+class JointSteps:
+    """The steps of one training, which are done together with those that others ask for.
+
+    Parameters
+    ----------
+    noted : sequence
+        The launches of a step, in order.
+    joiner : Joiner
+        Makes one call of launches that are alike.
+    record : callable
+        Makes a recording of work.
+    several : bool
+        Whether several steps are worth a recording.
+    alone : callable
+        Makes what does so many steps of this training by itself.
+    """
+
+    def __init__(
+        self,
+        lockstep: Lockstep,
+        noted: Sequence[Noted],
+        joiner: Joiner,
+        record: Callable[[Callable[[], None]], Recording],
+        several: bool,
+        alone: Callable[[], Steps],
+    ) -> None:
+        self._lockstep, self._noted, self._joiner = lockstep, noted, joiner
+        self._record, self._several, self._make_alone = record, several, alone
+        self.likeness = lockstep.number_of(tuple(map(likeness, noted)))
+
+    def __call__(self, count: int = 1) -> None:
+        """Do so many steps."""
+        self._lockstep.ask(self, count)
+
+    @cached_property
+    def alone(self) -> Steps:
+        """What does steps of this training by itself."""
+        return self._make_alone()
+
+    def joined(self, others: Sequence[JointSteps]) -> Steps:
+        """Return what does steps of this training and of others at once.
+
+        Raises
+        ------
+        NotJoinable
+            When these cannot be.
+        """
+        of_each = zip(self._noted, *(one._noted for one in others), strict=True)
+        calls = [self._joiner.join(launches) for launches in of_each]
+
+        def step() -> None:
+            for call in calls:
+                call()
+
+        return RecordedSteps(self._record, step, self._several)
+
+
+class Lockstep:
+    """Trainings that take turns, and do their steps together.
+
+    Parameters
+    ----------
+    on_device : callable
+        Returns the context in which steps are done.
+    stream : cupy.cuda.Stream
+        Where everything is done.
+    tell : callable
+        Told, for a person to read, why steps are not done together.
+    """
+
+    def __init__(
+        self,
+        on_device: Callable[[], AbstractContextManager[Any]],
+        stream: Any,
+        tell: Callable[[str], object],
+    ) -> None:
+        self._on_device, self._stream, self._tell = on_device, stream, tell
+        self._told: set[str] = set()
+        # only the training whose turn it is reads and writes what follows
+        self._turns: list[threading.Semaphore] = []
+        self._running: set[int] = set()
+        self._asked: dict[int, tuple[JointSteps, int]] = {}
+        self._prepared: dict[tuple[JointSteps, ...], Steps] = {}
+        self._failure: BaseException | None = None
+        self._likenesses: dict[tuple[Any, ...], int] = {}
+
+    def run(self, works: Sequence[Callable[[], None]], interrupted: Callable[[], object]) -> None:
+        """Do trainings until all have ended; none may raise.
+
+        Parameters
+        ----------
+        interrupted : callable
+            Called after Ctrl-C; the trainings should then end soon.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After Ctrl-C, when all have ended.
+        """
+        self._running = set(range(len(works)))
+        self._turns = [threading.Semaphore(0) for _ in works]
+        threads = [
+            threading.Thread(target=self._train, args=(number, work))
+            for number, work in enumerate(works)
+        ]
+        for thread in threads:
+            thread.start()
+        self._turns[0].release()
+        interrupt: KeyboardInterrupt | None = None
+        for thread in threads:
+            while thread.is_alive():
+                try:
+                    thread.join(LOOKING)
+                except KeyboardInterrupt as error:
+                    interrupted()
+                    interrupt = error
+        if interrupt is not None:
+            raise interrupt
+
+    def _train(self, number: int, work: Callable[[], None]) -> None:
+        """Do one training in its thread, on the caller's stream."""
+        self._turns[number].acquire()
+        with self._stream if self._stream.ptr else nullcontext():
+            try:
+                _CURRENT.set((self, number))
+                work()
+            finally:
+                self._running.discard(number)
+                self._prepared.clear()  # those of all, which will not ask again
+                self._hand_on(number)
+
+    def number_of(self, likeness: tuple[Any, ...]) -> int:
+        """Return the number of what steps that can be joined have in common."""
+        return self._likenesses.setdefault(likeness, len(self._likenesses))
+
+    def ask(self, steps: JointSteps, count: int) -> None:
+        """Wait until so many steps are done."""
+        current = _CURRENT.get()
+        assert current is not None, "joint steps outside of a training in lockstep"
+        _, number = current
+        self._asked[number] = steps, count
+        self._hand_on(number)
+        self._turns[number].acquire()
+        if self._failure is not None:
+            raise self._failure
+
+    def _hand_on(self, number: int) -> None:
+        """Give the turn to the next training that waits for no steps; if all do, do steps first."""
+        if self._asked and len(self._asked) == len(self._running):
+            try:
+                with self._on_device():
+                    self._do_steps()
+            except Exception as error:  # each training shall end by it
+                self._failure = error
+                self._asked.clear()
+        ready = sorted(self._running - self._asked.keys())
+        if ready:
+            later = [each for each in ready if each > number]
+            self._turns[(later or ready)[0]].release()
+
+    def _do_steps(self) -> None:
+        """Do as many steps as all those have asked for that are alike."""
+        alike: dict[int, list[int]] = {}
+        for number in sorted(self._asked):
+            alike.setdefault(self._asked[number][0].likeness, []).append(number)
+        for numbers in alike.values():
+            count = min(self._asked[number][1] for number in numbers)
+            self._steps_of(tuple(self._asked[number][0] for number in numbers))(count)
+            for number in numbers:
+                steps, wanted = self._asked.pop(number)
+                if wanted > count:
+                    self._asked[number] = steps, wanted - count
+
+    def _steps_of(self, group: tuple[JointSteps, ...]) -> Steps:
+        """Return what does steps of several, one after the other where they cannot be joined."""
+        steps = self._prepared.get(group)
+        if steps is None:
+            first, *others = group
+            try:
+                steps = first.joined(others) if others else first.alone
+            except NotJoinable as reason:
+                self.tell(str(reason))
+                steps = _by_turns(group)
+            self._prepared[group] = steps
+        return steps
+
+    def tell(self, reason: str) -> None:
+        """Say once why steps are done one training after the other."""
+        if reason not in self._told:
+            self._told.add(reason)
+            self._tell(f"networks do their steps one after the other: {reason}")
+
+
+def _by_turns(group: Sequence[JointSteps]) -> Steps:
+    def do(count: int) -> None:
+        for steps in group:
+            steps.alone(count)
+
+    return do
+
+
+# the trainings that the one of this thread is among, and its number
+_CURRENT: contextvars.ContextVar[tuple[Lockstep, int] | None] = contextvars.ContextVar(
+    "lockstep", default=None
+)
+
+
+def current_lockstep() -> Lockstep | None:
+    """Return what the training of this thread is in lockstep with; None if it is alone."""
+    current = _CURRENT.get()
+    return None if current is None else current[0]
