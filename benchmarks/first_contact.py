@@ -94,6 +94,11 @@ CHECKS = (
         "look for memory that two networks share",
     ),
     Check(
+        "do networks in lockstep learn what each learns alone",
+        (f"{GPU}::test_networks_in_lockstep_learn_what_each_learns_alone",),
+        "compare one network's step with Network.trace; see gpubp/backends/gpu/joining.py",
+    ),
+    Check(
         "are precisions as exact as they say",
         (f"{GPU}::test_a_precision_is_as_exact_as_it_says",),
         "look which epilogue was chosen: GPUBP_TUNING=off takes none",
@@ -128,6 +133,7 @@ PROBES = {
     "epilogues": "which epilogues pay, by dtype: microseconds",
     "node": "microseconds of a node",
     "branch": "gain of the second stream, a factor",
+    "lockstep": "time of a step of 64 networks by that of one, at most 4",
 }
 PROBE_SIZE = 512  # rows and columns of the matrices
 PROBE_LIMIT = 60.0

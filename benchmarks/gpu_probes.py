@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -153,7 +154,26 @@ def branch(size: int) -> dict[str, Any]:
     return {"answer": one / two, "one stream": one, "two streams": two}
 
 
-PROBES = {probe.__name__: probe for probe in (replay, epilogues, node, branch)}
+def lockstep(size: int) -> dict[str, Any]:
+    """Return how many times as long a step of 64 small networks takes as a step of one."""
+    random, sizes = np.random.default_rng(0), [64, 64, 64, 1]
+    x = random.random((64 * size, 64), dtype=np.float32)
+    y = random.random((len(x), 1), dtype=np.float32)
+    found: dict[str, Any] = {}
+    for members in (1, 64):
+        nets = gpubp.Networks(sizes, members, backend="gpu")
+        xp: Any = nets.backend.xp
+        given = [xp.asarray(each) for each in (x, y)]
+        nets.fit(*given, batch_size=256, epochs=2)
+        start, steps = time.perf_counter(), 2 * (len(x) // 256)
+        nets.fit(*given, batch_size=256, epochs=2)
+        nets.backend.synchronize()
+        found[f"{members} networks"] = 1e6 * (time.perf_counter() - start) / steps
+        found["notes"] = list(nets.backend.notes)
+    return {"answer": found["64 networks"] / found["1 networks"], **found}
+
+
+PROBES = {probe.__name__: probe for probe in (replay, epilogues, node, branch, lockstep)}
 
 
 if __name__ == "__main__":

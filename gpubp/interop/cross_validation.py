@@ -12,7 +12,7 @@ import joblib
 from joblib.parallel import ThreadingBackend
 from sklearn import model_selection
 
-from gpubp.backends import get_backend
+from gpubp.backends import Backend, get_backend
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.cpu.threads import one_thread
 
@@ -43,8 +43,12 @@ def side_by_side(estimator: Any) -> Iterator[None]:
 
 def workers_for(estimator: Any) -> int:
     """Return how many of an estimator train at a time."""
-    on_cpu = get_backend(getattr(estimator, "backend", "auto")).name == "cpu"
-    return thread_count() if on_cpu else 1
+    return thread_count() if backend_of(estimator).name == "cpu" else 1
+
+
+def backend_of(estimator: Any) -> Backend:
+    """Return where an estimator trains."""
+    return get_backend(getattr(estimator, "backend", "auto"))
 
 
 def cross_validate(estimator: Any, X: Any, y: Any = None, *, cv: Any = 5, **options: Any) -> Any:

@@ -139,7 +139,9 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             finally:
                 members[number]._watch = ()
 
-        failures = train_side_by_side(len(members), train, self._workers(x))
+        lockstep = get_backend(used_backend(self.backend, x)).lockstep()
+        workers = self.members if lockstep else min(self.members, thread_count())
+        failures = train_side_by_side(len(members), train, workers, lockstep=lockstep)
         if failures[0] is not None:
             raise failures[0]
         if any(failures):
@@ -152,10 +154,6 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
         pairs = zip(self.others_, failures[1:], strict=True)
         self.others_ = [other for other, failure in pairs if failure is None]
         return self
-
-    def _workers(self, x: Any) -> int:
-        on_cpu = get_backend(used_backend(self.backend, x)).name == "cpu"
-        return min(self.members, thread_count()) if on_cpu else 1
 
     def _fit(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool

@@ -20,7 +20,7 @@ from sklearn.utils.metaestimators import _safe_split
 
 from gpubp.data.fingerprint import fingerprint
 from gpubp.errors import ConfigurationError, DivergenceError, checked_whole
-from gpubp.interop.cross_validation import workers_for
+from gpubp.interop.cross_validation import backend_of
 from gpubp.training.halving import draw, rounds_of, run_rounds
 from gpubp.training.side_by_side import Watch
 from gpubp.training.trials import SearchResult, Trial, TrialFile
@@ -106,7 +106,7 @@ def search(
         warnings.simplefilter("ignore", ConvergenceWarning)  # few epochs are wanted
         result = run_rounds(
             *(task.score, len(folds), drawn, rounds),
-            *(workers_for(estimator), known, time_limit, ended),
+            *(backend_of(estimator), known, time_limit, ended),
         )
     if refit and result.stopped != "interrupted":
         best = task.estimator_of(result.best.settings, result.best.epochs)

@@ -22,7 +22,7 @@ def train_members(
     """Train all networks and return those that learnt something.
 
     On a CPU as many train at a time as there are processors, each on one; no bit of a result
-    depends on it. On a GPU they train one after the other.
+    depends on it. On a GPU they train in lockstep; see `gpubp.Networks`.
 
     Parameters
     ----------
@@ -45,14 +45,16 @@ def train_members(
     KeyboardInterrupt
         After Ctrl-C; every network then keeps its best weights so far.
     """
-    workers = min(len(nets), thread_count()) if nets[0].backend.name == "cpu" else 1
+    lockstep = nets[0].backend.lockstep()
+    workers = len(nets) if lockstep else min(len(nets), thread_count())
 
     def run(number: int, callbacks: Sequence[Any]) -> None:
         train(nets[number], number, callbacks)
         if finished is not None:
             finished(number)
 
-    failures = train_side_by_side(len(nets), run, workers if side_by_side else 1, time_limit)
+    workers = workers if side_by_side else 1
+    failures = train_side_by_side(len(nets), run, workers, time_limit, lockstep=lockstep)
     pairs = zip(nets, failures, strict=True)
     return [net for net, failure in pairs if failure is None and has_learnt(net)]
 

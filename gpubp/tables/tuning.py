@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Backend
-from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.data.fingerprint import fingerprint
 from gpubp.errors import ConfigurationError, DivergenceError, checked_whole
 from gpubp.tables.model import TabularModel
@@ -85,9 +84,8 @@ def tune(
             return math.nan
         return -min(model.net.history.validation_loss, default=math.nan)
 
-    workers = thread_count() if backend.name == "cpu" else 1
     known = TrialFile(file, about)
-    return run_rounds(score, 1, drawn, rounds, workers, known, time_limit, ended)
+    return run_rounds(score, 1, drawn, rounds, backend, known, time_limit, ended)
 
 
 def tuned(recipe: Recipe, settings: dict[str, Any], epochs: int | None = None) -> Recipe:

@@ -16,10 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends import Backend
+from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.errors import ConfigurationError
 from gpubp.training.side_by_side import Watch, train_side_by_side
 from gpubp.training.trials import SearchResult, Trial, TrialFile
 
+AT_A_TIME = 16  # trainings in lockstep
 FACTOR = 3  # of settings, the share that goes on; of epochs, how many times as many
 # score(settings, epochs, fold, watch): the larger the better; NaN where training failed
 Score = Callable[[dict[str, Any], int, int, Watch], float]
@@ -90,7 +93,7 @@ def run_rounds(
     folds: int,
     drawn: Sequence[dict[str, Any]],
     rounds: Sequence[tuple[int, int]],
-    workers: int,
+    backend: Backend,
     known: TrialFile,
     time_limit: float | None = None,
     ended: Callable[[Trial], None] | None = None,
@@ -103,6 +106,9 @@ def run_rounds(
         Trains and measures; called on several threads at a time.
     drawn, rounds
         What `draw` and `rounds_of` return.
+    backend : Backend
+        Where the trainings are: one a processor, or some in lockstep on a GPU, where the steps of
+        those that differ in numbers alone are done at once.
     known : TrialFile
         Trials that ended before are taken from it, and others added.
     time_limit : float or None
@@ -119,7 +125,8 @@ def run_rounds(
     """
     until = math.inf if time_limit is None else time.perf_counter() + time_limit
     result, survivors = SearchResult([]), list(range(len(drawn)))
-    lock = threading.Lock()
+    lock, lockstep = threading.Lock(), backend.lockstep()
+    workers = AT_A_TIME if lockstep else thread_count()
 
     def run_round(epochs: int) -> None:
         known_trials = {number: known.get(number, epochs, drawn[number]) for number in survivors}
@@ -143,7 +150,7 @@ def run_rounds(
 
         try:
             if waiting:
-                train_side_by_side(len(waiting), run, min(workers, len(waiting)))
+                train_side_by_side(len(waiting), run, min(workers, len(waiting)), lockstep=lockstep)
         finally:
             result.trials += [trial for trial in known_trials.values() if trial is not None]
         if any(trial is None for trial in known_trials.values()):
