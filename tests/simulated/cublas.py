@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from gpubp.backends.gpu import cublas as _cublas
-from gpubp.backends.gpu import cupy_backend as _cupy
+from gpubp.backends.gpu import step_recording as _recording
 from gpubp.backends.gpu.cublaslt import CONSTANTS
 from simulated.cublaslt import (
     BIAS_ALIGNMENT,
@@ -115,5 +115,5 @@ def install(monkeypatch: Any) -> Library:
         return library
 
     monkeypatch.setattr(_cublas, "load_library", load)
-    monkeypatch.setattr(_cupy, "cublas", cache(lambda index: _cublas.Cublas()))
+    monkeypatch.setattr(_recording, "cublas", cache(lambda index: _cublas.Cublas()))
     return library

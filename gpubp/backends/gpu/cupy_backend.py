@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -13,39 +12,29 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
-from gpubp.backends.gpu import recording
-from gpubp.backends.gpu.branching import CupyBranching, with_branch
 from gpubp.backends.gpu.categories import CupyCategories
-from gpubp.backends.gpu.choices import CupyChoices
-from gpubp.backends.gpu.cublas import Cublas
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
 from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise, chunk_of
 from gpubp.backends.gpu.embeddings import CupyEmbeddings
-from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
-from gpubp.backends.gpu.joining import Joiner
-from gpubp.backends.gpu.lockstep import JointSteps, Lockstep, current_lockstep
 from gpubp.backends.gpu.mixing import CupyMixing
 from gpubp.backends.gpu.normalization import CupyNormalization
-from gpubp.backends.gpu.noting import NotJoinable, noted
-from gpubp.backends.gpu.output_layer import CupyOutputLayer, with_output_layer
+from gpubp.backends.gpu.output_layer import CupyOutputLayer
 from gpubp.backends.gpu.penalties import CupyPenalties
 from gpubp.backends.gpu.periodic import CupyPeriodic
 from gpubp.backends.gpu.products import Products, workspace_bytes
-from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
+from gpubp.backends.gpu.step_recording import CupyRecording
 from gpubp.backends.gpu.steps import CupySteps
 from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
-from gpubp.backends.program import Operation, all_products, carry_out, traced
 from gpubp.backends.scheduled import CLOCK_SIZE, Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
-# of a device; each serves all networks, from any thread
+# of a device; one serves all networks, from any thread
 cublaslt = cache(lambda index: CublasLt())
-cublas = cache(lambda index: Cublas())
 
 
 class CupyBackend(
@@ -57,8 +46,7 @@ class CupyBackend(
     CupyPenalties,
     CupyOutputLayer,
     CupySteps,
-    CupyBranching,
-    CupyChoices,
+    CupyRecording,
     ArrayOperations,
 ):
     """Arrays and kernels on one NVIDIA GPU; see `gpubp.backends.protocol.Backend`."""
@@ -94,7 +82,6 @@ class CupyBackend(
             machine = f"{device}, {self._products.version}"
             self._tuner = Tuner(cupy, machine, self.lend)
         self._dense = DenseLayers(self, self._products, self._tuner)
-        self._joiner: Joiner | None = None
 
     def _start_products(self) -> Products | None:
         try:
@@ -267,59 +254,6 @@ class CupyBackend(
     def branch(self) -> Branch:
         """Return what does work beside the current stream."""
         return Branch(self.xp)
-
-    def lockstep(self) -> Lockstep:
-        """Return what does trainings on this device together."""
-        stream = self.xp.cuda.get_current_stream()
-        return Lockstep(self.on_device, stream, self.notes.append)
-
-    def record(
-        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
-    ) -> RecordedSteps | JointSteps:
-        separate = traced(work)
-        operations = fused(separate, narrower(parameters, half))
-        together = current_lockstep()
-        if together is not None:
-            try:
-                return self._joint(together, operations, separate)
-            except (NotJoinable, OSError, CublasLtError) as reason:
-                together.tell(str(reason))
-        return self._alone(operations, separate)
-
-    def _joint(
-        self, together: Lockstep, operations: list[Operation], separate: list[Operation]
-    ) -> JointSteps:
-        """Return steps that are done together with others; raise where they cannot be."""
-        if self._products is None:
-            raise NotJoinable(self.notes[0])
-        if self._joiner is None:
-            self._joiner = Joiner(
-                self.xp, self.kernel, cublas(self.index), self._products.workspace, self.precision
-            )
-        plain = ended_with_update(operations)
-        return JointSteps(
-            together,
-            noted(copy(self), table.ELEMENTWISE, plain, ArrayOperations),
-            self._joiner,
-            self._recording,
-            several=all_products(separate) <= recording.SMALL_STEP,
-            alone=partial(self._alone, operations, separate),
-        )
-
-    def _alone(self, operations: list[Operation], separate: list[Operation]) -> RecordedSteps:
-        masked = with_masks(operations, self._mask_pays)
-        operations = ended_with_update(with_output_layer(operations, masked, self._together_pays))
-        operations = with_branch(operations, Scratch(self.xp), self._branch_pays)
-        return RecordedSteps(
-            self._recording,
-            lambda: carry_out(self, operations),
-            several=all_products(separate) <= recording.SMALL_STEP,
-        )
-
-    def _recording(self, steps: Callable[[], None]) -> Recording:
-        reason = "" if self._products else self.notes[0]
-        lend = self.lend if self._products else nullcontext
-        return Recording(self.xp, steps, reason, self.notes.append, lend)
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply delta by the derivative, in place, without a bias gradient."""

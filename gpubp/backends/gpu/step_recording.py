@@ -1,0 +1,94 @@
+"""How a step is done on a GPU: its operations joined, then recorded, alone or with others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from functools import cache, partial
+from typing import Any
+
+from gpubp.backends.formulas.operations import ArrayOperations
+from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu import recording
+from gpubp.backends.gpu.branching import CupyBranching, with_branch
+from gpubp.backends.gpu.choices import CupyChoices
+from gpubp.backends.gpu.cublas import Cublas
+from gpubp.backends.gpu.cublaslt import CublasLtError
+from gpubp.backends.gpu.elementwise import Elementwise
+from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
+from gpubp.backends.gpu.joining import Joiner
+from gpubp.backends.gpu.lockstep import JointSteps, Lockstep, current_lockstep
+from gpubp.backends.gpu.noting import NotJoinable, noted
+from gpubp.backends.gpu.output_layer import with_output_layer
+from gpubp.backends.gpu.recording import RecordedSteps, Recording
+from gpubp.backends.precision import Precision
+from gpubp.backends.program import Operation, all_products, carry_out, traced
+from gpubp.backends.scratch import Array, Scratch
+
+# of a device; one serves all networks, from any thread
+cublas = cache(lambda index: Cublas())
+
+
+class CupyRecording(CupyBranching, CupyChoices):
+    """How the CuPy backend does training steps."""
+
+    index: int
+    precision: Precision
+    notes: list[str]
+    kernel: Callable[[Elementwise], Any]
+    on_device: Callable[[], AbstractContextManager[Any]]
+    _joiner: Joiner | None = None
+
+    def lockstep(self) -> Lockstep:
+        """Return what does trainings on this device together."""
+        stream = self.xp.cuda.get_current_stream()
+        return Lockstep(self.on_device, stream, self.notes.append)
+
+    def record(
+        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+    ) -> RecordedSteps | JointSteps:
+        separate = traced(work)
+        operations = fused(separate, narrower(parameters, half))
+        together = current_lockstep()
+        if together is not None:
+            try:
+                return self._joint(together, operations, separate)
+            except (NotJoinable, OSError, CublasLtError) as reason:
+                together.tell(str(reason))
+        return self._alone(operations, separate)
+
+    def _joint(
+        self, together: Lockstep, operations: list[Operation], separate: list[Operation]
+    ) -> JointSteps:
+        """Return steps that are done together with others; raise where they cannot be."""
+        if self._products is None:
+            raise NotJoinable(self.notes[0])
+        if self._joiner is None:
+            self._joiner = Joiner(
+                self.xp, self.kernel, cublas(self.index), self._products.workspace, self.precision
+            )
+        plain = ended_with_update(operations)
+        return JointSteps(
+            together,
+            noted(copy(self), table.ELEMENTWISE, plain, ArrayOperations),
+            self._joiner,
+            self._recording,
+            several=all_products(separate) <= recording.SMALL_STEP,
+            alone=partial(self._alone, operations, separate),
+        )
+
+    def _alone(self, operations: list[Operation], separate: list[Operation]) -> RecordedSteps:
+        masked = with_masks(operations, self._mask_pays)
+        operations = ended_with_update(with_output_layer(operations, masked, self._together_pays))
+        operations = with_branch(operations, Scratch(self.xp), self._branch_pays)
+        return RecordedSteps(
+            self._recording,
+            lambda: carry_out(self, operations),
+            several=all_products(separate) <= recording.SMALL_STEP,
+        )
+
+    def _recording(self, steps: Callable[[], None]) -> Recording:
+        reason = "" if self._products else self.notes[0]
+        lend = self.lend if self._products else nullcontext
+        return Recording(self.xp, steps, reason, self.notes.append, lend)
