@@ -19,15 +19,16 @@ from setuptools.command.build_ext import build_ext
 
 # The modules define the same names and are loaded together: none may see another's.
 HIDDEN = "-fvisibility=hidden"
-WIDE_VECTORS = "-mprefer-vector-width=512"
+AVX512 = [
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+    "-mprefer-vector-width=512",
+]
 # instruction set -> flags of GCC and Clang, flags of MSVC
 INSTRUCTIONS = {
     "baseline": ([], []),
     "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
-    "avx512": (
-        ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", WIDE_VECTORS],
-        ["/arch:AVX512"],
-    ),
+    "avx512": (AVX512, ["/arch:AVX512"]),
+    "avx512bf16": ([*AVX512, "-mavx512bf16"], ["/arch:AVX512"]),
 }
 # No -ffast-math: NaN and infinity must stay visible. These two only let comparisons and square
 # roots become vector instructions.

@@ -6,7 +6,7 @@ Every peer runs in a process of its own. In a round each does the work of the ca
 the other, in an order drawn anew each time, with a pause in between: threads of OpenBLAS and OpenMP
 spin for up to a tenth of a second after the last product, and would slow down whoever comes next. A
 ratio is the median over the rounds of the ratio within a round. Results go to
-benchmarks/results/cpu-speed.md and .json.
+benchmarks/results/cpu-speed.md and .json, or to files of the name that --report gives.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from report import write_report
 from gpubp.cli.openblas import WIDE, has_wide_vectors
 
 HERE = Path(__file__).parent
-OWN = ("gpubp", "gpubp-numpy", "floor")  # run by this Python; the others by --peer-python
-PEERS = (*OWN, "torch", "torch-compile", "jax", "jax-scan", "sklearn")
-WITH_NUMPY_BLAS = (*OWN, "sklearn")
-ACCURACY_PEERS = ("gpubp", "torch", "jax", "jax-scan", "sklearn")
+WITH_NUMPY_BLAS = ("gpubp", "gpubp-numpy", "floor", "sklearn")
+OWN = ("gpubp", "gpubp-numpy", "floor", "gpubp-bfloat16")  # by this Python; others --peer-python
+PEERS = (*OWN, "torch", "torch-compile", "torch-bfloat16", "jax", "jax-scan", "sklearn")
+NO_ACCURACY = ("gpubp-numpy", "floor", "torch-compile")
 PAUSE = 0.25  # seconds between two peers
 
 
@@ -100,7 +100,7 @@ def measure_accuracy(case: Case, peers: list[Peer], options: argparse.Namespace)
     runs: dict[str, list[Any]] = {}
     for seed in range(options.seeds):
         for peer in peers:
-            if peer.name in ACCURACY_PEERS:
+            if peer.peer not in NO_ACCURACY and peer.name == peer.peer:
                 peer.ask(prepare=asdict(case))
                 runs.setdefault(peer.name, []).append(peer.ask(train=seed))
     return {"runs": runs}
@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="runs to the accuracy")
     parser.add_argument("--threads", type=int, default=cores)
     parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--report", default="cpu-speed", help="name of the files of results")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {
@@ -134,12 +135,12 @@ def main() -> None:
         print(case.name, file=sys.stderr, flush=True)
         how = measure_accuracy if case.kind == "accuracy" else measure
         result["cases"][case.name] = {"case": asdict(case), **how(case, peers, options)}
-        write_report(result, options.out)
+        write_report(result, options.out, options.report)
     for peer in peers:
         peer.close()
     if not options.cases:
         result["footprint"] = footprint(options.peer_python)
-    print(write_report(result, options.out))
+    print(write_report(result, options.out, options.report))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from markdown import fastest, median, number, ratio, table
 TORCH, JAX = ("torch", "torch-compile"), ("jax", "jax-scan")
 
 
-def write_report(result: dict[str, Any], folder: Path) -> str:
-    """Write cpu-speed.json and cpu-speed.md into the folder and return the Markdown."""
+def write_report(result: dict[str, Any], folder: Path, name: str) -> str:
+    """Write files of this name, .json and .md, into the folder and return the Markdown."""
     text = markdown(result)
-    for name, content in (("cpu-speed.json", json.dumps(result, indent=1)), ("cpu-speed.md", text)):
-        (folder / name).write_text(content + "\n", encoding="utf-8")
+    for ending, content in (("json", json.dumps(result, indent=1)), ("md", text)):
+        (folder / f"{name}.{ending}").write_text(content + "\n", encoding="utf-8")
     return text
 
 
@@ -46,6 +46,7 @@ def markdown(result: dict[str, Any]) -> str:
                 "## Training steps, NumPy's default BLAS\n\n" + _steps(steps, "@default", 1.5)
             )
         parts.append("## Without the compiled kernels\n\n" + _plain(steps))
+        parts.append("## Products in bfloat16\n\n" + _bfloat16(steps))
     for kind, title in (("epoch", "An epoch of 60,000 x 784"), ("predict", "Prediction")):
         if kind in of_kind:
             parts.append(f"## {title}\n\n" + _steps(of_kind[kind], "", None))
@@ -165,6 +166,31 @@ def _plain(cases: list[dict[str, Any]]) -> str:
                 _ms(median(rounds, "gpubp-numpy")),
                 number(ratio(rounds, "gpubp-numpy", "gpubp")),
                 number(ratio(rounds, fastest(rounds, TORCH), "gpubp-numpy")),
+            ]
+        )
+    return table(head, rows)
+
+
+def _bfloat16(cases: list[dict[str, Any]]) -> str:
+    head = ["network", "batch", "activation", "gpubp bfloat16 ms", "gpubp float32 / it"]
+    head += ["fastest other float32", "ms", "/ gpubp bfloat16"]
+    head += ["PyTorch bfloat16 ms", "/ gpubp bfloat16"]
+    rows = []
+    for found in cases:
+        case, rounds = found["case"], found["rounds"]
+        other = fastest(rounds, (*TORCH, *JAX, "sklearn"))
+        rows.append(
+            [
+                "-".join(map(str, case["sizes"])),
+                str(case["batch"]),
+                case["activation"],
+                _ms(median(rounds, "gpubp-bfloat16")),
+                number(ratio(rounds, "gpubp", "gpubp-bfloat16")),
+                other,
+                _ms(median(rounds, other)),
+                number(ratio(rounds, other, "gpubp-bfloat16")),
+                _ms(median(rounds, "torch-bfloat16")),
+                number(ratio(rounds, "torch-bfloat16", "gpubp-bfloat16")),
             ]
         )
     return table(head, rows)

@@ -27,9 +27,11 @@ MOST_EPOCHS = 30
 MODULES = {
     "gpubp": "numpy_peers",
     "gpubp-numpy": "numpy_peers",
+    "gpubp-bfloat16": "numpy_peers",
     "floor": "numpy_peers",
     "torch": "torch_peer",
     "torch-compile": "torch_peer",
+    "torch-bfloat16": "torch_peer",
     "jax": "jax_peer",
     "jax-scan": "jax_peer",
     "sklearn": "sklearn_peer",

@@ -85,6 +85,17 @@ class Gpubp:
         return epoch, lambda: net.evaluate(x_test, y_test)["accuracy"]
 
 
+class GpubpBfloat16(Gpubp):
+    """With products in bfloat16."""
+
+    def network(self, case: Case, seed: int = 0, **settings: Any) -> gpubp.Network:
+        """Return a new network for a case."""
+        net = super().network(case, seed, precision="bfloat16", **settings)
+        if net.backend.notes:
+            raise RuntimeError(net.backend.notes[0])
+        return net
+
+
 class Floor:
     """The products of the step, in NumPy's BLAS, into arrays that are there already."""
 
@@ -134,4 +145,9 @@ class Floor:
         return repeat
 
 
-PEERS: dict[str, type] = {"gpubp": Gpubp, "gpubp-numpy": Gpubp, "floor": Floor}
+PEERS: dict[str, type] = {
+    "gpubp": Gpubp,
+    "gpubp-numpy": Gpubp,
+    "gpubp-bfloat16": GpubpBfloat16,
+    "floor": Floor,
+}

@@ -1,10 +1,11 @@
-"""PyTorch: eager, and with forward and loss compiled."""
+"""PyTorch: eager, with forward and loss compiled, and with products in bfloat16."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ class Torch:
     """Layers in a Sequential, Adam in the faster of its two forms."""
 
     compiled = False
+    bfloat16 = False
 
     def __init__(self) -> None:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
@@ -35,12 +37,17 @@ class Torch:
             layers += [torch.nn.Linear(inputs, outputs), ACTIVATIONS[case.activation]()]
         return torch.nn.Sequential(*layers[:-1])
 
+    def products(self) -> Any:
+        """Return the context of a forward pass."""
+        return torch.autocast("cpu", torch.bfloat16) if self.bfloat16 else nullcontext()
+
     def stepper(self, case: Case, seed: int = 0) -> tuple[Any, torch.nn.Module]:
         """Return a function that trains on one batch, and the network."""
         net = self.network(case, seed)
 
         def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.cross_entropy(net(x), y)
+            with self.products():
+                return torch.nn.functional.cross_entropy(net(x), y)
 
         loss_function = torch.compile(loss_of) if self.compiled else loss_of
 
@@ -91,13 +98,13 @@ class Torch:
         def in_chunks() -> None:
             torch.cat([torch.softmax(net(part), 1) for part in x.split(CHUNK)])
 
-        with torch.inference_mode():
+        with torch.inference_mode(), self.products():
             best = min((at_once, in_chunks), key=_best)
 
-        @torch.inference_mode()
         def repeat(count: int) -> int:
-            for _ in range(count):
-                best()
+            with torch.inference_mode(), self.products():
+                for _ in range(count):
+                    best()
             return count
 
         return repeat
@@ -110,7 +117,7 @@ class Torch:
         test = torch.from_numpy(scaled(x_test))
 
         def accuracy() -> float:
-            with torch.inference_mode():
+            with torch.inference_mode(), self.products():
                 return float((net(test).argmax(1).numpy() == y_test).mean())
 
         return lambda: repeat(1), accuracy
@@ -120,6 +127,12 @@ class TorchCompiled(Torch):
     """Forward pass, loss and their gradient compiled."""
 
     compiled = True
+
+
+class TorchBfloat16(Torch):
+    """Products in bfloat16, as its own autocast chooses them; parameters in float32."""
+
+    bfloat16 = True
 
 
 def _epochs(step: Any, x: torch.Tensor, y: torch.Tensor, batch: int) -> Callable[[int], int]:
@@ -147,4 +160,4 @@ def _best(function: Callable[..., object], *arguments: Any) -> float:
     return min(times)
 
 
-PEERS = {"torch": Torch, "torch-compile": TorchCompiled}
+PEERS = {"torch": Torch, "torch-compile": TorchCompiled, "torch-bfloat16": TorchBfloat16}

@@ -12,7 +12,10 @@ from gpubp.errors import ConfigurationError, UnknownNameError
 
 @dataclass(frozen=True)
 class Precision:
-    """How exactly a network computes on a GPU; a CPU computes in `dtype` whatever the rest says.
+    """How exactly a network computes on a GPU.
+
+    A CPU computes in `dtype` whatever the rest says, but for the products of "bfloat16" where the
+    processor has instructions for them (`gpubp.backends.cpu.bfloat16_backend`).
 
     Attributes
     ----------

@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import timeit
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
+
 from gpubp.backends import available_backends, get_backend
+from gpubp.backends.cpu.bfloat16_backend import bfloat16_product
 from gpubp.backends.cpu.compiled_backend import host_kernels
+from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import openblas as blas_kernels
 
 PACKAGES = (
@@ -34,7 +39,9 @@ def examine() -> dict[str, Any]:
         (what is slower on that backend than it could be, and why),
         ``device``, ``compiled_kernels`` (instruction set, or ""), ``compiled_kernels_reason`` (why
         there are none), ``versions``, ``processor``, ``blas`` (list of dict), ``products`` (kernel
-        set of OpenBLAS -> GFLOP/s, the first as things are), ``advice`` (list of str).
+        set of OpenBLAS -> GFLOP/s, the first as things are), ``bfloat16`` (GFLOP/s of products in
+        bfloat16 on the CPU, or 0) and ``bfloat16_reason`` (why there are none), ``advice`` (list of
+        str).
     """
     chosen = get_backend("auto")
     host, level = host_kernels()
@@ -53,6 +60,8 @@ def examine() -> dict[str, Any]:
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
         "blas": _blas(),
         "products": blas_kernels.measure(),
+        "bfloat16": _bfloat16_rate(),
+        "bfloat16_reason": bfloat16_product()[1],
     }
     return facts | {"advice": advice(facts)}
 
@@ -78,7 +87,24 @@ def advice(facts: dict[str, Any]) -> list[str]:
                 f" products from {rate:.0f} to {found:.0f} GFLOP/s (the gpubp command sets it"
                 " itself)"
             )
+    fastest, narrow = max(facts["products"].values()), facts["bfloat16"]
+    if narrow > WORTH_SAYING * fastest:
+        lines.append(
+            "precision='bfloat16' (--precision bfloat16) rounds what matrix products read to 8 bits"
+            f" of a number and takes them from {fastest:.0f} to {narrow:.0f} GFLOP/s"
+        )
     return lines
+
+
+def _bfloat16_rate() -> float:
+    """Return the rate of the product that `blas_kernels.measure` does, in bfloat16; or 0."""
+    backend = get_backend("cpu").for_precision(PRECISIONS["bfloat16"])
+    if backend.notes:
+        return 0.0
+    a = np.ones((1024, 1024), np.float32)
+    out = np.empty_like(a)
+    best = min(timeit.repeat(lambda: backend.multiply(a, a, out), number=1, repeat=8))
+    return round(2 * 1024**3 / best / 1e9, 1)
 
 
 def _blas() -> list[dict[str, Any]] | None:

@@ -33,7 +33,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 def before_training(prepared: Prepared | StreamedTable, model: TabularModel, as_json: bool) -> None:
     """Say what is about to be trained, on what, where and why there."""
-    for text in prepared.notes:
+    for text in (*prepared.notes, *model.net.backend.notes):
         note(text)
     if as_json:
         return
@@ -166,6 +166,8 @@ def facts(found: dict[str, Any]) -> None:
     rates = found["products"].items()
     shown = [f"{rate:.0f} GFLOP/s{' with ' if name else ''}{name}" for name, rate in rates]
     grid.add_row("products", ", ".join(shown))
+    bfloat16 = f"{found['bfloat16']:.0f} GFLOP/s" if found["bfloat16"] else found["bfloat16_reason"]
+    grid.add_row("in bfloat16", bfloat16)
     for name, version in found["versions"].items():
         grid.add_row(name, version)
     console = Console(highlight=False, markup=False)

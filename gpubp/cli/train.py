@@ -109,7 +109,10 @@ def train(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     precision: Annotated[
         str | None,
-        typer.Option(help=f"On a GPU: {', '.join(PRECISIONS)}; by default as dtype says."),
+        typer.Option(
+            help=f"On a GPU: {', '.join(PRECISIONS)}; bfloat16 on some CPUs too; by default as"
+            " dtype says."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides split, weights, order, dropout.")] = 0,
     out: Annotated[

@@ -46,6 +46,8 @@ class Summary(ShownAsText):
         Of all layers.
     dtype, backend, reason : str
         Of the parameters; where the network is, and why.
+    notes : tuple of str
+        What is slower there than it could be.
     memory : MemoryPlan
         What training keeps in memory, for a batch size.
     """
@@ -55,6 +57,7 @@ class Summary(ShownAsText):
     dtype: str
     backend: str
     reason: str
+    notes: tuple[str, ...]
     memory: MemoryPlan
 
     def __str__(self) -> str:
@@ -78,6 +81,7 @@ class Summary(ShownAsText):
                 f"{self.parameters:,} parameters in {self.dtype}, {size};"
                 f" training on {self.memory.batch_size} rows a step takes {training}",
                 f"on {self.backend}: {self.reason}",
+                *self.notes,
             ]
         )
 
@@ -101,5 +105,6 @@ def summarize(stack: LayerStack, batch_size: int, moments: int) -> Summary:
         stack.dtype.name,
         backend.device,
         backend.reason,
+        tuple(backend.notes),
         plan(stack, batch_size, moments),
     )

@@ -42,7 +42,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         What to compute in. "auto" follows X as scikit-learn does, float64 included; but on a GPU,
         and with more than 10 million numbers in X, it is float32, which is faster.
     precision : {"float32", "tf32", "bfloat16", "float16", "float64"} or None
-        What a GPU computes products in; None follows `dtype`.
+        What a GPU computes products in, and ``"bfloat16"`` some CPUs; None follows `dtype`.
     dropout : float or sequence of float
         Share of outputs dropped in training, one number or one a hidden layer.
     layer_norm, batch_norm : bool

@@ -294,7 +294,13 @@ PyObject* work_alone(PyObject*, PyObject* wanted) {
 // level() -> the widest instruction set of this processor and operating system
 PyObject* level(PyObject*, PyObject*) { return PyUnicode_FromString(gpubp::processor_level()); }
 
+// multiplies_bfloat16() -> whether this processor can run the module of products in bfloat16
+PyObject* multiplies_bfloat16(PyObject*, PyObject*) {
+  return PyBool_FromLong(gpubp::multiplies_bfloat16());
+}
+
 #include "plan.h"
+#include "product.h"
 
 // A tuple of the names in a table, in the order of their places.
 template <typename Entry>
@@ -323,7 +329,9 @@ PyMethodDef methods[] = {
     {"run_plan", fast(run_plan), METH_FASTCALL, nullptr},
     {"set_threads", set_threads, METH_O, nullptr},
     {"work_alone", work_alone, METH_O, nullptr},
+    {"multiply", fast(multiply), METH_FASTCALL, nullptr},
     {"level", level, METH_NOARGS, nullptr},
+    {"multiplies_bfloat16", multiplies_bfloat16, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

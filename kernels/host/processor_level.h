@@ -1,8 +1,11 @@
 // The widest instruction set that this processor and its operating system offer to the kernels.
 #pragma once
+#include <cstring>
 #if defined(_MSC_VER) && defined(_M_X64)
 #include <immintrin.h>
 #include <intrin.h>
+#elif defined(__GNUC__) && defined(__x86_64__)
+#include <cpuid.h>
 #endif
 
 namespace gpubp {
@@ -26,6 +29,18 @@ inline const char* processor_level() {
   if ((state & 0xe6) == 0xe6 && (static_cast<unsigned>(leaf7[1]) & wide) == wide) found = "avx512";
 #endif
   return found;
+}
+
+// Whether it has the instructions of AVX512-BF16 besides: bit 5 of EAX in leaf 7, subleaf 1.
+inline bool multiplies_bfloat16() {
+  if (std::strcmp(processor_level(), "avx512") != 0) return false;
+  unsigned leaf[4] = {0, 0, 0, 0};
+#if defined(__GNUC__) && defined(__x86_64__)
+  if (!__get_cpuid_count(7, 1, &leaf[0], &leaf[1], &leaf[2], &leaf[3])) return false;
+#elif defined(_MSC_VER) && defined(_M_X64)
+  __cpuidex(reinterpret_cast<int*>(leaf), 7, 1);
+#endif
+  return leaf[0] >> 5 & 1;
 }
 
 }  // namespace gpubp

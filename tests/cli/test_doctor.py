@@ -15,6 +15,7 @@ FACTS = {
     "compiled_kernels_reason": "",
     "blas": [{"library": "openblas", "version": "0.3", "kernels": "Haswell", "threads": 2}],
     "products": {"": 200.0, "SkylakeX": 410.0},
+    "bfloat16": 0.0,
 }
 BEST = FACTS | {"products": {"": 400.0, "SkylakeX": 410.0}}
 
@@ -24,6 +25,13 @@ def test_faster_blas_kernels_are_advised_with_what_they_bring():
     assert line.startswith("OPENBLAS_CORETYPE=SkylakeX")
     assert "from 200 to 410 GFLOP/s" in line
     assert doctor.advice(BEST) == []
+
+
+def test_products_in_bfloat16_are_advised_where_they_are_faster_than_the_best_kernels():
+    (line,) = doctor.advice(BEST | {"bfloat16": 800.0})
+    assert line.startswith("precision='bfloat16' (--precision bfloat16) rounds")
+    assert "from 410 to 800 GFLOP/s" in line
+    assert doctor.advice(BEST | {"bfloat16": 420.0}) == []
 
 
 def test_the_reason_why_the_gpu_is_idle_is_advice():
@@ -53,6 +61,7 @@ def test_the_facts_of_this_machine(monkeypatch):
     assert facts["cores"] >= 1
     assert facts["versions"]["numpy"]
     assert next(iter(facts["products"].values())) > 0
+    assert (facts["bfloat16"] > 0) == (facts["bfloat16_reason"] == "")
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def test_a_summary_names_layers_shapes_parameters_and_memory():
     ]  # fmt: skip
     assert lines[4].startswith("507 parameters in float32, 2.0 KiB; training on 64 rows a step")
     assert net.backend.reason in lines[5]
+    assert lines[6:] == net.backend.notes == []
     assert str(net) == str(net.summary())
     assert repr(summary) == str(summary)
 

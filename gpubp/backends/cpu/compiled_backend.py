@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.cpu import blas
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
 from gpubp.backends.formulas.operations import BATCH
+from gpubp.backends.precision import Precision
 from gpubp.backends.program import largest_product, traced
 from gpubp.backends.scheduled import Number, value_of
 from gpubp.backends.scratch import Array, Scratch
@@ -46,8 +48,17 @@ class CompiledBackend(NumpyBackend):
     def __init__(self, host: Any, level: str, reason: str = "asked for") -> None:
         super().__init__(reason)
         self.device = f"CPU, compiled kernels ({level})"
-        self._host = host
+        self._host, self.level = host, level
         self._places = Places(host)
+        self.products = blas.products()
+
+    def for_precision(self, precision: Precision) -> NumpyBackend:
+        from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
+
+        product, missing = bfloat16_product() if precision.name == "bfloat16" else (0, "")
+        if not product:
+            return self.instead_of(precision, missing)
+        return Bfloat16Backend(self._host, self.level, self.reason, product)
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         if out.dtype.kind == "f":
@@ -121,7 +132,7 @@ class CompiledBackend(NumpyBackend):
         threads = 1 if undivided() else thread_count()
         parts = max(1, min(threads, largest // PRODUCT_A_THREAD))
         try:
-            return PlannedSteps(self._host, self._places, operations, parts)
+            return PlannedSteps(self._host, self._places, self.products, operations, parts)
         except NotPlannedError:
             return self._walked(work, largest)
 

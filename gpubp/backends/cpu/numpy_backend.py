@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,17 @@ class NumpyBackend(ArrayOperations):
         self.notes: list[str] = []
 
     def for_precision(self, precision: Precision) -> NumpyBackend:
-        return self  # what a precision leaves out, a CPU computes
+        return self.instead_of(precision, "the compiled kernels are needed")
+
+    def instead_of(self, precision: Precision, missing: str) -> NumpyBackend:
+        """Return this backend, which computes what a precision leaves out; bfloat16 with a note."""
+        note = f"precision 'bfloat16' computes in float32 on this CPU: {missing}"
+        notes = [note] if precision.name == "bfloat16" else []
+        if self.notes == notes:
+            return self
+        found = copy(self)
+        found.notes = notes
+        return found
 
     def stored(self, precision: Precision) -> np.dtype[Any]:
         return precision.dtype

@@ -41,6 +41,8 @@ class PlannedSteps:
         The compiled kernels.
     operations : sequence of Operation
         Those of one step.
+    products : tuple or None
+        Addresses of the products of float32 and of float64, and whether they take 64-bit integers.
     parts : int
         Into how many parts its work is cut; every bit of a result depends on it, and none on how
         many threads there are.
@@ -52,9 +54,13 @@ class PlannedSteps:
     """
 
     def __init__(
-        self, host: Any, places: Places, operations: Sequence[Operation], parts: int
+        self,
+        host: Any,
+        places: Places,
+        products: tuple[int, int, bool] | None,
+        operations: Sequence[Operation],
+        parts: int,
     ) -> None:
-        products = blas.products()
         if products is None:
             raise NotPlannedError("NumPy's products were not found")
         flat = _flat_buffers(operations)
@@ -89,8 +95,14 @@ def _row(operation: Operation, places: Places) -> Row:
 
 
 def _multiply(places: Places, a: Any, b: Any, out: Any, scale: float) -> Row:
+    a, b, of_a, of_b = untransposed(a, b)
+    return a, b, out, of_a, of_b, float(scale)
+
+
+def untransposed(a: Any, b: Any) -> tuple[Any, Any, bool, bool]:
+    """Return two matrices as they lie in memory, and whether each was a transposed view of that."""
     of_a, of_b = not a.flags.c_contiguous, not b.flags.c_contiguous
-    return a.T if of_a else a, b.T if of_b else b, out, of_a, of_b, float(scale)
+    return a.T if of_a else a, b.T if of_b else b, of_a, of_b
 
 
 def _activate(places: Places, name: str, z: Any, bias: Any, y: Any, scratch: Any) -> Row:

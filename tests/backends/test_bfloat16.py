@@ -1,0 +1,310 @@
+"""Products in bfloat16 on the CPU: every bit against a reference, any machine; then training.
+
+The reference rounds as the instructions do. Beside it stand the plain C++ that a compiler makes of
+`kernels/host/bfloat16_product.h` anywhere, and, where the processor has them, the instructions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from pathlib import Path
+
+import gpubp.kernels
+import numpy as np
+import pytest
+
+import gpubp
+from conftest import compiled
+from gpubp.backends.cpu import bfloat16_backend
+from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
+from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.precision import PRECISIONS
+from gpubp.cli.openblas import cpuinfo
+from kernel_compilation import host_compiler, load_host_library
+
+BFLOAT16 = PRECISIONS["bfloat16"]
+NORMAL = np.finfo(np.float32).tiny
+TRANSPOSE = {False: 111, True: 112}  # CblasNoTrans, CblasTrans
+ARGUMENTS = (
+    *(ctypes.c_int,) * 3,
+    *(ctypes.c_int64,) * 3,
+    ctypes.c_float,
+    *(ctypes.c_void_p, ctypes.c_int64) * 2,
+    ctypes.c_float,
+    *(ctypes.c_void_p, ctypes.c_int64),
+)
+WRAPPED = """#include "{header}"
+// {digest}
+extern "C" long long address() {{
+  return reinterpret_cast<long long>(gpubp::bfloat16_product);
+}}
+"""
+
+
+def plain():
+    """Return the address of the product that any compiler makes."""
+    if host_compiler() is None:
+        pytest.skip("a C++ compiler is needed: g++ or clang++")
+    header = Path(gpubp.kernels.__path__[0]) / "host" / "bfloat16_product.h"
+    sources = [header, header.with_name("bfloat16_lanes.h"), header.parent.parent / "storage.cuh"]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    library = load_host_library(WRAPPED.format(header=header.as_posix(), digest=digest))
+    library.address.restype = ctypes.c_int64
+    return library.address()
+
+
+def native():
+    """Return the address of the product by the processor's instructions."""
+    address, missing = bfloat16_product()
+    if not address:
+        pytest.skip(missing)
+    return address
+
+
+@pytest.fixture(params=[plain, native])
+def product(request):
+    """A function of a, b and more, as `called` takes them."""
+    function = ctypes.CFUNCTYPE(None, *ARGUMENTS)(request.param())
+    return lambda *arguments, **options: called(function, *arguments, **options)
+
+
+def called(function, a, b, of_a=False, of_b=False, scale=1.0, columns=None):
+    """Return scale a b, each as it lies or transposed, in an array that has held NaN."""
+    (m, inner), n = a.shape[:: -1 if of_a else 1], b.shape[0 if of_b else 1]
+    out = np.full((m, columns or n), np.nan, np.float32)
+    left, right = ((x.ctypes.data, x.shape[1]) for x in (a, b))
+    flags = TRANSPOSE[of_a], TRANSPOSE[of_b]
+    function(101, *flags, m, n, inner, scale, *left, *right, 0.0, out.ctypes.data, out.shape[1])
+    return out
+
+
+def flushed(values):
+    return np.where(np.abs(values) < NORMAL, np.copysign(np.float32(0), values), values)
+
+
+def rounded(values):
+    """Round to the nearest bfloat16, ties to even: of the two neighbours, by distance."""
+    values = flushed(values)
+    with np.errstate(invalid="ignore"):
+        low = (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)  # nearer to zero
+        high = (low.view(np.uint32) + np.uint32(0x10000)).view(np.float32)
+        ahead = np.abs(values.astype(np.float64) - low), np.abs(high.astype(np.float64) - values)
+        odd = (low.view(np.uint32) >> 16) % 2 == 1
+        up = (ahead[0] > ahead[1]) | ((ahead[0] == ahead[1]) & odd)
+    return np.where(up & np.isfinite(values), high, np.where(np.isfinite(values), low, values))
+
+
+def reference(a, b, scale=1.0):
+    """Return scale a b as VDPBF16PS sums: pair by pair, the second of a pair first.
+
+    A product of two bfloat16 is exact in float32, so adding it rounds once, as a fused
+    multiply-add does.
+    """
+    a, b = rounded(a), rounded(b)
+    odd = a.shape[1] % 2
+    a, b = np.pad(a, ((0, 0), (0, odd))), np.pad(b, ((0, odd), (0, 0)))
+    total = np.zeros((a.shape[0], b.shape[1]), np.float32)
+    for pair in range(0, a.shape[1], 2):
+        for k in (pair + 1, pair):
+            total = flushed(total + a[:, k, None] * b[k])
+    return total * np.float32(scale)
+
+
+def numbers(seed, *shape):
+    random = np.random.default_rng(seed)
+    powers = 2.0 ** random.integers(-12, 12, shape)
+    return (random.standard_normal(shape) * powers).astype(np.float32)
+
+
+@pytest.mark.parametrize("of_b", [False, True])
+@pytest.mark.parametrize("of_a", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "columns", "inner"),
+    [
+        *((1, 1, 1), (12, 32, 2), (13, 33, 3), (5, 10, 70), (11, 17, 31), (24, 16, 33)),
+        (250, 40, 1030),  # several blocks of rows, and of the inner dimension
+        (14, 1060, 5),  # and of columns
+    ],
+)
+def test_every_bit_is_the_references(product, rows, columns, inner, of_a, of_b):
+    a, b = numbers(1, rows, inner), numbers(2, inner, columns)
+    left = np.ascontiguousarray(a.T) if of_a else a
+    right = np.ascontiguousarray(b.T) if of_b else b
+    found = product(left, right, of_a, of_b, scale=0.3, columns=columns + 3)
+    np.testing.assert_array_equal(found[:, :columns], reference(a, b, 0.3))
+    assert np.isnan(found[:, columns:]).all(), "written beyond the last column"
+
+
+def test_the_reference_itself_against_an_exact_sum():
+    """A sum of few products of small whole numbers is exact; others are near."""
+    whole = np.arange(-8, 8, dtype=np.float32).reshape(4, 4)
+    np.testing.assert_array_equal(reference(whole, whole), whole @ whole)
+    a, b = numbers(3, 7, 60), numbers(4, 60, 5)
+    exact = rounded(a).astype(np.float64) @ rounded(b).astype(np.float64)
+    bound = 60 * 2.0**-24 * (np.abs(rounded(a)).astype(np.float64) @ np.abs(rounded(b)))
+    assert (np.abs(reference(a, b) - exact) <= bound).all()
+    plain = a.astype(np.float64) @ b.astype(np.float64)
+    assert (np.abs(exact - plain) > bound).any(), "the operands were not rounded"
+
+
+def test_what_a_product_reads_is_rounded_to_nearest_and_ties_to_even(product):
+    ties = np.arange(0x3F800000, 0x3F840000, 0x4000, dtype=np.uint32).view(np.float32)
+    small = np.float32([1e-38, -1e-39, 1.2e-38, 0.0, np.inf, -np.inf, 3.3e38, -3.3e38])
+    values = np.concatenate([ties, small, numbers(5, 1000)])
+    one = np.ones((1, 1), np.float32)
+    found = product(values[:, None], one)[:, 0]
+    np.testing.assert_array_equal(found, flushed(rounded(values)))
+    assert np.isnan(product(np.float32([[np.nan]]), one)).all()
+
+
+def test_sums_below_the_smallest_normal_number_are_zero(product):
+    a = np.float32([[1.5 * NORMAL, -NORMAL], [NORMAL, NORMAL]])
+    found = product(a, np.ones((2, 1), np.float32))
+    np.testing.assert_array_equal(found[:, 0], [0, 2 * NORMAL])
+
+
+@pytest.mark.parametrize(("of_a", "of_b"), [(False, False), (True, False), (False, True)])
+def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
+    backend = compiled().for_precision(BFLOAT16)
+    native()
+    host = host_kernels()[0]
+    a, b = numbers(6, *((130, 700) if of_a else (700, 130))), numbers(7, 130, 170)
+    right = np.ascontiguousarray(b.T).T if of_b else b
+    found = []
+    try:
+        for threads in (1, 2, 5):
+            host.set_threads(threads)
+            out = np.full((700, 170), np.nan, np.float32)
+            backend.multiply(a.T if of_a else a, right, out, 0.5)
+            found.append(out)
+    finally:
+        host.set_threads(1)
+    for out in found:
+        np.testing.assert_array_equal(out, reference(a.T if of_a else a, b, 0.5))
+
+
+def test_a_product_of_what_does_not_fit_is_refused():
+    backend = compiled().for_precision(BFLOAT16)
+    native()
+    a, b = np.ones((3, 4), np.float32), np.ones((5, 2), np.float32)
+    with pytest.raises(TypeError, match="differ in type or shape"):
+        backend.multiply(a, b, np.empty((3, 2), np.float32))
+    with pytest.raises(TypeError, match="differ in type or shape"):
+        backend.multiply(a, b[:4].astype(np.float64), np.empty((3, 2), np.float32))
+
+
+def step_by_hand(net, x, target):
+    """Return the gradients of 1/2 (y - target)^2, its products reading rounded numbers."""
+    (w, b), (v, c) = ((layer.weight.copy(), layer.bias.copy()) for layer in net.layers)
+
+    def times(left, right):
+        return rounded(left).astype(np.float64) @ rounded(right).astype(np.float64)
+
+    hidden = np.tanh(times(x, w) + b).astype(np.float32)
+    error = ((times(hidden, v) + c - target) / len(x)).astype(np.float32)
+    back = (times(error, v.T) * (1 - hidden.astype(np.float64) ** 2)).astype(np.float32)
+    return times(x.T, back), back.sum(0), times(hidden.T, error), error.sum(0)
+
+
+@pytest.mark.parametrize("rows", [8, 2100], ids=["planned", "walked"])
+def test_a_step_multiplies_rounded_numbers(rows, monkeypatch):
+    monkeypatch.setattr("gpubp.backends.cpu.compiled_backend.WHOLE_STEP_PRODUCT", 1_000_000)
+    backend = compiled()
+    native()
+    x, target = numbers(8, rows, 30) * 0.01, numbers(9, rows, 3) * 0.01
+    net = gpubp.Network([30, 20, 3], "tanh", backend=backend, precision="bfloat16", seed=1)
+    assert isinstance(net.backend, Bfloat16Backend)
+    expected = step_by_hand(net, x, target)
+    wide = gpubp.Network([30, 20, 3], "tanh", backend=backend, dtype="float64", seed=1)
+    wide.train_step(x, target, gpubp.SGD(1e-6))
+    net.train_step(x, target, gpubp.SGD(1e-6))
+    for index, name in enumerate(("weight", "bias")):
+        for layer, own in enumerate(net.layers):
+            found = getattr(own, f"d{name}")
+            assert found.dtype == np.float32
+            size = np.abs(expected[2 * layer + index]).max()
+            np.testing.assert_allclose(found, expected[2 * layer + index], rtol=0, atol=3e-4 * size)
+    exact = wide.layers[0].dweight
+    assert np.abs(net.layers[0].dweight - exact).max() > 1e-3 * np.abs(exact).max(), "not used"
+
+
+def test_training_learns_as_in_float32():
+    backend = compiled()
+    native()
+    random = np.random.default_rng(0)
+    x = random.standard_normal((600, 10)).astype(np.float32)
+    y = (x[:, 0] * x[:, 1] + x[:, 2] > 0).astype(np.int64)
+
+    def accuracy(precision):
+        net = gpubp.Network([10, 64, 2], output="softmax", backend=backend, precision=precision)
+        net.fit(x[:400], y[:400], epochs=60, batch_size=32)
+        return net.evaluate(x[400:], y[400:])["accuracy"]
+
+    found, exact = accuracy("bfloat16"), accuracy("float32")
+    assert exact > 0.85
+    assert found > exact - 0.04
+
+
+def test_a_precision_is_left_again():
+    backend = compiled()
+    native()
+    net = gpubp.Network([4, 5, 2], backend=backend, precision="bfloat16")
+    assert "products in bfloat16" in net.backend.device
+    assert net.backend.for_precision(BFLOAT16) is net.backend
+    wide = net.copy(dtype="float32")
+    assert type(wide.backend) is CompiledBackend
+    assert wide.backend.device == backend.device
+    assert gpubp.gradient_check(net, numbers(1, 6, 4), numbers(2, 6, 2)).passed
+
+
+def test_without_the_instructions_it_is_float32_with_one_note(monkeypatch):
+    backend = compiled()
+    monkeypatch.setattr(bfloat16_backend, "bfloat16_product", lambda: (0, "no such thing"))
+    for own, missing in ((backend, "no such thing"), (NumpyBackend(), "compiled kernels")):
+        net = gpubp.Network([4, 5, 2], backend=own, precision="bfloat16")
+        assert type(net.backend) is type(own)
+        (note,) = net.backend.notes
+        assert note.startswith("precision 'bfloat16' computes in float32 on this CPU: ")
+        assert missing in note
+        assert str(net.summary()).endswith(note)
+        assert own.notes == []
+        assert net.backend.for_precision(PRECISIONS["float32"]).notes == []
+        twin = gpubp.Network([4, 5, 2], backend=own)
+        x = numbers(1, 6, 4)
+        np.testing.assert_array_equal(net.predict(x), twin.predict(x))
+
+
+class Host:
+    def __init__(self, multiplies):
+        self.multiplies_bfloat16 = lambda: multiplies
+
+
+@pytest.mark.parametrize(
+    ("kernels", "missing"),
+    [
+        ((None, "off"), "the compiled kernels are needed: off"),
+        ((Host(False), "avx512"), "the processor has no AVX512-BF16"),
+        ((Host(True), "avx2"), "the compiled kernels in use are those for avx2"),
+    ],
+)
+def test_why_there_are_no_products_in_bfloat16(kernels, missing, monkeypatch):
+    monkeypatch.setattr(bfloat16_backend, "host_kernels", lambda: kernels)
+    assert bfloat16_product.__wrapped__() == (0, missing)
+
+
+def test_a_module_that_was_not_built_is_said(monkeypatch):
+    monkeypatch.setattr(bfloat16_backend, "host_kernels", lambda: (Host(True), "avx512"))
+    monkeypatch.setattr(bfloat16_backend, "MODULE", "gpubp.backends.cpu._no_such_module")
+    address, missing = bfloat16_product.__wrapped__()
+    assert address == 0
+    assert missing.startswith("not built when gpubp was installed")
+
+
+def test_the_processor_is_asked_for_the_instructions():
+    flags = cpuinfo("flags").split()
+    if not flags:
+        pytest.skip("/proc/cpuinfo tells no flags of a processor here")
+    compiled()
+    assert host_kernels()[0].multiplies_bfloat16() == ("avx512_bf16" in flags)
