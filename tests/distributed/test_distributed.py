@@ -423,3 +423,24 @@ def test_the_loss_of_an_epoch_counts_batches_by_weight_on_any_number_of_ranks():
     for ranks in (1, 2, 3):
         _, history = trained(ranks, **given)
         np.testing.assert_allclose(history.loss, [whole], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UnknownNameError("loss", "hubr", ["huber", "mae"]),
+        errors.DivergenceError("the loss is not finite", 7, "layer 2"),
+    ],
+)
+def test_an_error_of_rank_0_is_the_same_on_all(error):
+    def work(talk):
+        def fail():
+            raise error
+
+        with pytest.raises(type(error)) as raised:
+            talk.on_root(fail, "a test")
+        return raised.value
+
+    for raised in run_ranks(2, work):
+        assert str(raised) == str(error)
+        assert vars(raised) == vars(error) | {"everywhere": True}
