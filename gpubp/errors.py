@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 import importlib
 import sys
@@ -63,6 +64,10 @@ class UnknownNameError(ConfigurationError):
         close = difflib.get_close_matches(str(name), names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what makes it again of its text: processes tell each other of errors."""
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 class DivergenceError(GpubpError, ArithmeticError, ValueError):

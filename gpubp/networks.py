@@ -15,14 +15,17 @@ from gpubp.backends import Backend, get_backend
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.interchange import give_back
 from gpubp.data.batches import checked_batch_size, take_inputs
+from gpubp.data.fingerprint import fingerprint_of_rows, sampled_rows
 from gpubp.data.protocol import Dataset
+from gpubp.distributed.communicator import Communicator
 from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_whole
 from gpubp.inspection.health import Health
 from gpubp.inspection.memory import MemoryPlan
 from gpubp.network import Network
 from gpubp.saving import save_networks
-from gpubp.training import evaluation
+from gpubp.training import dealt, evaluation
 from gpubp.training.callbacks import Callback, History
+from gpubp.training.checkpoints import resumable
 from gpubp.training.side_by_side import train_side_by_side
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
@@ -151,6 +154,7 @@ class Networks:
         checkpoint: str | os.PathLike[str] | None = None,
         time_limit: float | None = None,
         progress: bool = False,
+        distributed: bool | Communicator = False,
         **options: Any,
     ) -> tuple[History, ...]:
         """Train all members; one that has ended, early or diverged, costs nothing from then on.
@@ -170,6 +174,9 @@ class Networks:
             Seconds for all of them; members that are not begun by then stay as they are.
         progress : bool
             Whether to say on standard error which member is done.
+        distributed : bool or Communicator
+            Whether the members are dealt to the processes of an MPI job, all of which know all
+            members in the end. No bit of a result depends on how many there are.
         **options
             Of `Network.fit`; each may be an `Each`: ``optimizer``, ``loss``, ``rows``, ...
 
@@ -183,9 +190,10 @@ class Networks:
             When the loss of every member became infinite; of some is a warning, see `failures`.
         KeyboardInterrupt
             After Ctrl-C; every member keeps what it has learnt.
-        ConfigurationError, ShapeError, DataError, ...
+        ConfigurationError, ShapeError, DataError, DistributedError, ...
             As `Network.fit` does.
         """
+        processes = dealt.processes_of(distributed, options)
         count, weights = len(self.members), _weights_of_members(sample_weight, len(self.members))
         each = [
             _of_member(options | {"callbacks": callbacks, "sample_weight": weights}, number, count)
@@ -200,6 +208,8 @@ class Networks:
         if not isinstance(x, Dataset):
             with self.backend.on_device():
                 shared = take_inputs(self.members[0].stack, x)  # in a dtype that all read
+        if processes is not None:
+            dealt.begin_alike(processes, self.members, self._fingerprint(shared))
 
         def train(number: int, watch: Sequence[Any]) -> None:
             settings = each[number] | {"callbacks": [*each[number]["callbacks"], *watch]}
@@ -211,13 +221,17 @@ class Networks:
                     file=sys.stderr,
                 )
 
-        by_turns = isinstance(x, Dataset) or bool(options.get("distributed"))
-        workers = 1 if by_turns else self._workers(each, shared.shape[0])
-        undivided, lockstep = self.backend.name == "cpu", self.backend.lockstep()
-        failures = train_side_by_side(count, train, workers, time_limit, undivided, lockstep)
+        workers = 1 if isinstance(x, Dataset) else self._workers(each, shared.shape[0])
+        how = workers, time_limit, self.backend.name == "cpu", self.backend.lockstep()
+        if processes is None:
+            failures = train_side_by_side(count, train, *how)
+        else:
+            failures = dealt.train_dealt(
+                *(processes, count, train, self._learnt, self._take_over), *how
+            )
         self.failures = tuple(failures)
         diverged = [number for number, failure in enumerate(failures) if failure is not None]
-        if diverged:
+        if diverged and (processes is None or processes.is_root):
             warnings.warn(
                 f"members {diverged} of {count} diverged and answer no more; the first:"
                 f" {failures[diverged[0]]}",
@@ -225,6 +239,25 @@ class Networks:
                 stacklevel=2,
             )
         return self.histories
+
+    def _fingerprint(self, x: Any) -> str:
+        """Return what tells inputs from others."""
+        if isinstance(x, Dataset):
+            return x.fingerprint()
+        with self.backend.on_device():
+            return fingerprint_of_rows([x], sampled_rows(x.shape[0]), self.backend)
+
+    def _learnt(self, number: int) -> tuple[Any, list[Any]]:
+        """Return what other processes need of a member that was trained here."""
+        net = self.members[number]
+        return net.learnt(), [one.get_state(net) for one in resumable(self.callbacks[number])]
+
+    def _take_over(self, number: int, learnt: tuple[Any, list[Any]]) -> None:
+        """Take in what another process has done with a member."""
+        net, (of_net, memories) = self.members[number], learnt
+        net.take_over(of_net)
+        for one, memory in zip(resumable(self.callbacks[number]), memories, strict=True):
+            one.set_state(net, memory)
 
     def _workers(self, each: Sequence[dict[str, Any]], rows: int) -> int:
         """Return how many members train at a time: one a processor, or as many as a GPU holds."""

@@ -302,17 +302,37 @@ class SavedNetwork(InspectedNetwork):
         net.preprocessing = preprocessing
         return net
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Return what `restored` makes the network from: plain data and NumPy arrays."""
+    @on_device
+    def learnt(self) -> dict[str, Any]:
+        """Return all that training has changed, as plain data and NumPy arrays; see `take_over`."""
         host, state = self.backend.to_numpy, self._state
-        index = getattr(self.backend, "index", 0)
-        kept = {
-            "backend": f"gpu:{index}" if self.backend.name == "gpu" else "cpu",
+        return {
             "parameters": host(self.parameters),
             "counters": {name: getattr(state, name) for name in _COUNTERS},
             "moments": [host(moment) for moment in state.moments],
             "average": None if state.average is None else host(state.average),
             "history": self.history.to_dict(),
+        }
+
+    @on_device
+    def take_over(self, learnt: dict[str, Any]) -> None:
+        """Put what a network of the same shape has learnt in the place of one's own, in place."""
+        state = self._state
+        self.parameters[...] = self.backend.asarray(learnt["parameters"])
+        state.moments = tuple(_placed(self.stack, moment) for moment in learnt["moments"])
+        state.average = None
+        if learnt["average"] is not None:
+            state.average = _placed(self.stack, learnt["average"])
+        state.scaling = state.gathered = state.gathered_weight = None
+        for name, value in learnt["counters"].items():
+            setattr(state, name, value)
+        self.history, self._last = History(**learnt["history"]), None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what `restored` makes the network from: plain data and NumPy arrays."""
+        index = getattr(self.backend, "index", 0)
+        kept = self.learnt() | {
+            "backend": f"gpu:{index}" if self.backend.name == "gpu" else "cpu",
             "preprocessing": self.preprocessing,
         }
         return restored, (type(self), self.spec.to_dict(), kept)
@@ -349,15 +369,8 @@ def restored(kind: type[SavedNetwork], described: dict[str, Any], kept: dict[str
     except BackendUnavailableError:
         backend = get_backend("cpu")
     net = kind._of(NetworkSpec.from_dict(described), backend)
-    state = net._state
-    with net.backend.on_device():
-        net.parameters[...] = net.backend.asarray(kept["parameters"])
-        state.moments = tuple(_placed(net.stack, moment) for moment in kept["moments"])
-        if kept["average"] is not None:
-            state.average = _placed(net.stack, kept["average"])
-    for name, value in kept["counters"].items():
-        setattr(state, name, value)
-    net.history, net.preprocessing = History(**kept["history"]), kept["preprocessing"]
+    net.take_over(kept)
+    net.preprocessing = kept["preprocessing"]
     return net
 
 

@@ -12,7 +12,6 @@ from gpubp.backends.cpu import compiled_backend
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.errors import ConfigurationError, DataError, DivergenceError, ShapeError
 from gpubp.networks import Each, Networks
-from thread_ranks import run_ranks
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 6)).astype(np.float32)
@@ -211,17 +210,3 @@ def test_a_thread_that_works_alone_does_so_until_it_has_left_all_contexts():
         assert compiled_backend.steps.alone
         assert not compiled_backend.undivided()
     assert not compiled_backend.steps.alone
-
-
-def test_processes_train_each_member_together():
-    rows = [np.arange(200), np.arange(100, 300)]
-
-    def work(talk):
-        nets = Networks(SIZES, 2, backend="cpu", **OUTPUT)
-        options = {"epochs": 2, "batch_size": 32, "deterministic": True, "shards": 2}
-        nets.fit(X, Y, rows=Each(rows), distributed=talk, **options)
-        return nets.parameters
-
-    first, second = run_ranks(2, work)
-    np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(first, run_ranks(1, work)[0])

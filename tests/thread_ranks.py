@@ -70,6 +70,9 @@ class ThreadCommunicator(Communicator):
     def collect(self, value, what, patient=False):
         return [pickle.loads(one) for one in self.meeting.exchange(self.rank, pickle.dumps(value))]
 
+    def wait_for_all(self):
+        self.meeting.exchange(self.rank, None)
+
     def barrier(self, what):
         self.meeting.exchange(self.rank, None)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpubp.backends import Array
 from gpubp.backends.random import SHUFFLE, permutation
 from gpubp.data.batches import Data, checked_batch_size
-from gpubp.data.fingerprint import fingerprint, sampled_rows
+from gpubp.data.fingerprint import fingerprint_of_rows, sampled_rows
 from gpubp.data.reading import Reader, gather_rows
 from gpubp.data.shards import ALL, Shards
 from gpubp.data.slot_feed import SlotFeed
@@ -156,22 +156,15 @@ class ArrayFeed:
 
     def described(self) -> dict[str, Any]:
         """Return what tells the data apart: their shapes, dtypes and a fingerprint."""
-        data, backend = self._data, self._net.backend
+        data = self._data
         rows = sampled_rows(self.rows)
         if self._chosen is not None:
             rows = self._chosen[rows]
 
-        def sample(array: Array) -> Any:
-            if isinstance(array, SparseRows):
-                return array[rows].dense()
-            if isinstance(array, np.ndarray):
-                return array[rows]
-            return backend.to_numpy(array[backend.asarray(rows)])
-
         arrays = [data.x, data.expected, *([] if data.weights is None else [data.weights])]
         return {
             "rows": self.rows,
-            "data": fingerprint([sample(array) for array in arrays]),
+            "data": fingerprint_of_rows(arrays, rows, self._net.backend),
             "batch_size": self.size,
             "shuffle": "by a function" if callable(self.shuffle) else self.shuffle,
         }

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.backends import Array, Backend
+from gpubp.data.sparse_rows import SparseRows
+
 SAMPLED_ROWS = 65_536
 
 
@@ -19,6 +22,21 @@ def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array[sampled_rows(len(array))]).tobytes())
     return digest.hexdigest()[:16]
+
+
+def fingerprint_of_rows(
+    arrays: Iterable[Array | SparseRows], rows: NDArray[np.int64], backend: Backend
+) -> str:
+    """Return the `fingerprint` of some rows of arrays that lie on a device, or are sparse."""
+
+    def on_host(array: Array | SparseRows) -> NDArray[Any]:
+        if isinstance(array, SparseRows):
+            return array[rows].dense()
+        if isinstance(array, np.ndarray):
+            return array[rows]
+        return backend.to_numpy(array[backend.asarray(rows)])
+
+    return fingerprint(on_host(array) for array in arrays)
 
 
 def sampled_rows(count: int) -> NDArray[np.int64]:

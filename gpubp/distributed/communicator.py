@@ -16,6 +16,7 @@ from gpubp.errors import GpubpError
 
 T = TypeVar("T")
 TIMEOUT = 300.0  # seconds
+PAUSE = 0.01  # seconds from one look to the next, in which others have the processor
 
 
 class Communicator:
@@ -117,6 +118,25 @@ class Communicator:
         """Wait for all, 12 times as long as else."""
         with self._wait(what, True):
             self._comm.Barrier()
+
+    def wait_for_all(self) -> None:
+        """Wait, however long it takes and without using the processor, until all have come.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When all have come, after Ctrl-C meanwhile.
+        """
+        start, interrupted = time.perf_counter(), None
+        request = self._comm.Ibarrier()
+        while not request.Test():
+            try:
+                time.sleep(PAUSE)
+            except KeyboardInterrupt as error:
+                interrupted = error
+        self.seconds += time.perf_counter() - start
+        if interrupted is not None:
+            raise interrupted
 
     @contextmanager
     def _wait(self, what: str, patient: bool) -> Iterator[None]:

@@ -45,6 +45,8 @@ def tune(
 ) -> SearchResult:
     """Search `SPACE` for the settings with the least loss on the validation rows.
 
+    The first trial has the settings of the recipe itself, so that what is found is no worse there.
+
     Parameters
     ----------
     prepared : Prepared
@@ -66,7 +68,9 @@ def tune(
     """
     if not prepared.rows("validation"):
         raise ConfigurationError("validation is 0; a share of the rows to measure on is needed")
-    drawn = draw(SPACE, checked_whole("trials", trials), np.random.RandomState(seed))
+    random = np.random.RandomState(seed)
+    of_recipe = {name: getattr(recipe, name) for name in sorted(SPACE)}
+    drawn = [of_recipe, *draw(SPACE, checked_whole("trials", trials) - 1, random)]
     rounds = rounds_of(trials, recipe.epochs)
     about = {
         "settings": json.dumps(drawn),

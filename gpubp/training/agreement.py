@@ -15,6 +15,26 @@ from gpubp.training.callbacks import History
 from gpubp.training.epoch_steps import Training
 
 
+def check_alike(processes: Communicator, described: dict[str, Any]) -> None:
+    """Refuse processes that were given different things.
+
+    Raises
+    ------
+    DistributedError
+        Names the rank, what differs and both values.
+    """
+    found = processes.collect(described, "what is trained on", patient=True)
+    for rank, other in enumerate(found):
+        name = next((n for n in found[0] | other if found[0].get(n) != other.get(n)), None)
+        if name is not None:
+            error = DistributedError(
+                f"rank {rank} has {name} {other.get(name)!r:.100} and rank 0"
+                f" {found[0].get(name)!r:.100}; the same data, network and settings are needed"
+            )
+            error.everywhere = True
+            raise error
+
+
 class Agreement:
     """Keeps the weights, the counters and the decisions of all processes the same."""
 
@@ -46,29 +66,11 @@ class Agreement:
             self._broadcast(processes, array, "the first weights")
 
     def _compare_beginnings(self, processes: Communicator) -> None:
-        """Refuse networks, settings or data that differ: sums of them mean nothing.
-
-        Raises
-        ------
-        DistributedError
-            Names the rank, what differs and both values.
-        """
+        """Refuse networks, settings or data that differ: sums of them mean nothing."""
         training = self._training
         described = training.stack.spec.to_dict() | training.settings.described()
         described |= training.feed.described()
-        everyones = processes.collect(described, "what is trained on", patient=True)
-        for rank, other in enumerate(everyones):
-            name = next(
-                (n for n in everyones[0] | other if everyones[0].get(n) != other.get(n)), None
-            )
-            if name is not None:
-                error = DistributedError(
-                    f"rank {rank} has {name} {other.get(name)!r:.100} and rank 0"
-                    f" {everyones[0].get(name)!r:.100}; the same data, network and settings are"
-                    " needed"
-                )
-                error.everywhere = True
-                raise error
+        check_alike(processes, described)
 
     def agree(self, what: str) -> None:
         """Take over what rank 0's callbacks have changed and decided."""

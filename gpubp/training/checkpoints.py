@@ -73,7 +73,7 @@ class Checkpointer:
             for index, array in enumerate(state.arrays):
                 arrays[f"state {index}"] = host(array)
             memories = []
-            for index, callback in enumerate(_resumable(callbacks)):
+            for index, callback in enumerate(resumable(callbacks)):
                 memory = callback.get_state(net)
                 for name, value in list(memory.items()):
                     if isinstance(value, np.ndarray):
@@ -109,14 +109,14 @@ class Checkpointer:
         kept = {"parameters": stack.parameters}
         kept |= {f"state {index}": array for index, array in enumerate(state.arrays)}
         keeps_callbacks = self._communicator is None or self._communicator.is_root
-        resumable = _resumable(callbacks)
+        kept_callbacks = resumable(callbacks)
         check_fields(
             checkpoint,
             Expected(
                 {name: (array.shape, array.dtype) for name, array in kept.items()},
                 losses.dtype,
                 len(losses),
-                len(resumable) if keeps_callbacks else None,
+                len(kept_callbacks) if keeps_callbacks else None,
             ),
             folder,
         )
@@ -134,7 +134,7 @@ class Checkpointer:
             setattr(history, name, value)
         if not keeps_callbacks:
             return kept_state
-        memories = zip(resumable, kept_state["callbacks"], strict=True)
+        memories = zip(kept_callbacks, kept_state["callbacks"], strict=True)
         for index, (callback, memory) in enumerate(memories):
             prefix = f"callback {index} "
             whole_memory = memory | {
@@ -154,7 +154,8 @@ class Checkpointer:
         return kept_state
 
 
-def _resumable(callbacks: Sequence[Callback]) -> list[Resumable]:
+def resumable(callbacks: Sequence[Callback]) -> list[Resumable]:
+    """Return the callbacks with a memory."""
     return [callback for callback in callbacks if isinstance(callback, Resumable)]
 
 

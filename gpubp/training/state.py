@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -109,23 +109,27 @@ class Snapshot:
         self._on_device = stack.backend.holds(2 * sum(array.nbytes for array in arrays))
         self._backend = stack.backend
         self._kept = [array.copy() if self._on_device else self._host(array) for array in arrays]
-        self._state = replace(state)
+        self._done = _done(state)
 
     def take(self, stack: LayerStack, state: TrainingState) -> None:
         """Write the copy anew."""
         for kept, array in zip(self._kept, self._arrays(stack, state), strict=True):
             kept[...] = array if self._on_device else self._host(array)
-        self._state = replace(state)
+        self._done = _done(state)
 
     def put_back(self, stack: LayerStack, state: TrainingState) -> None:
         """Bring parameters and state back to what they were."""
         for kept, array in zip(self._kept, self._arrays(stack, state), strict=True):
             array[...] = kept if self._on_device else self._backend.asarray(kept)
-        state.step, state.epoch = self._state.step, self._state.epoch
-        state.updates = self._state.updates
+        state.step, state.epoch, state.updates = self._done
 
     def _arrays(self, stack: LayerStack, state: TrainingState) -> tuple[Array, ...]:
         return (stack.parameters, *state.arrays, *state.transient)
 
     def _host(self, array: Array) -> Array:
         return self._backend.to_numpy(array)
+
+
+def _done(state: TrainingState) -> tuple[int, int, int]:
+    """Return the steps, epochs and updates that are done."""
+    return state.step, state.epoch, state.updates

@@ -13,6 +13,8 @@ import time
 import numpy as np
 import pytest
 
+from gpubp.tables.recipe import Recipe
+
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
@@ -46,6 +48,9 @@ def test_the_best_is_saved_and_the_trials_are_kept(folder):
     trials = [json.loads(line) for line in lines]
     assert [trial["epochs"] for trial in trials] == [1, 1, 1, 3]
     assert report["trials"] == 4
+    fast = Recipe.of("fast", 120, "regression", {})
+    of_preset = next(trial["settings"] for trial in trials if trial["number"] == 0)
+    assert of_preset == {name: getattr(fast, name) for name in of_preset} | {"hidden": [128, 128]}
     assert report["settings"] == trials[-1]["settings"]
     assert (folder / "table.safetensors").exists()
     again = tune(folder, "--trials", 3, "--epochs", 3)

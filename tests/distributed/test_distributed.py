@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -15,14 +13,10 @@ from hypothesis import strategies as st
 
 import gpubp
 import gpubp.data
-import simulated.nccl
 from gpubp import errors
 from gpubp.data.shards import shards_of
-from gpubp.distributed import device_sum as nccl
 from gpubp.distributed import host_sums as reduction
-from gpubp.distributed import launching, startup
 from gpubp.distributed.host_sums import FixedPointSum
-from gpubp.distributed.watchdog import Watchdog
 from gpubp.training import checkpoint_files as checkpoints
 from thread_ranks import ThreadCommunicator, run_ranks
 
@@ -138,7 +132,6 @@ def test_a_last_batch_with_fewer_rows_than_ranks(deterministic):
 
 
 def test_large_gradients_are_added_up_in_buckets(monkeypatch):
-    from gpubp.distributed import host_sums as reduction
 
     expected = alone()[0]
     monkeypatch.setattr(reduction, "BUCKET", 1)  # every layer is one
@@ -375,90 +368,6 @@ def test_sums_in_fixed_point_refuse_what_is_not_finite(wrong):
     assert np.isnan(run_ranks(3, work)).all()
 
 
-def test_the_watchdog_ends_a_job_that_waits_too_long(capfd):
-    ended = []
-    dog = Watchdog(3, 0.3, ended.append)
-    dog.step = 17
-    with dog.waiting("a checkpoint", patient=True):
-        time.sleep(0.6)
-    for _ in range(5):
-        with dog.waiting("the sum"):
-            time.sleep(0.1)
-    assert not ended
-    with dog.waiting("the sum of the gradients"):
-        time.sleep(1.5)
-    assert ended == [75]
-    said = capfd.readouterr().err
-    assert said.count("\n") == 1
-    assert "rank 3 waited 0.3 s at step 17 for the sum of the gradients" in said
-
-
-def test_the_launcher_must_be_that_of_the_library():
-    startup.check_launcher({"PMI_SIZE": 2}, 2, "MPICH")
-    with pytest.raises(
-        errors.DistributedError, match=r"started 4 processes \(PMI_SIZE\) and MPICH"
-    ):
-        startup.check_launcher({"PMI_SIZE": 4}, 1, "MPICH")
-
-
-def test_open_mpis_launcher_is_known_before_mpi_begins(monkeypatch):
-    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    startup.check_family("Open MPI", (4, 1, 6))
-    with pytest.raises(errors.DistributedError, match="Open MPI's and mpi4py uses MPICH"):
-        startup.check_family("MPICH", (5, 0, 2))
-    monkeypatch.delenv("PMIX_NAMESPACE", raising=False)
-    with pytest.raises(errors.DistributedError, match=r"started 2 .* knows of 1"):
-        startup.check_family("Open MPI", (5, 0, 11))
-    monkeypatch.setenv("PMIX_NAMESPACE", "prterun-1")
-    startup.check_family("Open MPI", (5, 0, 11))
-    assert startup.is_launched()
-
-
-def test_no_launcher_no_ranks(monkeypatch):
-    for name in startup.SIZES:
-        monkeypatch.delenv(name, raising=False)
-    assert not startup.is_launched()
-
-
-@pytest.mark.parametrize(
-    ("cores", "bound", "local", "threads"),
-    [(8, 8, 2, 4), (8, 8, 3, 2), (2, 2, 4, 1), (8, 1, 8, 1), (8, 4, 2, 4), (8, 4, 1, 4)],
-)
-def test_threads_of_a_rank(monkeypatch, cores, bound, local, threads):
-    monkeypatch.setattr("os.cpu_count", lambda: cores)
-    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(bound)), raising=False)
-    assert startup.threads_a_rank(local) == threads
-
-
-@pytest.mark.parametrize("timeout", ["x", 0, -1.0, math.inf])
-def test_a_timeout_that_is_none(monkeypatch, timeout):
-    with pytest.raises(errors.ConfigurationError, match="timeout is"):
-        startup.communicator(timeout)
-
-
-@pytest.mark.parametrize(
-    ("words", "processes", "message"),
-    [
-        ([], 2, "nothing to launch"),
-        (["train"], 0, "-n is 0"),
-        (["none.py", "-x"], 2, "none.py does not exist; a Python script is needed"),
-    ],
-)
-def test_nothing_to_launch(words, processes, message):
-    with pytest.raises(errors.ConfigurationError, match=message):
-        launching.launch(words, processes)
-
-
-def test_the_launchers_environment(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    found = launching.environment(4, 12.5)
-    assert found["OPENBLAS_NUM_THREADS"] == "2"
-    assert found["OMP_NUM_THREADS"] == "5"  # the user's own
-    assert found["GPUBP_TIMEOUT"] == "12.5"
-
-
 def test_a_checkpoint_of_several_ranks_is_one_file(tmp_path):
     pytest.importorskip("safetensors")
     trained(3, checkpoint=tmp_path, every=4)
@@ -466,96 +375,6 @@ def test_a_checkpoint_of_several_ranks_is_one_file(tmp_path):
     assert len(files) == 2
     run = checkpoints.decode(files[0]).run
     assert json.dumps(run)
-
-
-@pytest.fixture
-def gpu(monkeypatch):
-    import simulated.cupy
-    from kernel_compilation import host_compiler
-
-    if host_compiler() is None:
-        pytest.skip("the simulated GPU needs a C++ compiler: g++ or clang++")
-    return simulated.cupy.install(monkeypatch, count=2)
-
-
-@pytest.mark.parametrize("precision", ["float32", "float64", "bfloat16"])
-def test_gradients_go_through_nccl_on_a_gpu(monkeypatch, gpu, precision):
-    nccl_calls = simulated.nccl.install(monkeypatch, gpu.cuda)
-    given = {"dropout": 0.2, "precision": precision} | (
-        {"dtype": "float64"} if precision == "float64" else {}
-    )
-    regularization = gpubp.Regularization(alpha=0.1, clip_norm=1.0)
-    fit = {"epochs": 3, "batch_size": 32, "regularization": regularization}
-
-    def work(talk):
-        own = gpubp.Network(SIZES, output="softmax", backend="gpu", **given)
-        history = own.fit(*arrays(), distributed=talk, **fit)
-        return own.parameters.get(), history
-
-    found, history = run_ranks(1, work)[0]
-    alone = gpubp.Network(SIZES, output="softmax", backend="gpu", **given)
-    expected = alone.fit(*arrays(), **fit)
-    tolerance = 1e-12 if precision == "float64" else 1e-5
-    np.testing.assert_allclose(found, alone.parameters.get(), rtol=tolerance, atol=tolerance)
-    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-5)
-    assert nccl_calls.sent == [64 + alone.parameters.size] * 21  # one a step
-
-
-def test_large_sums_are_begun_during_the_backward_pass(monkeypatch, gpu):
-    """On a stream of their own; the last bucket, which holds the loss, when all is written."""
-    monkeypatch.setattr(reduction, "BUCKET", 200)  # bytes
-    nccl_calls = simulated.nccl.install(monkeypatch, gpu.cuda)
-    shape = (SIZES[0], 16, 12, 8, SIZES[-1])
-
-    def work(talk):
-        own = gpubp.Network(shape, output="softmax", backend="gpu", dropout=0.2)
-        history = own.fit(*arrays(), distributed=talk, epochs=2, batch_size=32)
-        return own.parameters.get(), history
-
-    found, history = run_ranks(1, work)[0]
-    alone = gpubp.Network(shape, output="softmax", backend="gpu", dropout=0.2)
-    expected = alone.fit(*arrays(), epochs=2, batch_size=32)
-    np.testing.assert_array_equal(found, alone.parameters.get())
-    np.testing.assert_array_equal(history.loss, expected.loss)
-    # the last two layers together, then one by one; the first goes with the 64 numbers in front
-    first, *others = (shape[i + 1] * (shape[i] + 1) for i in range(4))
-    assert nccl_calls.sent == [others[2] + others[1], others[0], 64 + first] * 14
-
-
-def test_a_gpu_without_nccl_is_told_the_wheel(monkeypatch, gpu):
-    monkeypatch.setitem(sys.modules, "cupy.cuda.nccl", None)
-
-    def work(talk):
-        gpubp.Network(SIZES, output="softmax", backend="gpu").fit(*arrays(), distributed=talk)
-
-    with pytest.raises(errors.MissingExtraError, match="pip install nvidia-nccl-cu13"):
-        run_ranks(1, work)
-
-
-def test_two_ranks_on_one_device_are_refused():
-    nccl.check_devices(["a, gpu:0", "a, gpu:1", "b, gpu:0"])
-    with pytest.raises(errors.DistributedError, match=r"ranks \[0, 2\] are all on a, gpu:0"):
-        nccl.check_devices(["a, gpu:0", "a, gpu:1", "a, gpu:0"])
-
-
-@pytest.mark.parametrize("fit", [{"deterministic": True}, {"accumulate": 2},
-                                 {"sample_weight": np.ones(205)}])  # fmt: skip
-def test_what_gpus_cannot_do_together_is_refused(monkeypatch, gpu, fit):
-    simulated.nccl.install(monkeypatch, gpu.cuda)
-
-    def work(talk):
-        net = gpubp.Network(SIZES, output="softmax", backend="gpu")
-        net.fit(*arrays(), distributed=talk, **fit)
-
-    with pytest.raises(errors.ConfigurationError, match="on GPUs, which is not there yet"):
-        run_ranks(1, work)
-
-
-def test_each_process_of_a_launcher_takes_a_device_of_its_own(monkeypatch, gpu):
-    for rank, index in ((0, 0), (1, 1), (3, 1)):
-        monkeypatch.setenv("MPI_LOCALRANKID", str(rank))
-        assert gpubp.get_backend("gpu").index == index
-        assert gpubp.get_backend("gpu:0").index == 0
 
 
 def test_ranks_without_a_seed_take_that_of_rank_0():
@@ -604,3 +423,24 @@ def test_the_loss_of_an_epoch_counts_batches_by_weight_on_any_number_of_ranks():
     for ranks in (1, 2, 3):
         _, history = trained(ranks, **given)
         np.testing.assert_allclose(history.loss, [whole], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.UnknownNameError("loss", "hubr", ["huber", "mae"]),
+        errors.DivergenceError("the loss is not finite", 7, "layer 2"),
+    ],
+)
+def test_an_error_of_rank_0_is_the_same_on_all(error):
+    def work(talk):
+        def fail():
+            raise error
+
+        with pytest.raises(type(error)) as raised:
+            talk.on_root(fail, "a test")
+        return raised.value
+
+    for raised in run_ranks(2, work):
+        assert str(raised) == str(error)
+        assert vars(raised) == vars(error) | {"everywhere": True}

@@ -114,6 +114,41 @@ def test_gpus_train_as_one_through_nccl(script, tmp_path, stream, bucket):
         np.testing.assert_allclose(found, one, rtol=3e-5, atol=3e-5)
 
 
+MEMBERS = """
+import json, sys
+import numpy as np
+import gpubp
+from gpubp.distributed import communicator
+
+given, talk = json.loads(sys.argv[1]), communicator()
+generator = np.random.default_rng(0)
+x = generator.standard_normal((403, 6)).astype(np.float32)
+y = generator.integers(0, 3, 403)
+nets = gpubp.Networks([6, 16, 3], 5, output="softmax", backend="cpu", dropout=0.2)
+fourth = "optimiser" if "wrong" in given else "adam"
+optimizer = gpubp.Each(["adam", gpubp.SGD(0.1), "adam", fourth, "adamw"])
+nets.fit(x, y, epochs=3, batch_size=50, optimizer=optimizer, distributed=talk)
+np.save(given["out"] + f"-{talk.rank}.npy", nets.parameters)
+"""
+
+
+def test_members_are_dealt_to_the_ranks(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(MEMBERS)
+    found = []
+    for ranks in (1, 2, 3):
+        out = str(tmp_path / str(ranks))
+        done = launched(str(path), ranks, out=out)
+        assert done.returncode == 0, done.text
+        found += [np.load(f"{out}-{rank}.npy") for rank in range(ranks)]
+    for parameters in found:
+        np.testing.assert_array_equal(parameters, found[0])
+    done = launched(str(path), 2, out="", wrong=True)
+    assert done.returncode == 1, done.text
+    assert "UnknownNameError: unknown optimizer 'optimiser'" in done.text
+    assert done.seconds < AT_MOST
+
+
 @pytest.mark.parametrize("stream", ["", "yes"])
 def test_any_number_of_ranks_gives_the_same_bits(script, tmp_path, stream):
     given = {"deterministic": True, "dropout": 0.2, "stream": stream}
