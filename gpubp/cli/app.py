@@ -191,13 +191,18 @@ def report(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
 ) -> None:
     """Write a page about a model, measured on a table that has the target column."""
     check_report(out)
     check_output(out, [data, model])
     loaded = TabularModel.load(model, backend)
-    table = read_for(loaded.preprocessing, data, TableOptions())
+    options = TableOptions.of(sep, decimal, missing, no_header)
+    table = read_for(loaded.preprocessing, data, options)
     facts = TrainingFacts(command=shlex.join(["gpubp", *sys.argv[1:]]))
     write_report(out, loaded, table, facts)
     cli_output.note(f"the report is written to {out}")

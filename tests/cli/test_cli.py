@@ -424,6 +424,11 @@ def test_reports_are_written_and_refused_before_training(folder, tmp_path):
     assert "the test part" in text
     assert "gpubp train" in text
     (tmp_path / "m").unlink()
+    other = tmp_path / "other.csv"
+    other.write_text((folder / "people.csv").read_text().replace(",", "_"))
+    good("report", model, other, "--sep", "_", "--out", page, cwd=tmp_path)
+    assert "Which columns matter" in page.read_text()
+    other.unlink()
     done = gpubp(*options, "--report", tmp_path / "none" / "report.html", cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot write" in done.stderr
