@@ -28,6 +28,7 @@ from gpubp.tables.baselines import FOLDS, baselines
 from gpubp.tables.dependence import SAMPLE, partial_dependence
 from gpubp.tables.preprocessing import keep_rows_with_target
 from gpubp.tables.table import Table
+from gpubp.text import number_text
 
 MOST_ROWS = 2000  # that columns are shuffled in
 REPEATS = 5
@@ -45,6 +46,8 @@ class TrainingFacts:
     ----------
     rows : Table or None
         The rows trained on.
+    measures : mapping
+        By model, the network first, where the rows were measured before.
     part : str
         What the rows measured are, such as "the test part".
     notes : sequence of str
@@ -56,6 +59,7 @@ class TrainingFacts:
     """
 
     rows: Table | None = None
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     part: str = ""
     notes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -128,12 +132,8 @@ class _Measured:
     def contents(self) -> dict[str, Any]:
         """Return what the page is filled with."""
         net, preprocessing, facts = self.model.net, self.preprocessing, self.facts
-        measures = {
-            "gpubp": self.model.measured(self.table, self.answers),
-            **self._baselines(),
-        }
+        measures = facts.measures or self._measures()
         wrong_heads, wrong = self._wrong()
-        fitted = "on the same training rows" if facts.rows is not None else "on other rows of it"
         return {
             "target": preprocessing.target,
             "task": preprocessing.task,
@@ -146,24 +146,36 @@ class _Measured:
             "columns": len(preprocessing.columns),
             "inputs": len(preprocessing.features),
             "notes": self.notes,
-            "measures": measures,
-            "measure_names": list(measures["gpubp"]),
-            "baseline_words": f"The simple models read the same inputs and are fitted {fitted}"
-            + ("." if facts.rows is not None else f", in {FOLDS} parts by turns."),
+            "measures": {
+                model: {name: number_text(value) for name, value in each.items()}
+                for model, each in measures.items()
+            },
+            "measure_names": list(next(iter(measures.values()))),
+            "baseline_words": self._baseline_words(),
             "sections": list(self._sections()),
             "wrong_heads": wrong_heads,
             "wrong": wrong,
             "health": net.health(self.x, preprocessing.targets(self.table)),
+            "number": partial(number_text, digits=3),
             "settings": self._settings(),
             "command": facts.command,
         }
 
-    def _baselines(self) -> dict[str, dict[str, float]]:
-        rows = self.facts.rows
-        training = None
-        if rows is not None:
-            training = self.preprocessing.transform(rows).x, self._targets(rows)
-        return baselines(self.preprocessing, self.x, self.y, training)
+    def _measures(self) -> dict[str, dict[str, float]]:
+        """Return the measures of the network and of simple models fitted on parts of the rows."""
+        simple = baselines(self.preprocessing, self.x, self.y, None)
+        network = self.model.measured(self.table, self.answers)
+        return {"network": network, **dict(reversed(simple.items()))}
+
+    def _baseline_words(self) -> str:
+        fitted = (
+            "rows that the network had, of training and validation part."
+            if self.facts.measures
+            else f"other rows of it, in {FOLDS} parts by turns."
+        )
+        return f"The simple models read the same inputs and are fitted on {fitted}" + (
+            "" if self.is_classes else f" Errors are in units of {self.preprocessing.target}."
+        )
 
     def _sections(self) -> Any:
         """Yield title, words and pictures of every part that has pictures."""
@@ -208,11 +220,12 @@ class _Measured:
             ],
         )
         first = sorted(importances, key=lambda name: -importances[name][0])[:DEPENDENCES]
+        dependences = {name: partial_dependence(self.model, self.table, name) for name in first}
         yield (
             "How answers follow a column",
             f"Mean answer of at most {SAMPLE} rows when all have the same value there; the"
-            f" {len(first)} columns that matter most.",
-            [_picture(partial(self._dependence, name)) for name in first],
+            f" {len(first)} columns that matter most, on one scale: a flat line matters little.",
+            [_picture(partial(self._dependence, name, dependences)) for name in first],
         )
 
     def _importances(self) -> dict[str, tuple[float, float]]:
@@ -228,20 +241,30 @@ class _Measured:
             labels = np.asarray(estimator.classes_)[labels]
         return importances(estimator, rows.without(self.preprocessing.target), labels, REPEATS)
 
-    def _dependence(self, column: str, axes: Any) -> None:
-        values, answers = partial_dependence(self.model, self.table, column)
+    def _dependence(self, column: str, dependences: Mapping[str, Any], axes: Any) -> None:
+        values, answers = dependences[column]
         names = list(map(str, self.preprocessing.classes))
         lines = np.argsort(-np.ptp(answers, axis=0))[:MOST_LINES].tolist()
         if len(names) == 2:
             lines = [1]
         places = range(len(values)) if isinstance(values[0], str) else values
+        if self.table.kinds[column] == "time":
+            places = np.array(values).astype("datetime64[s]")
+            axes.tick_params(axis="x", rotation=30)
         for line in lines:
             label = plots.literal(names[line]) if self.is_classes else None
             style = "o" if isinstance(values[0], str) else "o-"
-            axes.plot(places, answers[:, line], style, markersize=3, label=label)
+            size = 7 if isinstance(values[0], str) else 3
+            axes.plot(places, answers[:, line], style, markersize=size, label=label)
         if isinstance(values[0], str):
             shown = [plots.literal(value) for value in values]
             axes.set_xticks(range(len(values)), shown, rotation=30, ha="right")
+        shown_answers = [
+            each if len(names) != 2 else each[:, 1] for _, each in dependences.values()
+        ]
+        low, high = min(map(np.min, shown_answers)), max(map(np.max, shown_answers))
+        edge = 0.05 * (high - low) or 1
+        axes.set_ylim(low - edge, high + edge)
         axes.set_xlabel(plots.literal(column))
         axes.set_ylabel("probability" if self.is_classes else "answer")
         if self.is_classes:
@@ -262,14 +285,21 @@ class _Measured:
         rows = [
             [
                 str(self.table.row_numbers[row]),
-                _cell(self.table.column(target)[row]),
+                self._cell(target, row),
                 _cell(labels[row]),
-                f"{last[1][row]:.4g}",
-                *(_cell(self.table.column(name)[row]) for name in names),
+                number_text(last[1][row]),
+                *(self._cell(name, row) for name in names),
             ]
             for row in order[:WRONG_ROWS]
         ]
         return ["row", "true", "answer", last[0], *names], rows
+
+    def _cell(self, name: str, row: int) -> str:
+        value = self.table.column(name)[row]
+        if self.table.kinds[name] == "time" and not np.isnan(value):
+            moment = str(np.datetime64(int(value), "s"))
+            return moment.removesuffix("T00:00:00").replace("T", " ")
+        return _cell(value)
 
     def _settings(self) -> dict[str, str]:
         net = self.model.net
@@ -292,7 +322,9 @@ def _confusion(true: Any, found: Any, classes: Sequence[Any], axes: Any) -> None
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{value:.12g}" if value == int(value) else f"{value:.6g}"
+    return str(value)
 
 
 def _picture(draw: Callable[[Any], Any], height: float = 0) -> Any:
