@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 # in the order of what they need of each other
 SCRIPTS = (
-    *("activations", "losses", "arithmetic", "explanations"),
-    *("stages", "diagram", "pictures", "app"),
+    *("activations", "losses", "arithmetic", "formats", "explanations", "stages"),
+    *("diagram", "pictures", "session", "elements", "words", "table", "formula", "running", "app"),
 )
 LANGUAGES = tuple(sorted(path.stem for path in (FOLDER / "messages").glob("*.json")))
 
