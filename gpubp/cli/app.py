@@ -171,15 +171,16 @@ def explain(
     loaded = TabularModel.load(model, backend)
     table = read_for(loaded.preprocessing, data, options)
     rate = loaded.preprocessing.learning_rate if learning_rate is None else learning_rate
-    trace, expected = loaded.explain(table, row, rate)
+    explained = loaded.explain(table, row, rate)
+    trace = explained.trace
     if html is not None:
-        trace.to_html(html, loaded.page_names(f"{model}: {expected}"), language)
+        trace.to_html(html, loaded.page_names(model.name, explained), language)
         cli_output.note(f"the page is written to {html}")
         return
     if as_json:
         print(trace.to_json())
         return
-    print(printable(expected))
+    print(printable(str(explained)))
     if len(loaded.nets) > 1:
         print(f"the first of {len(loaded.nets)} networks, which answer by their mean")
     print("\n".join(map(printable, legend(loaded, table, row, trace, lines))), end="\n\n")

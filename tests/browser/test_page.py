@@ -23,7 +23,7 @@ OUTPUTS = (
 )
 NASTY = ("<script>alert(1)</script>", "\"&'", "🧠 emoji", "دمای اتاق")
 
-PARTS = "h1,h2,h3,p,button,select,label > span,figure,td,th,.neuron"
+PARTS = "h1,h2,h3,p,button,select,label > span,figure,td,th,circle,.weight,.name,.aside,.folded"
 BOXES = f"""[...document.querySelectorAll("{PARTS}")]
     .filter((each) => (each.offsetParent !== null || each.ownerSVGElement)
         && !each.closest(".visually-hidden") && !each.querySelector("{PARTS}"))
@@ -146,6 +146,14 @@ def test_a_dark_page_is_printed_dark_on_white(visit, lessons):
     assert page.evaluate(f"{style}.backgroundColor") == "rgb(255, 255, 255)"
 
 
+def test_the_network_fits_the_paper(visit, lessons):
+    """A browser lays a page out anew to print it, but runs no script then."""
+    page = visit(lessons, "#stage=8", viewport={"width": 1100, "height": 800})
+    page.emulate_media(media="print")
+    page.evaluate("document.getElementById('diagram').style.width = '600px'")
+    assert page.evaluate("document.getElementById('diagram').scrollWidth") <= 600
+
+
 def network(number, random):
     """Return a random network with rows, every activation and every loss among them."""
     depth = 1 + number % 3
@@ -240,10 +248,15 @@ def test_inputs_expected_values_and_weights_can_be_changed(visit, tmp_path):
 
 def test_names_from_a_table_are_text(visit, tmp_path):
     net = gpubp.Network([4, 3, 2], output="softmax", backend="cpu", dtype="float64")
-    names = PageNames(NASTY, NASTY[:2], NASTY[0], NASTY[0])
+    about = {"units": (2.0, -1.5), "row": 3, "expected": NASTY[0]}
+    names = PageNames(NASTY, NASTY[:2], NASTY[1], NASTY[0], **about)
     net.trace([[1.0, 2, 3, 4]], [1]).to_html(tmp_path / "page.html", names)
     page = visit(tmp_path / "page.html")
-    assert page.locator("h1").inner_text() == NASTY[0]
+    assert page.locator("h1").inner_text() == f"\u2068{NASTY[0]}\u2069: row 3"
+    target, expected, units = page.locator("#notes li").all_inner_texts()[:3]
+    assert NASTY[1] in target
+    assert NASTY[0] in expected
+    assert f"{NASTY[1]}\u2069 = 2 × y + (−1.5)" in units
     assert [each.inner_text() for each in page.locator("#numbers button").all()] == list(NASTY)
     assert page.locator("script").count() == 3
 

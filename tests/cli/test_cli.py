@@ -397,6 +397,7 @@ def test_pages_are_written(folder, tmp_path):
     text = page.read_text()
     assert '"target": "rich"' in text
     assert '"outputs": ["no", "yes"]' in text
+    assert '"row": 3, "expected_text": "' in text
     assert "town" in text
     good("learn", "xor", "--out", page, "--language", "fa", cwd=folder)
     assert '"language": "fa"' in page.read_text()

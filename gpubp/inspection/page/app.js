@@ -8,7 +8,7 @@ import { showFormula } from "./formula.js";
 import { showRun } from "./running.js";
 import { DATA, load, MESSAGES, model, moveTo, open, page, run, stage, takeRate } from "./session.js";
 import { showNumbers } from "./table.js";
-import { count, nameOf, rowName, stageTitle, stageWords, text } from "./words.js";
+import { count, nameOf, notesOn, rowName, stageTitle, stageWords, text, titleOf } from "./words.js";
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const ROOT = document.documentElement;
@@ -37,17 +37,11 @@ const isDark = () => (ROOT.dataset.theme ? ROOT.dataset.theme === "dark" : DARK.
 
 function showHead() {
   const given = model();
-  const title = given.lesson ? text(`lesson_${given.lesson}`) : given.title || text("title");
+  const title = titleOf(given);
   $("title").replaceChildren(element("bdi", {}, title));
   document.title = `${title} · gpubp`;
   $("about").textContent = given.lesson ? text(`lesson_${given.lesson}_words`) : text("title_words");
-  const notes = [
-    ...(given.target ? [text("note_target", { target: given.target })] : []),
-    ...(given.optimizer ? [text("note_optimizer", { optimizer: given.optimizer })] : []),
-    ...(given.lesson || given.optimizer ? [] : [text("note_optimizer_unknown")]),
-    ...(given.before ?? []).map((kind) => text("note_before", { kind: text(`kind_${kind}`) })),
-    ...(given.members > 1 ? [text("note_members", { members: count(given.members) })] : []),
-  ];
+  const notes = notesOn(given);
   $("notes").replaceChildren(...notes.map((note) => element("li", { dir: "auto" }, note)));
   $("notes").hidden = !notes.length;
   $("theme").textContent = text(isDark() ? "light" : "dark");

@@ -26,8 +26,13 @@ export function write(parent, text, attributes) {
   draw("text", attributes, parent).textContent = text;
 }
 
-export const shorten = (text, most) =>
-  [...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text;
+/** Shorten a text in its middle: names of one column differ at their ends. */
+export function shorten(text, most) {
+  const letters = [...text];
+  if (letters.length <= most) return text;
+  const last = Math.floor((most - 1) / 2);
+  return `${letters.slice(0, most - 1 - last).join("")}…${letters.slice(-last).join("")}`;
+}
 
 const signOf = (value) => (value < 0 ? "negative" : value > 0 ? "positive" : "zero");
 
@@ -93,10 +98,11 @@ export function drawDiagram(element, state, { stages, at, selected, lit, names, 
         const length = Math.hypot(ends.x2 - ends.x1, ends.y2 - ends.y1);
         const straight = layer.inputs === layer.outputs && from === place;
         const along = straight ? 0.5 : Math.max(0.3, (radius + 20) / length);
+        const towards = room < NARROW && !straight; // written from the neuron on, where room is scarce
         write(labels, shortNumber(values[k], room < NARROW ? 2 : 3), {
           x: ends.x1 + along * (ends.x2 - ends.x1),
           y: ends.y1 + along * (ends.y2 - ends.y1) - 5,
-          class: `weight ${marks.join(" ")}`,
+          class: `weight ${marks.join(" ")} ${towards ? "towards" : ""}`,
         });
       }
     });

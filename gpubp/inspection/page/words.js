@@ -1,6 +1,6 @@
 // What things are called, in the language of the page.
 
-import { formatNumber } from "./formats.js";
+import { factorText, formatNumber } from "./formats.js";
 import { MESSAGES, model, page, stage } from "./session.js";
 
 /** Return a text of the page's language, its {places} filled. */
@@ -13,6 +13,34 @@ export const count = (number) => number.toLocaleString(page.language);
 
 /** Return a text that keeps its own direction within a sentence of the other. */
 const apart = (name) => `\u2068${name}\u2069`;
+
+/** Return what a model is called. */
+export function titleOf({ lesson, title, row }) {
+  if (lesson) return text(`lesson_${lesson}`);
+  if (!title) return text("title");
+  return row ? text("title_row", { title: apart(title), row: count(row) }) : title;
+}
+
+/** Return what is to be known of a model beforehand, a sentence or two each. */
+export function notesOn(given) {
+  const target = apart(given.target);
+  const expected = apart(given.expected_text);
+  return [
+    ...(given.target ? [text("note_target", { target })] : []),
+    ...(given.row ? [text(given.is_own ? "note_own" : "note_expected", { target, expected })] : []),
+    ...(given.units ? [text("note_units", { formula: inUnits(given) })] : []),
+    ...(given.optimizer ? [text("note_optimizer", { optimizer: given.optimizer })] : []),
+    ...(given.lesson || given.optimizer ? [] : [text("note_plain")]),
+    ...(given.before ?? []).map((kind) => text("note_before", { kind: text(`kind_${kind}`) })),
+    ...(given.members > 1 ? [text("note_members", { members: count(given.members) })] : []),
+  ];
+}
+
+/** Return how an output becomes a number of the column: a formula, from left to right. */
+function inUnits({ target, units: [scale, shift] }) {
+  const [factor, term] = [scale, shift].map((value) => Number(value.toPrecision(6)));
+  return `\u2066${apart(target)} = ${formatNumber(factor)} × y + ${factorText(term)}\u2069`;
+}
 
 /** Return what people call a neuron; layer 0 holds the inputs. */
 export function nameOf(layer, j) {
