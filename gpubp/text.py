@@ -21,7 +21,7 @@ def number_text(value: float, digits: int = 4) -> str:
     >>> number_text(25238.4), number_text(0.95934), number_text(3.2e-7)
     ('25,238', '0.9593', '3.2e-07')
     """
-    whole = 1e-4 <= abs(value) < 1e9 and len(str(int(abs(value)))) >= digits
+    whole = 1e-4 <= abs(value) < 1e12 and len(str(int(abs(value)))) >= digits
     return f"{value:,.0f}" if whole else f"{value:.{digits}g}"
 
 

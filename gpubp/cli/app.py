@@ -25,6 +25,7 @@ from gpubp.cli.options import (
     Missing,
     Model,
     NoHeader,
+    Part,
     Separator,
     Strict,
 )
@@ -37,7 +38,7 @@ from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
 from gpubp.inspection.lessons import LESSONS, write_lessons
 from gpubp.inspection.page import check_language
-from gpubp.tables.evaluated_rows import PARTS, rows_of_part, seen_in_training
+from gpubp.tables.evaluated_rows import rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.report import TrainingFacts, check_report, write_report
 
@@ -114,12 +115,7 @@ def predict(
 def evaluate(
     model: Model,
     data: Data,
-    part: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join(PARTS)}: which rows; test are those that training did not use."
-        ),
-    ] = "all",
+    part: Part = "all",
     strict: Strict = False,
     sep: Separator = None,
     decimal: Decimal = None,
@@ -192,6 +188,7 @@ def report(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    part: Part = "all",
     sep: Separator = None,
     decimal: Decimal = None,
     missing: Missing = None,
@@ -203,8 +200,9 @@ def report(
     check_output(out, [data, model])
     loaded = TabularModel.load(model, backend)
     options = TableOptions.of(sep, decimal, missing, no_header)
-    table = read_for(loaded.preprocessing, data, options)
-    facts = TrainingFacts(command=shlex.join(["gpubp", *sys.argv[1:]]))
+    table = rows_of_part(loaded.preprocessing, read_for(loaded.preprocessing, data, options), part)
+    measured = "" if part == "all" else f"the {part} part"
+    facts = TrainingFacts(part=measured, command=shlex.join(["gpubp", *sys.argv[1:]]))
     write_report(out, loaded, table, facts)
     cli_output.note(f"the report is written to {out}")
 

@@ -419,6 +419,10 @@ def test_reports_are_written_and_refused_before_training(folder, tmp_path):
     page, model = tmp_path / "report.html", folder / "people.safetensors"
     good("report", model, folder / "people.csv", "--out", page, cwd=tmp_path)
     assert "Which columns matter" in page.read_text()
+    assert "rows were trained on" in page.read_text()
+    good("report", model, folder / "people.csv", "--part", "test", "--out", page, cwd=tmp_path)
+    assert "the test part" in page.read_text()
+    assert "rows were trained on" not in page.read_text()
     options = ("train", folder / "people.csv", "--target", "rich", "--epochs", 2, "--out", "m")
     good(*options, "--preset", "fast", "--report", page, cwd=tmp_path)
     text = page.read_text()

@@ -79,7 +79,7 @@ def test_partial_dependence_is_the_mean_answer_with_one_value_everywhere(classif
 
 def test_a_report_of_numbers(tmp_path):
     random = np.random.default_rng(0)
-    columns = {"a": random.standard_normal(150), "b": random.standard_normal(150)}
+    columns = {"b": random.standard_normal(150), "a": random.standard_normal(150)}
     y = 100 + 20 * columns["a"]
     model = gpubp.TabularRegressor("fast", epochs=8, random_state=0).fit(columns, y)
     model.report(tmp_path / "report.html", columns, y)
@@ -88,6 +88,8 @@ def test_a_report_of_numbers(tmp_path):
     assert f"{r2:.4g}" in text
     worst = np.argmax(np.abs(model.predict(columns) - y))
     assert re.search(rf"<tr><td><bdi>{worst + 1}</bdi></td><td><bdi>{y[worst]:.6g}</bdi>", text)
+    heads = re.findall(r'<th scope="col"><bdi>(.*?)</bdi>', text)
+    assert heads == ["row", "true", "answer", "answer - true", "a", "b"]
     other = gpubp.TabularRegressor("fast", epochs=1).fit({"target": columns["a"]}, y)
     with pytest.raises(gpubp.errors.ConfigurationError, match="a column 'target'"):
         other.report(tmp_path / "other.html", {"target": columns["a"]}, y)
