@@ -376,6 +376,8 @@ def test_version_and_help(tmp_path):
         "report",
         "learn",
         "export",
+        "card",
+        "doctor",
         "launch",
         "plan",
     ],
