@@ -95,7 +95,7 @@ def _relinked(text: str, source: Path, page: Path) -> str:
         name = wanted.relative_to(REPOSITORY).as_posix()
         if name in BORROWED:
             where = HERE / BORROWED[name]
-        elif wanted.suffix == ".md" and wanted.is_relative_to(HERE):
+        elif wanted.suffix in (".md", ".rst") and wanted.is_relative_to(HERE):
             where = wanted
         else:
             return f"{label} (`{name}`)" if label != name else f"`{name}`"
