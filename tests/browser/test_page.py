@@ -260,6 +260,17 @@ def test_names_from_a_table_are_text(visit, tmp_path):
     assert page.locator("script").count() == 3
 
 
+def test_long_names_break_no_other_word(visit, tmp_path):
+    net = gpubp.Network([2, 1], backend="cpu")
+    names = PageNames([f"floor area of the {each} in m2, measured outside" for each in ("a", "b")])
+    net.trace([[1.0, 1 / 3]], [[1.0]]).to_html(tmp_path / "page.html", names, "fa")
+    page = visit(tmp_path / "page.html", viewport={"width": 360, "height": 800})
+    lines = """each => { const range = document.createRange(); range.selectNodeContents(each);
+        return range.getClientRects().length; }"""
+    for cell in page.locator("#numbers th, #numbers td.quiet").all():
+        assert cell.evaluate(lines) == 1 or " " in cell.inner_text()
+
+
 @pytest.mark.parametrize("width", [360, 1100])
 @pytest.mark.parametrize("language", ["en", "fa"])
 def test_nothing_overlaps_or_leaves_the_page(visit, lessons, language, width):
