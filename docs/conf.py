@@ -9,6 +9,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+from gpubp.inspection.lessons import write_lessons
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -65,6 +67,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "show_memory": False,
     "download_all_examples": False,
+    "remove_config_comments": True,
 }
 
 # Pages that lie where they are used, and are read here too.
@@ -92,7 +95,7 @@ def _relinked(text: str, source: Path, page: Path) -> str:
         name = wanted.relative_to(REPOSITORY).as_posix()
         if name in BORROWED:
             where = HERE / BORROWED[name]
-        elif wanted.suffix == ".md" and wanted.is_relative_to(HERE):
+        elif wanted.suffix in (".md", ".rst") and wanted.is_relative_to(HERE):
             where = wanted
         else:
             return f"{label} (`{name}`)" if label != name else f"`{name}`"
@@ -110,6 +113,11 @@ def _borrow(app: Any) -> None:
         page.write_text(_relinked(source.read_text(encoding="utf-8"), source, page))
 
 
+def _write_lessons(app: Any) -> None:
+    """Write the page that is embedded in the tutorial of one step."""
+    write_lessons(Path(app.outdir) / "lessons.html")
+
+
 def _read(app: Any, name: str, content: list[str]) -> None:
     page = Path(app.env.doc2path(name))
     if page.suffix == ".md" and page.relative_to(HERE).as_posix() not in BORROWED.values():
@@ -117,6 +125,7 @@ def _read(app: Any, name: str, content: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
-    """Have borrowed pages copied, and links of all pages led to them."""
+    """Have borrowed pages copied, lessons written, and links of all pages led to the pages."""
     app.connect("builder-inited", _borrow, priority=100)
+    app.connect("builder-inited", _write_lessons)
     app.connect("source-read", _read)

@@ -5,6 +5,7 @@ Exclusive or
 Learn exclusive or, and show the numbers of one step. This needs nothing but gpubp and NumPy.
 """
 
+# sphinx_gallery_thumbnail_path = 'images/xor.png'
 import numpy as np
 
 import gpubp

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
 from sklearn.datasets import load_iris
@@ -34,3 +35,12 @@ with tempfile.TemporaryDirectory() as folder:
     np.savetxt(path / "rows.csv", x[:3], delimiter=",")
     command = [sys.executable, str(path / "iris.py"), str(path / "rows.csv")]
     print(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+# %%
+# Every probability of every flower, here and there:
+figure, axes = plt.subplots(figsize=(4, 4))
+axes.plot(net.predict(x).ravel(), there.ravel(), ".", alpha=0.4)
+axes.plot([0, 1], [0, 1], color="gray", linewidth=0.8)
+axes.set_xlabel("gpubp")
+axes.set_ylabel("onnxruntime")
+figure.tight_layout()

@@ -8,6 +8,7 @@ same bits as one that was never interrupted.
 
 import tempfile
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import gpubp
@@ -59,3 +60,15 @@ same = np.array_equal(whole.parameters, resumed.parameters)
 print("the same bits:", same)
 if not same:
     raise SystemExit("the resumed run differs")
+
+# %%
+# The losses of both:
+figure, axes = plt.subplots(figsize=(6, 2.5))
+epochs = range(1, 5)
+axes.plot(epochs, whole.history.loss, label="never interrupted")
+axes.plot(epochs, resumed.history.loss, "o", label="killed in epoch 2, and resumed")
+axes.set_xticks(epochs)
+axes.set_xlabel("epoch")
+axes.set_ylabel("loss")
+axes.legend()
+figure.tight_layout()

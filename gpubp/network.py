@@ -109,6 +109,17 @@ class Network(SteppedNetwork):
     ------
     ConfigurationError, ShapeError, BackendUnavailableError
         When a setting is unknown, out of its range or cannot be had.
+
+    Examples
+    --------
+    Exclusive or, learnt from its four rows:
+
+    >>> import gpubp
+    >>> x, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = gpubp.Network([2, 8, 1], activation="tanh", output="sigmoid", seed=1, backend="cpu")
+    >>> history = net.fit(x, y, optimizer=gpubp.Adam(0.05), epochs=300)
+    >>> [round(float(answer)) for answer in net.predict(x)[:, 0]]
+    [0, 1, 1, 0]
     """
 
     def __init__(

@@ -81,6 +81,15 @@ class Networks:
     ------
     ConfigurationError, ShapeError, BackendUnavailableError
         When a setting cannot be used, or the members have different shapes.
+
+    Examples
+    --------
+    >>> import gpubp, numpy as np
+    >>> x = np.linspace(-1, 1, 64)[:, None]
+    >>> nets = gpubp.Networks([1, 8, 1], members=3, seed=0, backend="cpu")
+    >>> histories = nets.fit(x, x**2, epochs=2)
+    >>> nets.predict(x).shape, nets.spread(x).shape  # the mean, and the deviation from it
+    ((64, 1), (64, 1))
     """
 
     def __init__(

@@ -15,6 +15,16 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def number_text(value: float, digits: int = 4) -> str:
+    """Return a number for people: so many digits that count, a power of ten only far from 1.
+
+    >>> number_text(25238.4), number_text(0.95934), number_text(3.2e-7)
+    ('25,238', '0.9593', '3.2e-07')
+    """
+    whole = 1e-4 <= abs(value) < 1e12 and len(str(int(abs(value)))) >= digits
+    return f"{value:,.0f}" if whole else f"{value:.{digits}g}"
+
+
 def size_text(size: int) -> str:
     """Return a number of bytes in the unit that suits it."""
     for unit, factor in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):

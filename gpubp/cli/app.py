@@ -25,6 +25,7 @@ from gpubp.cli.options import (
     Missing,
     Model,
     NoHeader,
+    Part,
     Separator,
     Strict,
 )
@@ -37,7 +38,7 @@ from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
 from gpubp.inspection.lessons import LESSONS, write_lessons
 from gpubp.inspection.page import check_language
-from gpubp.tables.evaluated_rows import PARTS, rows_of_part, seen_in_training
+from gpubp.tables.evaluated_rows import rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.report import TrainingFacts, check_report, write_report
 
@@ -114,12 +115,7 @@ def predict(
 def evaluate(
     model: Model,
     data: Data,
-    part: Annotated[
-        str,
-        typer.Option(
-            help=f"{', '.join(PARTS)}: which rows; test are those that training did not use."
-        ),
-    ] = "all",
+    part: Part = "all",
     strict: Strict = False,
     sep: Separator = None,
     decimal: Decimal = None,
@@ -171,15 +167,16 @@ def explain(
     loaded = TabularModel.load(model, backend)
     table = read_for(loaded.preprocessing, data, options)
     rate = loaded.preprocessing.learning_rate if learning_rate is None else learning_rate
-    trace, expected = loaded.explain(table, row, rate)
+    explained = loaded.explain(table, row, rate)
+    trace = explained.trace
     if html is not None:
-        trace.to_html(html, loaded.page_names(f"{model}: {expected}"), language)
+        trace.to_html(html, loaded.page_names(model.name, explained), language)
         cli_output.note(f"the page is written to {html}")
         return
     if as_json:
         print(trace.to_json())
         return
-    print(printable(expected))
+    print(printable(str(explained)))
     if len(loaded.nets) > 1:
         print(f"the first of {len(loaded.nets)} networks, which answer by their mean")
     print("\n".join(map(printable, legend(loaded, table, row, trace, lines))), end="\n\n")
@@ -191,14 +188,21 @@ def report(
     model: Model,
     data: Data,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    part: Part = "all",
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
     backend: BackendName = "auto",
 ) -> None:
     """Write a page about a model, measured on a table that has the target column."""
     check_report(out)
     check_output(out, [data, model])
     loaded = TabularModel.load(model, backend)
-    table = read_for(loaded.preprocessing, data, TableOptions())
-    facts = TrainingFacts(command=shlex.join(["gpubp", *sys.argv[1:]]))
+    options = TableOptions.of(sep, decimal, missing, no_header)
+    table = rows_of_part(loaded.preprocessing, read_for(loaded.preprocessing, data, options), part)
+    measured = "" if part == "all" else f"the {part} part"
+    facts = TrainingFacts(part=measured, command=shlex.join(["gpubp", *sys.argv[1:]]))
     write_report(out, loaded, table, facts)
     cli_output.note(f"the report is written to {out}")
 

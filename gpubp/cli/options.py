@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gpubp.inspection.page import LANGUAGES
+from gpubp.tables.evaluated_rows import PARTS
 from gpubp.tables.table import BUNDLED
 
 _DATA = (
@@ -32,6 +33,10 @@ Missing = Annotated[
 NoHeader = Annotated[
     bool,
     typer.Option("--no-header", help="The first line is data; columns are column1, column2, ..."),
+]
+Part = Annotated[
+    str,
+    typer.Option(help=f"{', '.join(PARTS)}: which rows; test are those that training did not use."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse categories not seen in training.")]
 Language = Annotated[str, typer.Option(help=f"Language of the page: {', '.join(LANGUAGES)}.")]

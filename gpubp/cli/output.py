@@ -17,6 +17,7 @@ from gpubp.errors import printable
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.streamed import StreamedTable
+from gpubp.text import number_text
 
 
 def note(text: str, wanted: bool = True) -> None:
@@ -99,7 +100,7 @@ def _comparison(report: dict[str, Any]) -> None:
         grid.add_column(name, justify="right")
     for name in [each for each in simplest if each != "mean_squared_error"]:
         values = [each.get(name) for each in columns.values()]
-        grid.add_row(name, *("-" if value is None else f"{value:.4g}" for value in values))
+        grid.add_row(name, *("-" if value is None else number_text(value) for value in values))
     console = Console(highlight=False, markup=False)
     console.print(grid)
     if report["classes"]:

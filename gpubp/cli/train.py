@@ -29,7 +29,7 @@ from gpubp.errors import (
 )
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
-from gpubp.tables.comparison import compare
+from gpubp.tables.comparison import Comparison, compare
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared, prepare
@@ -220,11 +220,12 @@ def train(
     seconds = time.perf_counter() - start
     if root:
         model.save(path)
-        result = training_report(model, prepared, path, seconds, processes)
+        compared = compare_tested(model, prepared)
+        result = training_report(model, prepared, path, seconds, processes, compared)
         tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
         cli_output.after_training(result, data, as_json, tested, options.words)
         if report is not None and isinstance(prepared, Prepared):
-            _write_report(report, model, prepared, recipe)
+            _write_report(report, model, prepared, recipe, compared)
     if isinstance(stopped, KeyboardInterrupt):
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
         _leave(processes, 130)
@@ -234,12 +235,20 @@ def train(
         _leave(processes, 1 if isinstance(stopped, DivergenceError) else 2)
 
 
+def compare_tested(model: TabularModel, prepared: Prepared | StreamedTable) -> Comparison | None:
+    """Return the measures of the test part, where there is one in memory."""
+    if isinstance(prepared, StreamedTable) or not prepared.rows("test"):
+        return None
+    return compare(model, prepared)
+
+
 def training_report(
     model: TabularModel,
     prepared: Prepared | StreamedTable,
     path: Path,
     seconds: float,
     processes: distributed.Communicator | None,
+    compared: Comparison | None,
 ) -> dict[str, Any]:
     """Return what a training did, as ``--json`` prints it."""
     net, epochs = model.net, max(each.history.epochs for each in model.nets)
@@ -262,12 +271,10 @@ def training_report(
             "rows_per_second_a_rank": round(rate / processes.size),
             "communication_share": round(processes.seconds / seconds, 4),
         }
-    if prepared.rows("test"):
-        if isinstance(prepared, Prepared):
-            compared = compare(model, prepared)
-            report |= compared.to_dict() | {"cautions": compared.cautions(prepared.rows("test"))}
-        else:
-            report |= finite_only(model.test(prepared))
+    if compared is not None:
+        report |= compared.to_dict() | {"cautions": compared.cautions(prepared.rows("test"))}
+    elif prepared.rows("test"):
+        report |= finite_only(model.test(prepared))
     return report
 
 
@@ -281,11 +288,18 @@ def _check_report(path: Path, apart: bool) -> None:
     check_report(path)
 
 
-def _write_report(path: Path, model: TabularModel, prepared: Prepared, recipe: Recipe) -> None:
+def _write_report(
+    path: Path,
+    model: TabularModel,
+    prepared: Prepared,
+    recipe: Recipe,
+    compared: Comparison | None,
+) -> None:
     """Write a report on the test part; without one, on the validation or the training part."""
     part = next(name for name in ("test", "validation", "train") if prepared.rows(name))
     facts = TrainingFacts(
         rows=prepared.table.take(prepared.split.train),
+        measures=compared.measures if compared else {},
         part=f"the {part} part",
         notes=prepared.notes,
         settings=asdict(recipe),

@@ -13,7 +13,7 @@ from gpubp.backends import get_backend
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
-from gpubp.cli.train import target_of, training_report
+from gpubp.cli.train import compare_tested, target_of, training_report
 from gpubp.cli.written_files import check_output
 from gpubp.errors import ConfigurationError
 from gpubp.tables.model import TabularModel
@@ -89,7 +89,9 @@ def tune(
     model = TabularModel.create(prepared, best, seed, backend=where)
     model.train(prepared, best)
     model.save(path)
-    report = training_report(model, prepared, path, time.perf_counter() - start, None)
+    seconds = time.perf_counter() - start
+    compared = compare_tested(model, prepared)
+    report = training_report(model, prepared, path, seconds, None, compared)
     extra = {"trials": len(result.trials), "settings": result.best.settings, "kept": str(kept)}
     tested = prepared.rows("test") > 0
     cli_output.after_training(report | extra, data, as_json, tested, TableOptions().words)

@@ -85,6 +85,13 @@ def gradient_check(
     ------
     ShapeError, DataError, NonFiniteError, DeviceError, ConfigurationError
         When an argument cannot be used.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> net = gpubp.Network([3, 4, 2], output="softmax", seed=0, backend="cpu")
+    >>> bool(gpubp.gradient_check(net, [[0.1, -0.2, 0.3]], [1]))
+    True
     """
     twin = net.copy(dtype="float64")
     chosen = get_loss(loss, twin.output)

@@ -20,7 +20,8 @@ from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.spec import NetworkSpec
 
-_CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+# first the corner in which every weight has something to read
+_CORNERS = ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ LESSONS: dict[str, Lesson] = {
         *("tanh", "sigmoid", "binary_cross_entropy", 0.5),
         *(_CORNERS, ((0,), (1,), (1,), (0,))),
         (
-            (((0.9, -0.7, 0.4), (-0.8, 0.9, 0.5)), (0.1, -0.2, 0.3)),
+            (((0.9, -0.7, 0.4), (-0.8, 0.9, 0.5)), (0.1, -0.1, 0.3)),
             (((0.6,), (0.5,), (-0.4,)), (0.0,)),
         ),
     ),
@@ -94,7 +95,7 @@ LESSONS: dict[str, Lesson] = {
     ),
     "dead_relu": Lesson(
         *("relu", "identity", "squared_error", 0.1),
-        *(_CORNERS, ((0,), (1,), (1,), (2,))),
+        *(_CORNERS, ((2,), (1,), (1,), (0,))),
         ((((0.5, 0.6), (0.4, 0.7)), (-3.0, 0.1)), (((0.8,), (0.5,)), (0.0,))),
     ),
     "too_large_rate": Lesson(

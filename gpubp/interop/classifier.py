@@ -71,6 +71,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The network itself, the first of several.
     others_ : list of MLPClassifier
         The members after the first, each with a network of its own.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> import gpubp
+    >>> x, y = load_iris(return_X_y=True)
+    >>> model = gpubp.MLPClassifier((16,), learning_rate_init=0.05, max_iter=300, random_state=0)
+    >>> model.fit(x, y).score(x, y) > 0.9
+    True
     """
 
     def __init__(

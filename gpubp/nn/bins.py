@@ -37,6 +37,11 @@ def quantile_bins(
     ------
     ShapeError
         When x is no matrix, or categories are given for another number of columns.
+
+    Examples
+    --------
+    >>> quantile_bins([[1.0], [2.0], [3.0], [4.0], [5.0]], count=2)
+    [[1.0, 3.0, 5.0]]
     """
     shares = np.linspace(0, 1, count + 1)
     return _bins_of_numbers(x, categories, lambda column: np.quantile(column, shares))

@@ -64,7 +64,13 @@ class Constant:
 
 @dataclass(frozen=True)
 class StepDecay:
-    """Multiplied by `factor` after every `every` steps: ``rate * factor ** (step // every)``."""
+    """Multiplied by `factor` after every `every` steps: ``rate * factor ** (step // every)``.
+
+    Examples
+    --------
+    >>> [StepDecay(0.5, every=10, factor=0.5)(step) for step in (0, 9, 10, 20)]
+    [0.5, 0.5, 0.25, 0.125]
+    """
 
     rate: float
     every: int

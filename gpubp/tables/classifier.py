@@ -60,6 +60,15 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         Epochs of the longest training.
     n_features_in_, feature_names_in_
         As in scikit-learn.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> columns = {"size": [1.0, 2.0, 3.0, 4.0] * 50, "colour": ["red", "blue"] * 100}
+    >>> labels = ["small", "small", "large", "large"] * 50
+    >>> model = gpubp.TabularClassifier("fast", random_state=0).fit(columns, labels)
+    >>> model.predict({"size": [1.5, 3.5], "colour": ["red", "blue"]}).tolist()
+    ['small', 'large']
     """
 
     task = "classification"

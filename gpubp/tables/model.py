@@ -15,10 +15,10 @@ from gpubp.backends import Backend
 from gpubp.distributed import Communicator
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.page import PageNames
-from gpubp.inspection.trace import Trace
 from gpubp.network import Network
 from gpubp.nn.layers.first import names_behind
 from gpubp.saving import save_networks
+from gpubp.tables.explained_row import ExplainedRow
 from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import has_learnt, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
@@ -27,6 +27,7 @@ from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
+from gpubp.tables.targets import NumberTarget
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.stopping import EarlyStopping
 
@@ -266,8 +267,8 @@ class TabularModel:
         classes = self.preprocessing.targets(table)
         return classification_metrics(classes, answers.outputs, range(self.preprocessing.outputs))
 
-    def explain(self, table: Table, row: int, learning_rate: float) -> tuple[Trace, str]:
-        """Trace one step on a row, counted from 1; return the trace and what was expected.
+    def explain(self, table: Table, row: int, learning_rate: float) -> ExplainedRow:
+        """Trace one step on a row, counted from 1.
 
         Raises
         ------
@@ -280,22 +281,29 @@ class TabularModel:
         target = self.preprocessing.target
         x = self.preprocessing.transform(one).x
         if target in one.columns and not one.missing(target).any():
-            y = self.preprocessing.targets(one)
-            note = f"expected {target} of row {row}: {one.column(target)[0]}"
+            y, expected, is_own = self.preprocessing.targets(one), one.column(target)[0], False
         else:
             outputs = self.outputs(x)
             y = outputs if self.preprocessing.task == "regression" else outputs.argmax(axis=1)
-            label = self.preprocessing.labels(outputs)[0]
-            note = f"row {row} has no {target}; the model's own answer is expected: {label}"
-        return self.net.trace(x, y, learning_rate), note
+            expected, is_own = self.preprocessing.labels(outputs)[0], True
+        trace = self.net.trace(x, y, learning_rate)
+        return ExplainedRow(trace, row, target, str(expected), is_own)
 
-    def page_names(self, title: str = "") -> PageNames:
-        """Return what the page of a step calls inputs, outputs and target."""
+    def page_names(self, title: str = "", explained: ExplainedRow | None = None) -> PageNames:
+        """Return what the page of a step calls inputs, outputs, target and row."""
         inputs = names_behind(self.net.layers, self.preprocessing.features)
         outputs = list(map(str, self.preprocessing.classes))
         if self.preprocessing.outputs == 1:
             outputs = [self.preprocessing.target]
-        return PageNames(inputs, outputs, self.preprocessing.target, title, len(self.nets))
+        goal, units = self.preprocessing.goal, None
+        if isinstance(goal, NumberTarget):
+            units = goal.standardisation.scale, goal.standardisation.mean
+        names = PageNames(inputs, outputs, goal.name, title, len(self.nets), units)
+        if explained is None:
+            return names
+        return replace(
+            names, row=explained.row, expected=explained.expected, is_own=explained.is_own
+        )
 
     def report(self, path: str | os.PathLike[str], table: Table) -> None:
         """Write a page about the model, measured on a table with the target; see docs/explain.md.

@@ -6,14 +6,11 @@ Jinja2 fills `report.html` and escapes all that came from data; Matplotlib draws
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import platform
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -26,15 +23,16 @@ from gpubp.errors import ConfigurationError, import_extra
 from gpubp.files import check_writable, write_atomically
 from gpubp.tables.baselines import FOLDS, baselines
 from gpubp.tables.dependence import SAMPLE, partial_dependence
+from gpubp.tables.evaluated_rows import seen_in_training
 from gpubp.tables.preprocessing import keep_rows_with_target
+from gpubp.tables.report_pictures import draw_confusion, draw_dependence, picture
 from gpubp.tables.table import Table
+from gpubp.text import number_text
 
 MOST_ROWS = 2000  # that columns are shuffled in
 REPEATS = 5
-DEPENDENCES = 6  # columns, the most important first
-MOST_LINES = 5  # classes in a picture of dependence
+MOST_COLUMNS = 6  # told of one by one, the most important first
 WRONG_ROWS = 8
-WRONG_COLUMNS = 6
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,8 @@ class TrainingFacts:
     ----------
     rows : Table or None
         The rows trained on.
+    measures : mapping
+        By model, the network first, where the rows were measured before.
     part : str
         What the rows measured are, such as "the test part".
     notes : sequence of str
@@ -56,6 +56,7 @@ class TrainingFacts:
     """
 
     rows: Table | None = None
+    measures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     part: str = ""
     notes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -115,7 +116,8 @@ class _Measured:
         self.is_classes = self.preprocessing.task == "classification"
         self.x = self.preprocessing.transform(self.table).x
         self.answers = model.predict(self.table)
-        notes = [*self.preprocessing.notes, *facts.notes, dropped, *self.answers.warnings]
+        seen = "" if facts.part else seen_in_training(self.preprocessing, self.table)
+        notes = [seen, *self.preprocessing.notes, *facts.notes, dropped, *self.answers.warnings]
         self.notes = list(dict.fromkeys(filter(None, notes)))
         self.y = self._targets(self.table)
 
@@ -128,12 +130,8 @@ class _Measured:
     def contents(self) -> dict[str, Any]:
         """Return what the page is filled with."""
         net, preprocessing, facts = self.model.net, self.preprocessing, self.facts
-        measures = {
-            "gpubp": self.model.measured(self.table, self.answers),
-            **self._baselines(),
-        }
+        measures = facts.measures or self._measures()
         wrong_heads, wrong = self._wrong()
-        fitted = "on the same training rows" if facts.rows is not None else "on other rows of it"
         return {
             "target": preprocessing.target,
             "task": preprocessing.task,
@@ -146,24 +144,36 @@ class _Measured:
             "columns": len(preprocessing.columns),
             "inputs": len(preprocessing.features),
             "notes": self.notes,
-            "measures": measures,
-            "measure_names": list(measures["gpubp"]),
-            "baseline_words": f"The simple models read the same inputs and are fitted {fitted}"
-            + ("." if facts.rows is not None else f", in {FOLDS} parts by turns."),
+            "measures": {
+                model: {name: number_text(value) for name, value in each.items()}
+                for model, each in measures.items()
+            },
+            "measure_names": list(next(iter(measures.values()))),
+            "baseline_words": self._baseline_words(),
             "sections": list(self._sections()),
             "wrong_heads": wrong_heads,
             "wrong": wrong,
             "health": net.health(self.x, preprocessing.targets(self.table)),
+            "number": partial(number_text, digits=3),
             "settings": self._settings(),
             "command": facts.command,
         }
 
-    def _baselines(self) -> dict[str, dict[str, float]]:
-        rows = self.facts.rows
-        training = None
-        if rows is not None:
-            training = self.preprocessing.transform(rows).x, self._targets(rows)
-        return baselines(self.preprocessing, self.x, self.y, training)
+    def _measures(self) -> dict[str, dict[str, float]]:
+        """Return the measures of the network and of simple models fitted on parts of the rows."""
+        simple = baselines(self.preprocessing, self.x, self.y, None)
+        network = self.model.measured(self.table, self.answers)
+        return {"network": network, **dict(reversed(simple.items()))}
+
+    def _baseline_words(self) -> str:
+        fitted = (
+            "rows that the network had, of training and validation part."
+            if self.facts.measures
+            else f"other rows of the same table, in {FOLDS} parts by turns."
+        )
+        return f"The simple models read the same inputs and are fitted on {fitted}" + (
+            "" if self.is_classes else f" Errors are in units of {self.preprocessing.target}."
+        )
 
     def _sections(self) -> Any:
         """Yield title, words and pictures of every part that has pictures."""
@@ -172,50 +182,53 @@ class _Measured:
             yield (
                 "Loss",
                 "The epoch marked is the one whose weights were kept, where rows were held out.",
-                [_picture(history.plot) for history in histories[:4]],
+                [picture(history.plot) for history in histories[:4]],
             )
         if self.is_classes:
-            classes = self.preprocessing.classes
-            true = np.array(classes, dtype=object)[self.y].tolist()
-            places = [classes.index(each) for each in true]
-            answered = self.answers.outputs.argmax(axis=1)
+            labels, answered = self.preprocessing.classes, self.answers.outputs.argmax(axis=1)
             yield (
                 "Which classes are confused",
                 "Rows of a true class, and what they were taken for.",
-                [_picture(lambda axes: _confusion(places, answered, classes, axes))],
+                [picture(lambda axes: draw_confusion(self.y, answered, labels, axes))],
             )
             yield (
                 "Calibration",
                 "On the line, the model is right as often as it says.",
-                [_picture(lambda a: plots.plot_calibration(self.y, self.answers.outputs, a))],
+                [picture(lambda a: plots.plot_calibration(self.y, self.answers.outputs, a))],
             )
         else:
             yield (
                 "Predicted against true",
                 "On the line, the answer is right.",
-                [_picture(lambda axes: plots.plot_predicted(self.y, self.answers.labels, axes))],
+                [picture(lambda axes: plots.plot_predicted(self.y, self.answers.labels, axes))],
             )
-        importances = self._importances()
+        importances, first = self.importances, self.most_important
         yield (
             "Which columns matter",
             f"How much worse the score becomes when a column is shuffled, mean and deviation of"
             f" {REPEATS} shuffles of at most {MOST_ROWS:,} rows.",
             [
-                _picture(
+                picture(
                     lambda axes: plots.plot_importance(importances, axes),
-                    min(len(importances), 30) / 6,
+                    min(len(importances), 30) / 5,
                 )
             ],
         )
-        first = sorted(importances, key=lambda name: -importances[name][0])[:DEPENDENCES]
+        dependences = {name: partial_dependence(self.model, self.table, name) for name in first}
+        kinds, classes = self.table.kinds, list(map(str, self.preprocessing.classes))
         yield (
             "How answers follow a column",
             f"Mean answer of at most {SAMPLE} rows when all have the same value there; the"
-            f" {len(first)} columns that matter most.",
-            [_picture(partial(self._dependence, name)) for name in first],
+            f" {len(first)} columns that matter most, on one scale: a flat line matters little.",
+            [
+                picture(partial(draw_dependence, name, kinds[name], dependences, classes))
+                for name in first
+            ],
         )
 
-    def _importances(self) -> dict[str, tuple[float, float]]:
+    @cached_property
+    def importances(self) -> dict[str, tuple[float, float]]:
+        """How much worse the score is without each column, mean and deviation."""
         from gpubp.tables.classifier import TabularClassifier
         from gpubp.tables.importances import importances
         from gpubp.tables.regressor import TabularRegressor
@@ -228,24 +241,10 @@ class _Measured:
             labels = np.asarray(estimator.classes_)[labels]
         return importances(estimator, rows.without(self.preprocessing.target), labels, REPEATS)
 
-    def _dependence(self, column: str, axes: Any) -> None:
-        values, answers = partial_dependence(self.model, self.table, column)
-        names = list(map(str, self.preprocessing.classes))
-        lines = np.argsort(-np.ptp(answers, axis=0))[:MOST_LINES].tolist()
-        if len(names) == 2:
-            lines = [1]
-        places = range(len(values)) if isinstance(values[0], str) else values
-        for line in lines:
-            label = plots.literal(names[line]) if self.is_classes else None
-            style = "o" if isinstance(values[0], str) else "o-"
-            axes.plot(places, answers[:, line], style, markersize=3, label=label)
-        if isinstance(values[0], str):
-            shown = [plots.literal(value) for value in values]
-            axes.set_xticks(range(len(values)), shown, rotation=30, ha="right")
-        axes.set_xlabel(plots.literal(column))
-        axes.set_ylabel("probability" if self.is_classes else "answer")
-        if self.is_classes:
-            axes.legend(fontsize="small")
+    @cached_property
+    def most_important(self) -> list[str]:
+        """The columns that matter most, the first of them first."""
+        return sorted(self.importances, key=lambda name: -self.importances[name][0])[:MOST_COLUMNS]
 
     def _wrong(self) -> tuple[list[str], list[list[str]]]:
         """Return the heads and rows of a table of the worst answers."""
@@ -258,18 +257,21 @@ class _Measured:
             given = np.asarray(labels) - self.y
             order = np.argsort(-np.abs(given), kind="stable")
             last = ("answer - true", given)
-        names = [column.name for column in self.preprocessing.columns][:WRONG_COLUMNS]
+        kinds = {name: self.table.kinds[name] for name in (target, *self.most_important)}
         rows = [
             [
                 str(self.table.row_numbers[row]),
-                _cell(self.table.column(target)[row]),
-                _cell(labels[row]),
-                f"{last[1][row]:.4g}",
-                *(_cell(self.table.column(name)[row]) for name in names),
+                cell_text(self.table.column(target)[row], kinds[target]),
+                cell_text(labels[row], kinds[target]),
+                number_text(last[1][row]),
+                *(
+                    cell_text(self.table.column(name)[row], kinds[name])
+                    for name in self.most_important
+                ),
             ]
             for row in order[:WRONG_ROWS]
         ]
-        return ["row", "true", "answer", last[0], *names], rows
+        return ["row", "true", "answer", last[0], *self.most_important], rows
 
     def _settings(self) -> dict[str, str]:
         net = self.model.net
@@ -282,28 +284,13 @@ class _Measured:
         return {key: str(value) for key, value in (facts | versions).items()}
 
 
-def _confusion(true: Any, found: Any, classes: Sequence[Any], axes: Any) -> None:
-    plots.plot_confusion(true, found, range(len(classes)), axes)
-    names = [plots.literal(str(each)) for each in classes]
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
+def cell_text(value: Any, kind: str) -> str:
+    """Return a value of a column for people; times are kept as seconds, and none is empty."""
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
         return ""
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
-
-
-def _picture(draw: Callable[[Any], Any], height: float = 0) -> Any:
-    """Return what is drawn as SVG within the page, its text as text; heights are in inches."""
-    matplotlib = import_extra("matplotlib", "report")
-    figure = import_extra("matplotlib.figure", "report").Figure(figsize=(5.2, max(3.6, height)))
-    settings, file = {"svg.fonttype": "none", "svg.hashsalt": "gpubp"}, io.StringIO()
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # signs that only the browser's font has
-        draw(figure.subplots())
-        figure.tight_layout()
-        figure.savefig(file, format="svg", metadata={"Date": None})
-    svg = re.sub(r"^.*?(?=<svg)", "", file.getvalue(), flags=re.S)
-    return import_extra("markupsafe", "report").Markup(svg)
+    if kind == "time":
+        moment = str(np.datetime64(int(value), "s"))
+        return moment.removesuffix("T00:00:00").replace("T", " ")
+    if isinstance(value, float | np.floating):
+        return f"{value:.12g}" if value == int(value) else f"{value:.6g}"
+    return str(value)

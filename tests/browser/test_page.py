@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -22,13 +22,15 @@ OUTPUTS = (
 )
 NASTY = ("<script>alert(1)</script>", "\"&'", "🧠 emoji", "دمای اتاق")
 
-PARTS = "h1,h2,h3,p,button,select,label > span,figure,td,th,.neuron"
+PARTS = "h1,h2,h3,p,button,select,label > span,figure,td,th,circle,.weight,.name,.aside,.folded"
 BOXES = f"""[...document.querySelectorAll("{PARTS}")]
     .filter((each) => (each.offsetParent !== null || each.ownerSVGElement)
         && !each.closest(".visually-hidden") && !each.querySelector("{PARTS}"))
-    .map((each) => [each.textContent.trim().slice(0, 30), each.getBoundingClientRect()])
-    .map(([text, box]) => ({{text, x: box.x, y: box.y, r: box.right, b: box.bottom}}))
-    .filter((box) => box.r > box.x)"""
+    .map((each) => [each.textContent.trim().slice(0, 30), each.getBoundingClientRect(),
+        each.closest(".numbers")])
+    .map(([text, box, within]) => ({{text, x: box.x, y: box.y, r: box.right,
+        b: Math.min(box.bottom, within?.getBoundingClientRect().bottom ?? box.bottom)}}))
+    .filter((box) => box.r > box.x && box.b > box.y)"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def test_every_stage_of_every_lesson_is_walked_by_keyboard(visit, lessons, langu
         assert count == 4 + 4 * len(LESSONS[name].layers)
         titles = []
         for at in range(1, count + 1):
-            assert page.url.endswith(f"#stage={at}&lesson={name}")
+            assert page.evaluate("location.hash") == f"#stage={at}&lesson={name}"
             titles.append(page.locator("#stage-title").inner_text())
             page.keyboard.press("ArrowRight")
         assert len(set(titles)) == count
@@ -82,7 +84,7 @@ def test_the_worked_example_has_the_published_digits(visit, tmp_path):
     assert "0.298371109" in page.locator("#loss").inner_text()
     # The text prints 0.291027924, which hidden errors by weights already changed would give; the
     # weights that it prints give this:
-    assert "0.291027774" in page.locator("#loss-after").inner_text()
+    assert "0.291027774" in page.locator("#loss_again").inner_text()
     page = visit(path, "#stage=11")
     digits = {"0:0": 0.35891648, "0:1": 0.408666186, "1:0": 0.511301270, "1:1": 0.561370121}
     for place, published in digits.items():
@@ -90,6 +92,65 @@ def test_the_worked_example_has_the_published_digits(visit, tmp_path):
     digits = {"0:0": 0.149780716, "0:1": 0.19956143, "1:0": 0.24975114, "1:1": 0.29950229}
     for place, published in digits.items():
         assert shown(page, f"weightupdate:1:{place}") == pytest.approx(published, abs=5e-9)
+
+
+def test_every_number_is_put_into_its_formula(visit, tmp_path):
+    """The loss and the pass after the step too, whose numbers are those of the new weights."""
+    path = tmp_path / "page.html"
+    write_lessons(path, "worked_example")
+    page = visit(path, "#stage=6")
+    page.locator('[data-id="part:2:1"]').click()
+    assert page.locator(".sentence").inner_text() == "½ (0.99 − 0.772928465)² = 0.0235600256"
+    page.click("#loss")
+    assert page.locator(".sentence").inner_text().endswith("= 0.298371109")
+    page = visit(path, "#stage=12")
+    page.locator('.neuron[data-id="again:2:0"]').click()
+    weighted_sum, output = page.locator(".sentence").all_inner_texts()
+    z = float(weighted_sum.split(" = ")[1])
+    assert output.startswith(f"1 / (1 + exp(−{z})) = ")
+    assert float(output.split(" = ")[1]) == pytest.approx(1 / (1 + np.exp(-z)), abs=1e-9)
+    assert page.locator(".neuron.lit").count() == 3
+
+
+def test_softmax_is_written_with_all_weighted_sums(visit, tmp_path):
+    net = gpubp.Network([2, 3], output="softmax", backend="cpu", dtype="float64", seed=1)
+    net.trace([[1.0, -1.0]], [2]).to_html(tmp_path / "page.html")
+    page = visit(tmp_path / "page.html", "#stage=3")
+    page.locator('[data-id="y:1:2"]').first.click()
+    left, right = page.locator(".sentence").inner_text().split(" = ")
+    powers = [float(each) for each in left.partition("/ (")[2].rstrip(")").split(" + ")]
+    assert powers[2] / sum(powers) == pytest.approx(float(right), rel=1e-7)
+    assert float(right) == pytest.approx(net.predict([[1.0, -1.0]])[0, 2], abs=1e-9)
+
+
+def test_a_long_table_is_folded_again_in_the_next_stage(visit, tmp_path):
+    net = gpubp.Network([60, 60, 1], backend="cpu")
+    net.trace(np.ones((1, 60)), [[1.0]]).to_html(tmp_path / "page.html")
+    page = visit(tmp_path / "page.html", "#stage=1")
+    rows = page.locator("#numbers tbody tr")
+    assert rows.count() == 50
+    page.get_by_text("List all").click()
+    assert rows.count() == 60
+    page.click("#forth")
+    assert rows.count() == 50
+
+
+def test_a_dark_page_is_printed_dark_on_white(visit, lessons):
+    page = visit(lessons, color_scheme="dark")
+    page.click("#theme")
+    page.click("#theme")
+    page.emulate_media(media="print")
+    style = "getComputedStyle(document.querySelector('.card'))"
+    assert page.evaluate(f"{style}.color") == "rgb(29, 35, 41)"
+    assert page.evaluate(f"{style}.backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_the_network_fits_the_paper(visit, lessons):
+    """A browser lays a page out anew to print it, but runs no script then."""
+    page = visit(lessons, "#stage=8", viewport={"width": 1100, "height": 800})
+    page.emulate_media(media="print")
+    page.evaluate("document.getElementById('diagram').style.width = '600px'")
+    assert page.evaluate("document.getElementById('diagram').scrollWidth") <= 600
 
 
 def network(number, random):
@@ -186,12 +247,28 @@ def test_inputs_expected_values_and_weights_can_be_changed(visit, tmp_path):
 
 def test_names_from_a_table_are_text(visit, tmp_path):
     net = gpubp.Network([4, 3, 2], output="softmax", backend="cpu", dtype="float64")
-    names = PageNames(NASTY, NASTY[:2], NASTY[0], NASTY[0])
+    about = {"units": (2.0, -1.5), "row": 3, "expected": NASTY[0]}
+    names = PageNames(NASTY, NASTY[:2], NASTY[1], NASTY[0], **about)
     net.trace([[1.0, 2, 3, 4]], [1]).to_html(tmp_path / "page.html", names)
     page = visit(tmp_path / "page.html")
-    assert page.locator("h1").inner_text() == NASTY[0]
+    assert page.locator("h1").inner_text() == f"\u2068{NASTY[0]}\u2069: row 3"
+    target, expected, units = page.locator("#notes li").all_inner_texts()[:3]
+    assert NASTY[1] in target
+    assert NASTY[0] in expected
+    assert f"{NASTY[1]}\u2069 = 2 × y + (−1.5)" in units
     assert [each.inner_text() for each in page.locator("#numbers button").all()] == list(NASTY)
     assert page.locator("script").count() == 3
+
+
+def test_long_names_break_no_other_word(visit, tmp_path):
+    net = gpubp.Network([2, 1], backend="cpu")
+    names = PageNames([f"floor area of the {each} in m2, measured outside" for each in ("a", "b")])
+    net.trace([[1.0, 1 / 3]], [[1.0]]).to_html(tmp_path / "page.html", names, "fa")
+    page = visit(tmp_path / "page.html", viewport={"width": 360, "height": 800})
+    lines = """each => { const range = document.createRange(); range.selectNodeContents(each);
+        return range.getClientRects().length; }"""
+    for cell in page.locator("#numbers th, #numbers td.quiet").all():
+        assert cell.evaluate(lines) == 1 or " " in cell.inner_text()
 
 
 @pytest.mark.parametrize("width", [360, 1100])
@@ -200,14 +277,17 @@ def test_nothing_overlaps_or_leaves_the_page(visit, lessons, language, width):
     page = visit(lessons, "#stage=8", viewport={"width": width, "height": 800})
     page.select_option("#language", language)
     assert page.evaluate("document.documentElement.dir") == ("rtl" if language == "fa" else "ltr")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    boxes = page.evaluate(BOXES)
-    assert len(boxes) > 30
-    for place, one in enumerate(boxes):
-        for other in boxes[place + 1 :]:
+    for number, name in enumerate(LESSONS):
+        page.select_option("#lesson", str(number))
+        page.locator("#stage").evaluate("each => each.value = each.max - 1")
+        page.locator("#stage").dispatch_event("input")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        boxes = page.evaluate(BOXES)
+        assert len(boxes) > 25
+        for one, other in combinations(boxes, 2):
             across = min(one["r"], other["r"]) - max(one["x"], other["x"])
             down = min(one["b"], other["b"]) - max(one["y"], other["y"])
-            assert across <= 2 or down <= 2, (one, other)
+            assert across <= 2 or down <= 2, (name, one, other)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -226,15 +306,13 @@ def test_axe_finds_no_serious_fault(visit, lessons, language, scheme):
     assert serious == []
 
 
-def test_the_page_of_a_large_network_is_small_and_quick(visit, tmp_path):
+def test_the_page_of_a_large_network_is_small_and_folded(visit, tmp_path):
     net = gpubp.Network([784, 128, 10], output="softmax", backend="cpu")
     x = np.random.default_rng(0).uniform(size=(1, 784))
     net.trace(x, [3]).to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_size < 3e6
-    begin = time.perf_counter()
     page = visit(tmp_path / "page.html", "#stage=2")
     assert page.locator(".neuron").count() == 7 + 7 + 7
-    assert time.perf_counter() - begin < 3  # 0.4 s where nothing else runs
     assert page.locator(".folded").all_text_contents() == [
         "+ 777 smaller", "+ 121 smaller", "+ 3 smaller",
     ]  # fmt: skip

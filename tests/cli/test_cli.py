@@ -376,6 +376,8 @@ def test_version_and_help(tmp_path):
         "report",
         "learn",
         "export",
+        "card",
+        "doctor",
         "launch",
         "plan",
     ],
@@ -397,6 +399,7 @@ def test_pages_are_written(folder, tmp_path):
     text = page.read_text()
     assert '"target": "rich"' in text
     assert '"outputs": ["no", "yes"]' in text
+    assert '"row": 3, "expected_text": "' in text
     assert "town" in text
     good("learn", "xor", "--out", page, "--language", "fa", cwd=folder)
     assert '"language": "fa"' in page.read_text()
@@ -418,12 +421,21 @@ def test_reports_are_written_and_refused_before_training(folder, tmp_path):
     page, model = tmp_path / "report.html", folder / "people.safetensors"
     good("report", model, folder / "people.csv", "--out", page, cwd=tmp_path)
     assert "Which columns matter" in page.read_text()
+    assert "rows were trained on" in page.read_text()
+    good("report", model, folder / "people.csv", "--part", "test", "--out", page, cwd=tmp_path)
+    assert "the test part" in page.read_text()
+    assert "rows were trained on" not in page.read_text()
     options = ("train", folder / "people.csv", "--target", "rich", "--epochs", 2, "--out", "m")
     good(*options, "--preset", "fast", "--report", page, cwd=tmp_path)
     text = page.read_text()
     assert "the test part" in text
     assert "gpubp train" in text
     (tmp_path / "m").unlink()
+    other = tmp_path / "other.csv"
+    other.write_text((folder / "people.csv").read_text().replace(",", "_"))
+    good("report", model, other, "--sep", "_", "--out", page, cwd=tmp_path)
+    assert "Which columns matter" in page.read_text()
+    other.unlink()
     done = gpubp(*options, "--report", tmp_path / "none" / "report.html", cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot write" in done.stderr

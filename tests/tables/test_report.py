@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from gpubp import plots
 from gpubp.tables.baselines import baselines
 from gpubp.tables.dependence import partial_dependence
 from gpubp.tables.table import Table
+from gpubp.text import number_text
 
 pytest.importorskip("sklearn")
 pytest.importorskip("jinja2")
@@ -75,7 +79,7 @@ def test_partial_dependence_is_the_mean_answer_with_one_value_everywhere(classif
 
 def test_a_report_of_numbers(tmp_path):
     random = np.random.default_rng(0)
-    columns = {"a": random.standard_normal(150), "b": random.standard_normal(150)}
+    columns = {"b": random.standard_normal(150), "a": random.standard_normal(150)}
     y = 100 + 20 * columns["a"]
     model = gpubp.TabularRegressor("fast", epochs=8, random_state=0).fit(columns, y)
     model.report(tmp_path / "report.html", columns, y)
@@ -84,6 +88,8 @@ def test_a_report_of_numbers(tmp_path):
     assert f"{r2:.4g}" in text
     worst = np.argmax(np.abs(model.predict(columns) - y))
     assert re.search(rf"<tr><td><bdi>{worst + 1}</bdi></td><td><bdi>{y[worst]:.6g}</bdi>", text)
+    heads = re.findall(r'<th scope="col"><bdi>(.*?)</bdi>', text)
+    assert heads == ["row", "true", "answer", "answer - true", "a", "b"]
     other = gpubp.TabularRegressor("fast", epochs=1).fit({"target": columns["a"]}, y)
     with pytest.raises(gpubp.errors.ConfigurationError, match="a column 'target'"):
         other.report(tmp_path / "other.html", {"target": columns["a"]}, y)
@@ -129,3 +135,23 @@ def test_the_decision_boundary_lies_where_the_model_changes_its_answer():
     assert colours[:, 110:].min() == 1
     with pytest.raises(gpubp.errors.ShapeError, match="a plane"):
         plots.plot_decision_boundary(Split(), np.ones((2, 3)), y)
+
+
+def test_a_report_of_a_training_tells_the_measures_of_the_command(tmp_path):
+    """Days are days in it, and the simple models are those that the command names."""
+    random = np.random.default_rng(0)
+    days = np.datetime64("2024-01-01") + np.arange(200)
+    sizes = random.normal(100, 20, 200)
+    lines = [f"{day},{size},{1000 * size + 2e4}" for day, size in zip(days, sizes, strict=True)]
+    path = tmp_path / "houses.csv"
+    path.write_text("\n".join(["sold,size,price", *lines]))
+    report, arguments = tmp_path / "report.html", ["--preset", "fast", "--epochs", "3", "--json"]
+    command = [sys.executable, "-m", "gpubp", "train", str(path), "--target", "price", *arguments]
+    command += ["--report", str(report), "--out", str(tmp_path / "m.safetensors")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told, text = json.loads(done.stdout), report.read_text()
+    for each in (told, *told["baselines"].values()):
+        assert f">{number_text(each['r2'])}</td>" in text
+        assert f">{number_text(each['mean_absolute_error'])}</td>" in text
+    assert number_text(told["baselines"]["mean"]["mean_absolute_error"]).count(",") == 1
+    assert re.search(r"<bdi>2024-\d\d-\d\d</bdi>", text)

@@ -69,11 +69,23 @@ def test_a_plain_network_is_no_model_of_a_table(tmp_path):
 
 def test_explaining_a_row_uses_its_target_or_the_own_answer(trained, table):
     model, _ = trained
-    trace, note = model.explain(table, 5, 0.1)
-    assert note == f"expected label of row 5: {table.column('label')[4]}"
-    assert trace.expected.sum() == 1
-    _, note = model.explain(table.without("label"), 5, 0.1)
-    assert "own answer" in note
+    explained = model.explain(table, 5, 0.1)
+    assert str(explained) == f"expected label of row 5: {table.column('label')[4]}"
+    assert explained.trace.expected.sum() == 1
+    names = model.page_names("m", explained)
+    assert (names.row, names.expected) == (5, table.column("label")[4])
+    assert (names.units, names.is_own) == (None, False)
+    own = model.explain(table.without("label"), 5, 0.1)
+    assert "own answer" in str(own)
+    assert model.page_names("m", own).is_own
+
+
+def test_the_page_of_a_step_turns_an_output_into_the_units_of_the_column(table):
+    prepared = prepare(table, "size", "auto", 0.2, 0.2, 0)
+    model = TabularModel.create(prepared, RECIPE, backend="cpu")
+    scale, shift = model.page_names().units
+    outputs = np.array([[-1.5], [2.0]])
+    np.testing.assert_allclose(model.preprocessing.labels(outputs), scale * outputs[:, 0] + shift)
 
 
 def test_json_has_no_nan():

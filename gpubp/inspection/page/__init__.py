@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 # in the order of what they need of each other
 SCRIPTS = (
-    *("activations", "losses", "arithmetic", "explanations"),
-    *("stages", "diagram", "pictures", "app"),
+    *("activations", "losses", "arithmetic", "formats", "explanations", "stages"),
+    *("diagram", "pictures", "session", "elements", "words", "table", "formula", "running", "app"),
 )
 LANGUAGES = tuple(sorted(path.stem for path in (FOLDER / "messages").glob("*.json")))
 
@@ -47,6 +47,14 @@ class PageNames:
         What stands above the page.
     members : int
         How many networks the model is, of which one is shown.
+    units : (float, float) or None
+        Scale and shift that turn an output into the units of the target, where there are any.
+    row : int
+        Which row of a table it is about, counted from 1; 0 for none.
+    expected : str
+        What that row should give.
+    is_own : bool
+        Whether that is the model's own answer.
     """
 
     inputs: Sequence[str] = ()
@@ -54,6 +62,10 @@ class PageNames:
     target: str = ""
     title: str = ""
     members: int = 1
+    units: tuple[float, float] | None = None
+    row: int = 0
+    expected: str = ""
+    is_own: bool = False
 
 
 def trace_model(trace: Trace, names: PageNames) -> dict[str, Any]:
@@ -83,7 +95,11 @@ def trace_model(trace: Trace, names: PageNames) -> dict[str, Any]:
         "inputs": list(map(str, names.inputs)) or None,
         "outputs": list(map(str, names.outputs)) or None,
         "target": names.target,
+        "units": names.units,
         "title": names.title,
+        "row": names.row,
+        "expected_text": names.expected,
+        "is_own": names.is_own,
         "members": names.members,
         "optimizer": trace.optimizer,
         "before": [layer.kind for layer in trace.layers if layer.kind is not None],

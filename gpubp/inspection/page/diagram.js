@@ -1,12 +1,14 @@
 // The network as a picture: neurons, weights, colour for the sign and thickness for the size.
 
-import { formatNumber, idOf, shortNumber, valueOf } from "./explanations.js";
+import { idOf, valueOf } from "./explanations.js";
+import { formatNumber, shortNumber } from "./formats.js";
 import { shownAt } from "./stages.js";
 
 const MOST = 8; // neurons of a layer that are drawn; the rest is folded, the largest first
 const LABELLED = 12; // weights of a layer at most that have their numbers beside them
 const ROW = 96;
-const RADIUS = 28;
+const NARROW = 500;
+const SYMBOLS = { z: "z", y: "y", error: "e", again: "y" };
 const SVG = "http://www.w3.org/2000/svg";
 
 /** Add an element to a picture. */
@@ -24,8 +26,13 @@ export function write(parent, text, attributes) {
   draw("text", attributes, parent).textContent = text;
 }
 
-export const shorten = (text, most) =>
-  [...text].length > most ? `${[...text].slice(0, most - 1).join("")}…` : text;
+/** Shorten a text in its middle: names of one column differ at their ends. */
+export function shorten(text, most) {
+  const letters = [...text];
+  if (letters.length <= most) return text;
+  const last = Math.floor((most - 1) / 2);
+  return `${letters.slice(0, most - 1 - last).join("")}…${letters.slice(-last).join("")}`;
+}
 
 const signOf = (value) => (value < 0 ? "negative" : value > 0 ? "positive" : "zero");
 
@@ -41,14 +48,15 @@ function drawnNeurons(state) {
 }
 
 /** Draw the network at a stage into an element; `choose` is called with the quantity picked. */
-export function drawDiagram(element, state, { stages, at, selected, lit, names, text, choose }) {
+export function drawDiagram(element, state, { stages, at, selected, lit, names, text, count, choose }) {
   const stage = stages[at];
   const drawn = drawnNeurons(state);
   const counts = [state.layers[0].inputs, ...state.layers.map((layer) => layer.outputs)];
   const tallest = Math.max(...drawn.map((places, k) => places.length + (places.length < counts[k])));
   const room = element.clientWidth || 720;
-  const margin = room < 500 ? 42 : 75;
-  const width = Math.max(room, 2 * margin + 125 * (drawn.length - 1));
+  const [radius, margin, apart] = room < NARROW ? [24, 40, 96] : [28, 75, 125];
+  const width = Math.max(room, 2 * margin + apart * (drawn.length - 1));
+  const letters = Math.min(16, Math.floor(Math.min(2 * margin, apart) / 6.5)); // of a name
   const height = Math.max(2, tallest) * ROW + 34;
   const box = { width, height, viewBox: `0 0 ${width} ${height}` };
   const svg = newPicture({ ...box, role: "group", "aria-label": text("diagram") });
@@ -59,11 +67,12 @@ export function drawDiagram(element, state, { stages, at, selected, lit, names, 
   };
 
   const edges = draw("g", {}, svg);
+  const labels = draw("g", {}, svg); // above all edges
   state.layers.forEach((layer, k) => drawEdges(k + 1, layer));
   drawn.forEach((places, k) => {
     places.forEach((j, place) => drawNeuron(k, j, place));
     if (places.length < counts[k]) {
-      const more = text("more", { count: counts[k] - places.length });
+      const more = text("more", { count: count(counts[k] - places.length) });
       write(svg, more, { x: x(k), y: y(k, places.length), class: "folded" });
     }
   });
@@ -86,11 +95,14 @@ export function drawDiagram(element, state, { stages, at, selected, lit, names, 
       const target = draw("line", { ...ends, class: "edge-target" }, edges);
       target.addEventListener("click", () => choose(q));
       if (quantities.length <= LABELLED) {
-        const along = layer.inputs === layer.outputs && from === place ? 0.5 : 0.3;
-        write(edges, shortNumber(values[k]), {
+        const length = Math.hypot(ends.x2 - ends.x1, ends.y2 - ends.y1);
+        const straight = layer.inputs === layer.outputs && from === place;
+        const along = straight ? 0.5 : Math.max(0.3, (radius + 20) / length);
+        const towards = room < NARROW && !straight; // written from the neuron on, where room is scarce
+        write(labels, shortNumber(values[k], room < NARROW ? 2 : 3), {
           x: ends.x1 + along * (ends.x2 - ends.x1),
           y: ends.y1 + along * (ends.y2 - ends.y1) - 5,
-          class: `weight ${marks.join(" ")}`,
+          class: `weight ${marks.join(" ")} ${towards ? "towards" : ""}`,
         });
       }
     });
@@ -118,16 +130,17 @@ export function drawDiagram(element, state, { stages, at, selected, lit, names, 
     const shown = kind ? shortNumber(value) : "?";
     const group = draw("g", { class: `neuron ${marks.join(" ")}`, transform: `translate(${x(k)} ${y(k, place)})` }, svg);
     draw("title", {}, group).textContent = name;
-    draw("circle", { r: RADIUS }, group);
-    write(group, shown, { class: shown.length > 5 ? "value long" : "value", y: 5 });
-    write(group, shorten(name, 16), { class: "name", y: RADIUS + 16 });
+    draw("circle", { r: radius }, group);
+    if (kind) write(group, k === 0 ? "x" : SYMBOLS[kind], { class: "symbol", y: -9 });
+    write(group, shown, { class: shown.length > 6 ? "value longest" : shown.length > 5 ? "value long" : "value", y: 6 });
+    write(group, shorten(name, letters), { class: "name", y: radius + 16 });
     if (k === counts.length - 1) {
       const expected = `t = ${shortNumber(state.expected[state.row][j])}`;
-      write(group, expected, { class: "aside", x: 0, y: RADIUS + 31 });
+      write(group, expected, { class: "aside", x: 0, y: radius + 31 });
     } else if (k > 0) {
       const bias = weightKind(k) === "update" ? "update" : "old";
       const worth = valueOf(state, { kind: bias, of: "bias", layer: k, j });
-      write(group, `b = ${shortNumber(worth)}`, { class: "aside", y: RADIUS + 31 });
+      write(group, `b = ${shortNumber(worth)}`, { class: "aside", y: radius + 31 });
     }
     if (!kind) return;
     group.setAttribute("role", "button");

@@ -5,43 +5,21 @@
 // weight, the neuron i it comes from.
 
 import { ACTIVATIONS } from "./activations.js";
+import { factorText, formatNumber } from "./formats.js";
 import { LOSSES } from "./losses.js";
 
 const TERMS = 6; // shown of a long sum, the largest first, until all are asked for
 
 export const idOf = ({ kind, layer, j, i }) => [kind, layer, j, i].filter((x) => x !== undefined).join(":");
 
-/** Write a number with at most nine digits, and a true minus sign. */
-export function formatNumber(value, digits = 9) {
-  if (Number.isNaN(value)) return "NaN";
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  const size = Math.abs(value);
-  let text = "0";
-  if (size >= 1e6 || (size > 0 && size < 1e-5)) {
-    const [digitsOf, power] = size.toExponential(Math.max(0, digits - 5)).split("e");
-    text = `${digitsOf.replace(/\.?0+$/, "")}e${power.replace("+", "").replace("-", "−")}`;
-  } else if (size > 0) {
-    text = String(Number(size.toPrecision(digits)));
-  }
-  return value < 0 && text !== "0" ? `−${text}` : text;
-}
-
-/** Write a number for a small place: three digits, a power of ten where it is tiny. */
-export function shortNumber(value) {
-  const size = Math.abs(value);
-  if (size === 0 || (size >= 1e-2 && size < 1e4) || !Number.isFinite(value)) return formatNumber(value, 3);
-  return value.toExponential(1).replace("+", "").replaceAll("-", "−");
-}
-
 const n = (value) => formatNumber(value);
-const factorText = (value) => (value < 0 ? `(${n(value)})` : n(value));
 
-/** Put numbers into the right-hand side of a formula; one of several cases is called by its name. */
-function putIn(formula, name, z, y) {
+/** Put numbers into the right-hand side of a formula; one of several cases is what it is `called`. */
+function putIn(formula, called, numbers) {
   const side = formula.slice(formula.indexOf("=") + 1).trim();
-  if (/[=<>≤ⱼ]/.test(side)) return `${name}(${n(z)})`;
-  const filled = side.replace(/\b[zy]\b/g, (letter) => factorText(letter === "z" ? z : y));
-  return filled.replace(/([\d)]) (?=\()/g, "$1 × ");
+  if (/[=<>≤ⱼ]/.test(side)) return called;
+  const filled = side.replace(/\b[zyt]\b/g, (letter) => factorText(numbers[letter]));
+  return filled.replace(/([\d)]) (?=\(|log)/g, "$1 × ");
 }
 
 /** Return a sum of products as text, long ones folded with the largest terms first. */
@@ -60,7 +38,7 @@ function sumOf(terms, whole) {
 /** Return the value of a quantity in a step, of one row. */
 export function valueOf(state, q) {
   const { step, row, x, expected } = state;
-  const passes = (q.kind === "again" ? step.again : step.before).rows[row].passes;
+  const passes = (q.kind.endsWith("again") ? step.again : step.before).rows[row].passes;
   const pass = passes[q.layer - 1];
   const layer = state.layers[q.layer - 1];
   const place = q.i === undefined ? q.j : layer && q.i * layer.outputs + q.j;
@@ -69,6 +47,7 @@ export function valueOf(state, q) {
     t: () => expected[row][q.j],
     z: () => pass.z[q.j],
     y: () => (q.layer === 0 ? x[row][q.j] : pass.y[q.j]),
+    sum_again: () => pass.z[q.j],
     again: () => (q.layer === 0 ? x[row][q.j] : pass.y[q.j]),
     part: () => step.before.rows[row].parts[q.j],
     slope: () => pass.slope[q.j],
@@ -77,6 +56,7 @@ export function valueOf(state, q) {
     gradient: () => step.slopes[q.layer - 1][q.of][place],
     update: () => step.after[q.layer - 1][q.of][place],
     loss: () => step.before.loss,
+    loss_again: () => step.again.loss,
   };
   return readers[q.kind]();
 }
@@ -104,10 +84,11 @@ function explainSum(state, q, whole) {
   };
 }
 
-function explainOutput(state, q) {
+function explainOutput(state, q, whole) {
   const { layer, pass } = layerOf(state, q);
   const f = ACTIVATIONS[layer.activation];
-  let numbers = putIn(f.text, layer.activation, pass.z[q.j], pass.f[q.j]);
+  if (f.rows) return explainShare(pass, q, f.text, whole);
+  let numbers = putIn(f.text, `${layer.activation}(${n(pass.z[q.j])})`, { z: pass.z[q.j] });
   let symbols = f.text;
   if (layer.mix) {
     numbers = `${n(pass.z[q.j])} + ${factorText(layer.mix[q.j])} × (${n(pass.f[q.j])} − ${factorText(pass.z[q.j])})`;
@@ -120,28 +101,50 @@ function explainOutput(state, q) {
   return { words: "words_output", symbols, numbers, from: [{ ...q, kind: "z" }] };
 }
 
+/** Explain an output of softmax, whose denominator has a term for every weighted sum. */
+function explainShare(pass, q, symbols, whole) {
+  const powers = pass.z.map((z) => Math.exp(z));
+  const { text, folded } = sumOf(powers.map((power) => [power]), whole);
+  const written = powers.every(Number.isFinite);
+  return {
+    folded,
+    words: "words_output_softmax",
+    symbols,
+    numbers: written ? `exp(${n(pass.z[q.j])}) / (${text})` : `softmax(${n(pass.z[q.j])})`,
+    from: pass.z.map((_, j) => ({ kind: "z", layer: q.layer, j })),
+  };
+}
+
 function explainSlope(state, q) {
   const { layer, pass } = layerOf(state, q);
   const f = ACTIVATIONS[layer.activation];
+  const own = putIn(f.slopeText, `f′(${n(pass.z[q.j])})`, { z: pass.z[q.j], y: pass.f[q.j] });
   return {
     words: "words_slope",
     symbols: layer.mix ? `${f.slopeText};  1 + a (f′ − 1)` : f.slopeText,
-    numbers: layer.mix
-      ? `1 + ${factorText(layer.mix[q.j])} × (${putIn(f.slopeText, "f′", pass.z[q.j], pass.f[q.j])} − 1)`
-      : putIn(f.slopeText, "f′", pass.z[q.j], pass.f[q.j]),
+    numbers: layer.mix ? `1 + ${factorText(layer.mix[q.j])} × (${own} − 1)` : own,
     from: [{ ...q, kind: "y" }],
   };
 }
 
 function explainPart(state, q) {
-  const pass = state.step.before.rows[state.row].passes.at(-1);
-  const t = state.expected[state.row][q.j];
+  const { pass } = layerOf(state, q);
+  const symbols = LOSSES[state.loss.name].text;
+  const numbers = { y: pass.y[q.j], t: state.expected[state.row][q.j], z: pass.z[q.j] };
   return {
     words: "words_loss",
-    symbols: LOSSES[state.loss.name].text,
-    numbers: `y = ${n(pass.y[q.j])}, t = ${n(t)}`,
+    symbols: `L = ${symbols}`,
+    numbers: partText(symbols, numbers),
     from: [{ kind: "y", layer: q.layer, j: q.j }],
   };
+}
+
+/** Return a part of the loss with its numbers put in, where no logarithm is without a value. */
+function partText(symbols, { y, t, z }) {
+  const called = `L(y = ${n(y)}, t = ${n(t)})`;
+  const inLogarithm = symbols.includes("log t") ? t : symbols.includes("log(1") ? y * (1 - y) : y;
+  if (/[γδq′]/.test(symbols) || (symbols.includes("log") && !(inLogarithm > 0))) return called;
+  return putIn(`L = ${symbols}`, called, { y, t, z });
 }
 
 function explainError(state, q, whole) {
@@ -227,18 +230,22 @@ function explainUpdate(state, q) {
   };
 }
 
-function explainLoss(state) {
-  const { rows } = state.step.before;
+/** Explain the loss of all rows, before the step or after it. */
+const explainLoss = (when) => (state) => {
+  const { rows } = state.step[when];
   const sums = rows.map((row) => row.parts.reduce((a, b) => a + b, 0));
   const parts = rows.length === 1 ? rows[0].parts.filter((part) => part !== 0) : sums;
   const { text } = sumOf(parts.map((part) => [part]), false);
   return {
     words: rows.length === 1 ? "words_total" : "words_total_mean",
-    symbols: rows.length === 1 ? "L = L₁ + L₂ + …" : "L = mean(L)",
+    symbols: rows.length === 1 ? "L = L₁ + L₂ + …" : "L = (L₁ + L₂ + …) / k",
     numbers: rows.length === 1 ? text || "0" : `(${text}) / ${rows.length}`,
     from: rows[0].parts.map((_, j) => ({ kind: "y", layer: state.layers.length, j })),
   };
-}
+};
+
+/** Return what the forward pass with the new weights is: the same formulas, other numbers. */
+const afterStep = (state) => ({ ...state, layers: state.step.after, step: { ...state.step, before: state.step.again } });
 
 const given = (words) => () => ({ words, symbols: "", numbers: "", from: [] });
 const EXPLAINERS = {
@@ -247,9 +254,11 @@ const EXPLAINERS = {
   old: given("words_weight"),
   z: explainSum,
   y: (state, q) => (q.layer ? explainOutput(state, q) : given("words_input")()),
-  again: (state, q) => (q.layer ? given("words_again")() : given("words_input")()),
+  sum_again: (state, q, whole) => explainSum(afterStep(state), q, whole),
+  again: (state, q, whole) => (q.layer ? explainOutput(afterStep(state), q, whole) : given("words_input")()),
   part: explainPart,
-  loss: explainLoss,
+  loss: explainLoss("before"),
+  loss_again: explainLoss("again"),
   slope: explainSlope,
   error: explainError,
   gradient: explainGradient,
@@ -259,4 +268,19 @@ const EXPLAINERS = {
 /** Return words, symbols, numbers, result and origins of a quantity; `whole` unfolds long sums. */
 export function explain(state, q, whole = false) {
   return { folded: 0, ...EXPLAINERS[q.kind](state, q, whole), result: valueOf(state, q) };
+}
+
+// What is needed to understand a quantity stands before it.
+const BEFORE = { error: "slope", again: "sum_again" };
+
+/** Return a quantity with the one that must be understood before it. */
+export function partsOf(q) {
+  const earlier = q.layer > 0 && BEFORE[q.kind];
+  return earlier ? [{ ...q, kind: earlier }, q] : [q];
+}
+
+/** Return the marks of all neurons and weights that a quantity came from. */
+export function litBy(state, q) {
+  const from = q ? partsOf(q).flatMap((part) => explain(state, part).from) : [];
+  return new Set(from.map((each) => (each.of === "weight" ? `weight:${each.layer}:${each.i}:${each.j}` : `neuron:${each.layer}:${each.j}`)));
 }

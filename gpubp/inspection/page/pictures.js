@@ -2,7 +2,7 @@
 
 import { forward } from "./arithmetic.js";
 import { draw, newPicture, write } from "./diagram.js";
-import { shortNumber } from "./explanations.js";
+import { shortNumber } from "./formats.js";
 
 const CELLS = 60;
 
@@ -26,17 +26,27 @@ export function drawCurve(element, losses, label) {
   element.replaceChildren(svg);
 }
 
-/** Paint one output of a network of two inputs over the plane, and the rows as points. */
+/** Return the lowest and highest value of both inputs on a plane around the rows. */
+export function planeOf(x) {
+  const columns = [0, 1].map((k) => x.map((row) => row[k]));
+  const ends = columns.map((values) => [Math.min(...values), Math.max(...values)]);
+  const half = 0.75 * Math.max(...ends.map(([low, high]) => high - low), 1);
+  return ends.map(([low, high]) => [(low + high) / 2 - half, (low + high) / 2 + half]);
+}
+
+/**
+ * Paint one output of a network of two inputs over the plane, and the rows as points.
+ *
+ * Return the values of the strongest colours: the least and the most.
+ */
 export function paintSurface(canvas, state, output, colours) {
-  const columns = [0, 1].map((k) => state.x.map((row) => row[k]));
-  const [low, high] = [Math.min, Math.max].map((of) => columns.map((values) => of(...values)));
-  const span = Math.max(high[0] - low[0], high[1] - low[1], 1) * 1.5;
-  const middle = [0, 1].map((k) => (low[k] + high[k]) / 2);
-  const at = (k, share) => middle[k] + (share - 0.5) * span;
+  const [across, up] = planeOf(state.x);
+  const at = ([low, high], share) => low + share * (high - low);
+  const shareOf = ([low, high], value) => (value - low) / (high - low);
   const values = [];
   for (let v = 0; v < CELLS; v += 1) {
     for (let u = 0; u < CELLS; u += 1) {
-      const point = [at(0, (u + 0.5) / CELLS), at(1, 1 - (v + 0.5) / CELLS)];
+      const point = [at(across, (u + 0.5) / CELLS), at(up, 1 - (v + 0.5) / CELLS)];
       values.push(forward(state.layers, point).at(-1).y[output]);
     }
   }
@@ -54,14 +64,13 @@ export function paintSurface(canvas, state, output, colours) {
   });
   pen.globalAlpha = 1;
   state.x.forEach(([a, b], r) => {
-    const u = ((a - middle[0]) / span + 0.5) * canvas.width;
-    const v = (0.5 - (b - middle[1]) / span) * canvas.height;
     pen.beginPath();
-    pen.arc(u, v, 8, 0, 2 * Math.PI);
+    pen.arc(shareOf(across, a) * canvas.width, (1 - shareOf(up, b)) * canvas.height, 8, 0, 2 * Math.PI);
     pen.fillStyle = state.expected[r][output] > (least + most) / 2 ? colours.positive : colours.negative;
     pen.fill();
     pen.lineWidth = r === state.row ? 5 : 2.5;
     pen.strokeStyle = colours.text;
     pen.stroke();
   });
+  return { least, most };
 }

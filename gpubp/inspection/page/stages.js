@@ -21,9 +21,9 @@ export function stagesOf(count) {
 
 /** Return what a layer's neurons show at a stage: the last that is known of them; null for none. */
 export function shownAt(stages, at, layer) {
-  const { kind } = stages[at];
+  const { kind, layer: into } = stages[at];
   if (kind === "again") return "again";
-  if (layer === 0) return "y";
+  if (layer === 0 || (kind === "gradient" && layer === into - 1)) return "y"; // what the weights read
   for (let k = at; k >= 0; k -= 1) {
     const stage = stages[k];
     if (stage.neuron && stage.layer === layer && stage.neuron !== "part") return stage.neuron;
