@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -196,7 +196,6 @@ def train(
         seed=seed,
         backend=where,
     )
-    model.preprocessing = replace(model.preprocessing, learning_rate=recipe.learning_rate)
     if root:
         cli_output.before_training(prepared, model, as_json)
     start = time.perf_counter()
