@@ -20,6 +20,7 @@ from gpubp.cli.options import (
     BackendName,
     Data,
     Decimal,
+    Encoding,
     Json,
     Language,
     Missing,
@@ -89,6 +90,7 @@ def predict(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
@@ -96,7 +98,7 @@ def predict(
     if out is not None:
         check_output(out, [model, data])
         check_no_model(out)
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     loaded = TabularModel.load(model, backend)
     kept = listed(keep)
     table = read_for(loaded.preprocessing, data, options, kept)
@@ -125,11 +127,12 @@ def evaluate(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a model on a table that has the target column."""
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     loaded = TabularModel.load(model, backend)
     table = read_for(loaded.preprocessing, data, options)
     seen = seen_in_training(loaded.preprocessing, table) if part == "all" else ""
@@ -160,12 +163,13 @@ def explain(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Show one step of backpropagation on one row, number by number."""
     check_language(language)
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     if html is not None:
         check_output(html, [data, model], "--html")
     loaded = TabularModel.load(model, backend)

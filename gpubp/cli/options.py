@@ -33,5 +33,11 @@ NoHeader = Annotated[
     bool,
     typer.Option("--no-header", help="The first line is data; columns are column1, column2, ..."),
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", help="Of a CSV file that is not UTF-8, such as cp1251; else cp1252 is tried."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse categories not seen in training.")]
 Language = Annotated[str, typer.Option(help=f"Language of the page: {', '.join(LANGUAGES)}.")]

@@ -15,7 +15,16 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import BackendName, Data, Decimal, Json, Missing, NoHeader, Separator
+from gpubp.cli.options import (
+    BackendName,
+    Data,
+    Decimal,
+    Encoding,
+    Json,
+    Missing,
+    NoHeader,
+    Separator,
+)
 from gpubp.cli.streaming import check_as_usual, is_streamed, stream_table
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
 from gpubp.cli.written_files import check_output, check_overwrite
@@ -48,6 +57,7 @@ def train(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     drop: Annotated[str | None, typer.Option(help="Columns to leave out, such as id,name.")] = None,
     types: Annotated[
         str,
@@ -141,7 +151,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on a table and save it."""
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     path = out or Path(f"{Path(data).name.split('.')[0].strip('-') or 'model'}.safetensors")
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
