@@ -40,7 +40,7 @@ from gpubp.inspection.lessons import LESSONS, write_lessons
 from gpubp.inspection.page import check_language
 from gpubp.tables.evaluated_rows import PARTS, rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
-from gpubp.tables.report import TrainingFacts, check_report, write_report
+from gpubp.tables.report import TrainingFacts, check_installed, write_report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -198,8 +198,8 @@ def report(
     backend: BackendName = "auto",
 ) -> None:
     """Write a page about a model, measured on a table that has the target column."""
-    check_report(out)
     check_output(out, [data, model])
+    check_installed()
     loaded = TabularModel.load(model, backend)
     table = read_for(loaded.preprocessing, data, TableOptions())
     facts = TrainingFacts(command=shlex.join(["gpubp", *sys.argv[1:]]))

@@ -13,9 +13,11 @@ from gpubp.backends import get_backend
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
-from gpubp.cli.train import target_of, training_report
+from gpubp.cli.train import target_of
+from gpubp.cli.training_result import training_result
 from gpubp.cli.written_files import check_output
 from gpubp.errors import ConfigurationError
+from gpubp.tables.comparison import compare
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe, preset_help
@@ -89,10 +91,11 @@ def tune(
     model = TabularModel.create(prepared, best, seed, backend=where)
     model.train(prepared, best)
     model.save(path)
-    report = training_report(model, prepared, path, time.perf_counter() - start, None)
+    seconds = time.perf_counter() - start
+    result_of_best = training_result(model, prepared, path, seconds, compare(model, prepared))
     extra = {"trials": len(result.trials), "settings": result.best.settings, "kept": str(kept)}
     tested = prepared.rows("test") > 0
-    cli_output.after_training(report | extra, data, as_json, tested, TableOptions().words)
+    cli_output.after_training(result_of_best | extra, data, as_json, tested, TableOptions().words)
 
 
 class Progress:

@@ -53,6 +53,8 @@ class TrainingFacts:
         Of the training.
     command : str
         What does it again.
+    simple : mapping or None
+        Measures of simple models on the same rows, by name, where they are known; see `baselines`.
     """
 
     rows: Table | None = None
@@ -60,17 +62,17 @@ class TrainingFacts:
     notes: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    simple: Mapping[str, Mapping[str, float]] | None = None
 
 
-def check_report(path: str | os.PathLike[str]) -> None:
-    """Find out before any work whether a report can be made and written.
+def check_installed() -> None:
+    """Find out before any work whether a report can be made.
 
     Raises
     ------
-    OutputPathError, MissingExtraError
-        When it cannot be written, or Jinja2 or Matplotlib is not installed.
+    MissingExtraError
+        When Jinja2 or Matplotlib is not installed.
     """
-    check_writable(path)
     for module in ("jinja2", "matplotlib"):
         import_extra(module, "report")
 
@@ -93,9 +95,10 @@ def write_report(
     DataError, ConfigurationError
         When the table lacks a column, or the model has several targets.
     OutputPathError, MissingExtraError
-        As `check_report`.
+        When it cannot be written, or Jinja2 or Matplotlib is not installed.
     """
-    check_report(path)
+    check_writable(path)
+    check_installed()
     environment = import_extra("jinja2", "report").Environment(autoescape=True)
     template = environment.from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")
@@ -133,7 +136,7 @@ class _Measured:
             **self._baselines(),
         }
         wrong_heads, wrong = self._wrong()
-        fitted = "on the same training rows" if facts.rows is not None else "on other rows of it"
+        fitted = "on rows of its training" if facts.rows is not None else "on other rows of it"
         return {
             "target": preprocessing.target,
             "task": preprocessing.task,
@@ -158,7 +161,9 @@ class _Measured:
             "command": facts.command,
         }
 
-    def _baselines(self) -> dict[str, dict[str, float]]:
+    def _baselines(self) -> Mapping[str, Mapping[str, float]]:
+        if self.facts.simple is not None:
+            return self.facts.simple
         rows = self.facts.rows
         training = None
         if rows is not None:

@@ -1,8 +1,10 @@
 """Pages that the command writes: of one step, of lessons, of models."""
 
+import json
+
 import pytest
 
-from command_runs import good, gpubp
+from command_runs import good, gpubp, refused
 
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
@@ -39,11 +41,17 @@ def test_reports_are_written_and_refused_before_training(folder, tmp_path):
     good("report", model, folder / "people.csv", "--out", page, cwd=tmp_path)
     assert "Which columns matter" in page.read_text()
     options = ("train", folder / "people.csv", "--target", "rich", "--epochs", 2, "--out", "m")
-    good(*options, "--preset", "fast", "--report", page, cwd=tmp_path)
+    done = good(*options, "--preset", "fast", "--report", page, "--json", cwd=tmp_path)
     text = page.read_text()
     assert "the test part" in text
     assert "gpubp train" in text
+    for measures in json.loads(done)["baselines"].values():
+        assert f"{measures['log_loss']:.4g}" in text, "those of the command"
     (tmp_path / "m").unlink()
+    line = refused(*options, "--report", "m", cwd=tmp_path)
+    assert "--report m is the model file as well" in line
+    line = refused(*options, "--report", folder / "people.csv", cwd=tmp_path)
+    assert line.startswith("gpubp: error: --report")
     done = gpubp(*options, "--report", tmp_path / "none" / "report.html", cwd=tmp_path)
     assert done.returncode == 2
     assert "cannot write" in done.stderr
