@@ -20,6 +20,7 @@ from gpubp.cli.options import (
     BackendName,
     Data,
     Decimal,
+    Encoding,
     Json,
     Language,
     Missing,
@@ -40,7 +41,7 @@ from gpubp.inspection.lessons import LESSONS, write_lessons
 from gpubp.inspection.page import check_language
 from gpubp.tables.evaluated_rows import rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
-from gpubp.tables.report import TrainingFacts, check_report, write_report
+from gpubp.tables.report import TrainingFacts, check_installed, write_report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -90,6 +91,7 @@ def predict(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
@@ -97,7 +99,7 @@ def predict(
     if out is not None:
         check_output(out, [model, data])
         check_no_model(out)
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     loaded = TabularModel.load(model, backend)
     kept = listed(keep)
     table = read_for(loaded.preprocessing, data, options, kept)
@@ -121,11 +123,12 @@ def evaluate(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Measure a model on a table that has the target column."""
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     loaded = TabularModel.load(model, backend)
     table = read_for(loaded.preprocessing, data, options)
     seen = seen_in_training(loaded.preprocessing, table) if part == "all" else ""
@@ -156,12 +159,13 @@ def explain(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     backend: BackendName = "auto",
     as_json: Json = False,
 ) -> None:
     """Show one step of backpropagation on one row, number by number."""
     check_language(language)
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     if html is not None:
         check_output(html, [data, model], "--html")
     loaded = TabularModel.load(model, backend)
@@ -196,8 +200,8 @@ def report(
     backend: BackendName = "auto",
 ) -> None:
     """Write a page about a model, measured on a table that has the target column."""
-    check_report(out)
     check_output(out, [data, model])
+    check_installed()
     loaded = TabularModel.load(model, backend)
     options = TableOptions.of(sep, decimal, missing, no_header)
     table = rows_of_part(loaded.preprocessing, read_for(loaded.preprocessing, data, options), part)

@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import Data, Decimal, Missing, NoHeader, Separator
+from gpubp.cli.options import Data, Decimal, Encoding, Missing, NoHeader, Separator
 from gpubp.cli.table_reading import TableOptions, read_to_train
 from gpubp.cli.train import target_of
 from gpubp.errors import printable
@@ -29,9 +29,10 @@ def inspect(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
 ) -> None:
     """Say what a table holds and what would be made of it, without training."""
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     table, _, notes = read_to_train(data, options)
     column = target_of(table, data, target)
     known, dropped = keep_rows_with_target(table, column)

@@ -38,5 +38,11 @@ Part = Annotated[
     str,
     typer.Option(help=f"{', '.join(PARTS)}: which rows; test are those that training did not use."),
 ]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding", help="Of a CSV file that is not UTF-8, such as cp1251; else cp1252 is tried."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse categories not seen in training.")]
 Language = Annotated[str, typer.Option(help=f"Language of the page: {', '.join(LANGUAGES)}.")]

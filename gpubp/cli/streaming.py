@@ -69,6 +69,7 @@ def check_as_usual(options: TableOptions, drop: str | None, types: str) -> None:
     """Raise ConfigurationError where options say how to read a table that is streamed."""
     if options != TableOptions() or drop or types:
         raise ConfigurationError(
-            "--sep, --decimal, --missing, --no-header, --drop and --types are for tables in memory"
-            " and this one is read while training; --no-stream is needed, or a table without them"
+            "--sep, --decimal, --missing, --no-header, --encoding, --drop and --types are for"
+            " tables in memory and this one is read while training; --no-stream is needed, or a"
+            " table without them"
         )

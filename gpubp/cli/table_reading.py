@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -32,16 +33,24 @@ class TableOptions:
         Cells that hold no value.
     header : bool
         Whether the first line of a CSV file names the columns.
+    encoding : str
+        Of a CSV file; "" to find it out.
     """
 
     separator: str = ""
     decimal: str = ""
     missing: tuple[str, ...] = ()
     header: bool = True
+    encoding: str = ""
 
     @classmethod
     def of(
-        cls, sep: str | None, decimal: str | None, missing: Iterable[str] | None, no_header: bool
+        cls,
+        sep: str | None,
+        decimal: str | None,
+        missing: Iterable[str] | None,
+        no_header: bool,
+        encoding: str | None = None,
     ) -> TableOptions:
         """Return options, checked; raises ConfigurationError for a mark that can be none."""
         separator = SEPARATORS.get(sep or "", sep or "")
@@ -49,18 +58,32 @@ class TableOptions:
             raise ConfigurationError(f"--sep is {sep!r}; one character, such as ';', is needed")
         if decimal is not None and decimal not in DECIMALS:
             raise ConfigurationError(f"--decimal is {decimal!r}; '.' or ',' is needed")
-        return cls(separator, decimal or "", tuple(missing or ()), not no_header)
+        told = _encoding(encoding) if encoding else ""
+        return cls(separator, decimal or "", tuple(missing or ()), not no_header, told)
 
     @property
     def form(self) -> CsvForm:
         """How a CSV file is written."""
-        return CsvForm(self.separator, self.header, self.decimal or ".")
+        return CsvForm(self.separator, self.header, self.decimal or ".", self.encoding)
 
     @property
     def words(self) -> str:
         """The options that a later command needs to read the same file."""
         words = f" --sep {shlex.quote(self.separator)}" if self.separator else ""
+        words += f" --encoding {self.encoding}" if self.encoding else ""
         return words + ("" if self.header else " --no-header")
+
+
+def _encoding(name: str) -> str:
+    """Return the name by which Python knows an encoding of text."""
+    try:
+        "".encode(name)
+    except (LookupError, ValueError) as error:  # none, or one of bytes
+        raise ConfigurationError(
+            f"--encoding is {name!r}; an encoding that Python knows, such as utf-8, cp1252 or"
+            " utf-16, is needed"
+        ) from error
+    return codecs.lookup(name).name
 
 
 def read_for(
@@ -70,9 +93,13 @@ def read_for(
 
     Columns to keep that the model does not read stay as they are written.
     """
+    from gpubp.cli import output as cli_output  # which needs Rich
+
     used = told_apart_by(preprocessing)
     names = [*preprocessing.text_columns, *(name for name in keep if name not in used)]
     table = read_table(data, names, options.form)
+    for line in table.notes:
+        cli_output.note(line)
     return preprocessing.reading.also_missing(options.missing).apply(table)
 
 
@@ -96,6 +123,7 @@ def read_to_train(
     wanted = _types(types)
     names = [name for name, kind in wanted.items() if kind == "category"]
     table = read_table(data, names, options.form)
+    told = table.notes
     whole = drop is not None and drop in table.columns  # a name may have commas, or be empty
     for name in [drop or ""] if whole else listed(drop or ""):
         table = _without(table, name)
@@ -110,7 +138,7 @@ def read_to_train(
         if kind == "number" and table.kinds[name] == "text":
             why = stray_text(table, name) or f"column {name!r} holds names"
             raise DataError(f"--types says that {name!r} holds numbers; {why}")
-    return table, reading, notes
+    return table, reading, [*told, *notes]
 
 
 def keep_reading(prepared: Prepared, reading: Reading, notes: Iterable[str]) -> Prepared:
@@ -130,9 +158,9 @@ def _separator(data: str, options: TableOptions) -> str:
     import_extra("pyarrow", "cli")
     from pathlib import Path
 
-    from gpubp.data.arrow_files import separator_of
+    from gpubp.data.csv_files import separator_of
 
-    return separator_of(Path(data))
+    return separator_of(Path(data), options.form)
 
 
 def listed(text: str) -> list[str]:

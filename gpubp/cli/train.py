@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,9 +13,19 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import BackendName, Data, Decimal, Json, Missing, NoHeader, Separator
+from gpubp.cli.options import (
+    BackendName,
+    Data,
+    Decimal,
+    Encoding,
+    Json,
+    Missing,
+    NoHeader,
+    Separator,
+)
 from gpubp.cli.streaming import check_as_usual, is_streamed, stream_table
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
+from gpubp.cli.training_result import check_page, training_result, write_page
 from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
     CheckpointError,
@@ -29,12 +37,11 @@ from gpubp.errors import (
 )
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
-from gpubp.tables.comparison import Comparison, compare
+from gpubp.tables.comparison import compare
 from gpubp.tables.members import has_learnt
-from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
-from gpubp.tables.report import TrainingFacts, check_report, write_report
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import BUNDLED, Table
 
@@ -48,6 +55,7 @@ def train(
     decimal: Decimal = None,
     missing: Missing = None,
     no_header: NoHeader = False,
+    encoding: Encoding = None,
     drop: Annotated[str | None, typer.Option(help="Columns to leave out, such as id,name.")] = None,
     types: Annotated[
         str,
@@ -144,14 +152,13 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on a table and save it."""
-    options = TableOptions.of(sep, decimal, missing, no_header)
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     path = out or Path(f"{Path(data).name.split('.')[0].strip('-') or 'model'}.safetensors")
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
     if report is not None:
-        check_output(report, [data])
-        _check_report(report, is_streamed(data, stream) or processes is not None)
+        check_page(report, data, path, is_streamed(data, stream) or processes is not None)
     settings = {
         "hidden": None if hidden is None else _hidden_sizes(hidden),
         "activation": activation,
@@ -199,7 +206,6 @@ def train(
         seed=seed,
         backend=where,
     )
-    model.preprocessing = replace(model.preprocessing, learning_rate=recipe.learning_rate)
     if root:
         cli_output.before_training(prepared, model, as_json)
     start = time.perf_counter()
@@ -220,12 +226,12 @@ def train(
     seconds = time.perf_counter() - start
     if root:
         model.save(path)
-        compared = compare_tested(model, prepared)
-        result = training_report(model, prepared, path, seconds, processes, compared)
+        compared = compare(model, prepared) if isinstance(prepared, Prepared) else None
+        result = training_result(model, prepared, path, seconds, compared, processes)
         tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
         cli_output.after_training(result, data, as_json, tested, options.words)
         if report is not None and isinstance(prepared, Prepared):
-            _write_report(report, model, prepared, recipe, compared)
+            write_page(report, model, prepared, recipe, compared)
     if isinstance(stopped, KeyboardInterrupt):
         cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
         _leave(processes, 130)
@@ -233,80 +239,6 @@ def train(
         what = "they are" if isinstance(stopped, DivergenceError) else "the model so far is"
         cli_output.note(f"error: {stopped}; {what} saved in {path}", root)
         _leave(processes, 1 if isinstance(stopped, DivergenceError) else 2)
-
-
-def compare_tested(model: TabularModel, prepared: Prepared | StreamedTable) -> Comparison | None:
-    """Return the measures of the test part, where there is one in memory."""
-    if isinstance(prepared, StreamedTable) or not prepared.rows("test"):
-        return None
-    return compare(model, prepared)
-
-
-def training_report(
-    model: TabularModel,
-    prepared: Prepared | StreamedTable,
-    path: Path,
-    seconds: float,
-    processes: distributed.Communicator | None,
-    compared: Comparison | None,
-) -> dict[str, Any]:
-    """Return what a training did, as ``--json`` prints it."""
-    net, epochs = model.net, max(each.history.epochs for each in model.nets)
-    report: dict[str, Any] = {
-        "out": str(path),
-        "task": model.preprocessing.task,
-        "target": model.preprocessing.target,
-        "members": len(model.nets),
-        **{f"{part}_rows": prepared.rows(part) for part in ("train", "validation", "test")},
-        "epochs": epochs,
-        "stopped": net.history.stopped,
-        "backend": net.backend.name,
-        "seconds": round(seconds, 3),
-    }
-    if processes is not None:
-        rate = prepared.rows("train") * epochs / seconds
-        report |= {
-            "ranks": processes.size,
-            "rows_per_second": round(rate),
-            "rows_per_second_a_rank": round(rate / processes.size),
-            "communication_share": round(processes.seconds / seconds, 4),
-        }
-    if compared is not None:
-        report |= compared.to_dict() | {"cautions": compared.cautions(prepared.rows("test"))}
-    elif prepared.rows("test"):
-        report |= finite_only(model.test(prepared))
-    return report
-
-
-def _check_report(path: Path, apart: bool) -> None:
-    """Refuse before the training a report that could not be made or written."""
-    if apart:
-        raise ConfigurationError(
-            f"--report {path} of a table that is read while training, or by several processes;"
-            " one in memory is needed, or `gpubp report` afterwards"
-        )
-    check_report(path)
-
-
-def _write_report(
-    path: Path,
-    model: TabularModel,
-    prepared: Prepared,
-    recipe: Recipe,
-    compared: Comparison | None,
-) -> None:
-    """Write a report on the test part; without one, on the validation or the training part."""
-    part = next(name for name in ("test", "validation", "train") if prepared.rows(name))
-    facts = TrainingFacts(
-        rows=prepared.table.take(prepared.split.train),
-        measures=compared.measures if compared else {},
-        part=f"the {part} part",
-        notes=prepared.notes,
-        settings=asdict(recipe),
-        command=shlex.join(["gpubp", *sys.argv[1:]]),
-    )
-    write_report(path, model, prepared.table.take(getattr(prepared.split, part)), facts)
-    cli_output.note(f"the report is written to {path}")
 
 
 def _leave(processes: distributed.Communicator | None, code: int) -> None:

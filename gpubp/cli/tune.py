@@ -13,9 +13,11 @@ from gpubp.backends import get_backend
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
-from gpubp.cli.train import compare_tested, target_of, training_report
+from gpubp.cli.train import target_of
+from gpubp.cli.training_result import training_result
 from gpubp.cli.written_files import check_output
 from gpubp.errors import ConfigurationError
+from gpubp.tables.comparison import compare
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe, preset_help
@@ -90,11 +92,10 @@ def tune(
     model.train(prepared, best)
     model.save(path)
     seconds = time.perf_counter() - start
-    compared = compare_tested(model, prepared)
-    report = training_report(model, prepared, path, seconds, None, compared)
+    result_of_best = training_result(model, prepared, path, seconds, compare(model, prepared))
     extra = {"trials": len(result.trials), "settings": result.best.settings, "kept": str(kept)}
     tested = prepared.rows("test") > 0
-    cli_output.after_training(report | extra, data, as_json, tested, TableOptions().words)
+    cli_output.after_training(result_of_best | extra, data, as_json, tested, TableOptions().words)
 
 
 class Progress:

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from gpubp.data.arrow_files import check_names, csv_options, reason_of, unreadable
+from gpubp.data.arrow_files import check_names, reason_of
+from gpubp.data.csv_files import WINDOWS, check_text, csv_options, encoding_of, not_encoded
+from gpubp.data.csv_form import AS_USUAL, CsvForm
 from gpubp.data.parquet_data import ParquetDataset
 from gpubp.errors import DataError, OutputPathError
 from gpubp.files import cache_folder, replacing
@@ -72,11 +74,14 @@ def _key(source: Path) -> str:
 
 def _convert(source: Path, target: Path) -> None:
     types: dict[str, pa.DataType] = {}
+    form = AS_USUAL._replace(encoding=encoding_of(source))
+    if form.encoding == WINDOWS:
+        print(f"gpubp: {source} is not UTF-8 and is read as Windows-1252", file=sys.stderr)
     while True:
         try:
-            return _write(source, target, types)
-        except UnicodeDecodeError as error:
-            raise unreadable(repr(source.name), "CSV", error) from error
+            return _write(source, target, types, form)
+        except UnicodeError as error:
+            raise not_encoded(source, form.encoding) from error
         except pa.ArrowInvalid as error:
             # types are found from the first block: a later one may hold what does not fit them
             where = _WHERE.match(str(error))
@@ -84,36 +89,30 @@ def _convert(source: Path, target: Path) -> None:
                 raise DataError(
                     f"{source.name!r} cannot be read as a CSV file: {reason_of(error)}"
                 ) from error
-            _widen(source, types, int(where[1]))
+            _widen(source, types, form, int(where[1]))
 
 
-def _widen(source: Path, types: dict[str, pa.DataType], place: int) -> None:
-    with _reader(source, types) as reader:
+def _widen(source: Path, types: dict[str, pa.DataType], form: CsvForm, place: int) -> None:
+    with _reader(source, types, form) as reader:
         field = reader.schema.field(place)
     if field.type == pa.string():  # nothing is wider
-        raise _not_utf8(source, field.name)
+        raise not_encoded(source, form.encoding)
     types[field.name] = _WIDER.get(field.type, pa.string())
 
 
-def _not_utf8(source: Path, name: str) -> DataError:
-    return DataError(f"column {name!r} of {source.name!r} is not UTF-8; save it as UTF-8")
-
-
-def _reader(source: Path, types: dict[str, pa.DataType]) -> Any:
-    reading, parse, convert = csv_options(source, types)
+def _reader(source: Path, types: dict[str, pa.DataType], form: CsvForm) -> Any:
+    reading, parse, convert = csv_options(source, types, form)
     reading.block_size = BLOCK_BYTES
     return pa.csv.open_csv(source, reading, parse, convert)
 
 
-def _write(source: Path, target: Path, types: dict[str, pa.DataType]) -> None:
+def _write(source: Path, target: Path, types: dict[str, pa.DataType], form: CsvForm) -> None:
     """Write the Parquet file whole or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(target) as file, _reader(source, types) as reader:
+        with replacing(target) as file, _reader(source, types, form) as reader:
             check_names(source, reader.schema.names)
-            for field in reader.schema:
-                if pa.types.is_binary(field.type):
-                    raise _not_utf8(source, field.name)
+            check_text(source, reader.schema)
             with pq.ParquetWriter(file, reader.schema) as writer:
                 _copy(reader, writer)
     except pa.ArrowInvalid:

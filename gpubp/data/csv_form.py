@@ -16,11 +16,14 @@ class CsvForm(NamedTuple):
         Whether the first line names the columns; else they are column1, column2, ...
     decimal : str
         The decimal mark of numbers.
+    encoding : str
+        The name of a codec of Python; "" for UTF-8, UTF-16 with its mark, or else Windows-1252.
     """
 
     separator: str = ""
     header: bool = True
     decimal: str = "."
+    encoding: str = ""
 
 
 AS_USUAL = CsvForm()

@@ -298,6 +298,19 @@ def _seconds(text: str, kind: str) -> float | None:
     return None
 
 
+def read_rows(path: str) -> list[list[str]]:
+    """Return the cells of a CSV file in UTF-8, or else Windows-1252."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252")
+    header = text.partition("\n")[0]
+    mark = next((each for each in ",;\t|" if each in header), ",")
+    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark) if row]
+
+
 def main() -> int:
     """Print a prediction for every row of a CSV file."""
     if sys.argv[1:] in (["-h"], ["--help"]):
@@ -307,11 +320,7 @@ def main() -> int:
         print(f"usage: {sys.argv[0]} data.csv", file=sys.stderr)
         return 2
     try:
-        with open(sys.argv[1], newline="", encoding="utf-8-sig") as file:
-            header = file.readline()
-            mark = next((each for each in ",;\t|" if each in header), ",")
-            file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=mark) if row]
+        rows = read_rows(sys.argv[1])
         described, _ = load()
         if described["preprocessing"] is not None:
             cells = [[None if cell in MISSING else cell for cell in row] for row in rows[1:]]

@@ -31,8 +31,8 @@ def baselines(
     MissingExtraError
         When scikit-learn is not installed.
     """
-    dummy = import_extra("sklearn.dummy", "report")
-    linear = import_extra("sklearn.linear_model", "report")
+    dummy = import_extra("sklearn.dummy", "cli")
+    linear = import_extra("sklearn.linear_model", "cli")
     if preprocessing.task == "classification":
         models = {
             "most frequent class": dummy.DummyClassifier(strategy="prior"),

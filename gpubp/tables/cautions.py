@@ -5,6 +5,7 @@ Each check is a function of the table, its target and the task; `cautions` runs 
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections import Counter
@@ -24,6 +25,8 @@ BEYOND_CHANCE = 1.5  # times as many as in shuffled columns
 SAME = 0.9999  # correlation of a copy
 SKEWED = 3.0  # skewness of a target from which on its logarithm is looked at
 CLASSES = 5  # from so many whole numbers on a target may be a number after all
+CHANCE = 2.0  # deviations of a number of copies, counted by Poisson, that are still chance
+MARKS = [sign * (10**nines - 1) for nines in range(2, 7) for sign in (-1, 1)]
 _NUMBERS_ROWS = re.compile(r"(^|[\W_])(id|uuid|guid|index|key|nr|no|number|row)([\W_]|$)", re.I)
 
 
@@ -89,18 +92,19 @@ def _tells(values: NDArray[Any], expected: NDArray[Any], task: str) -> bool:
 def copies_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
     """Find rows that are like another: parts that share them measure what was learnt by heart.
 
-    Columns of few values have such rows by chance, as many as the same columns have when each is
-    shuffled.
+    Columns of few values have such rows by chance, about as many as the same columns have when
+    each is shuffled.
     """
     columns = [table.columns[name] for name in table.columns]
     count = _copies(columns)
     if count <= COPIES * table.rows:
         return
     draw = np.random.default_rng(0)
-    if count > BEYOND_CHANCE * _copies([draw.permutation(values) for values in columns]):
+    usual = _copies([draw.permutation(values) for values in columns])
+    if count > max(BEYOND_CHANCE * usual, usual + CHANCE * math.sqrt(usual + 1)):
         yield (
             f"{count} of {table.rows} rows are copies of others; training and test part may share"
-            " them, and the measures are then too good"
+            " them, and the measures are then too good: keep one of each"
         )
 
 
@@ -117,7 +121,10 @@ def lonely_classes(table: Table, target: str, task: str) -> Iterator[str]:
         lonely = sorted(str(label) for label, count in counts.items() if count == 1)
         if lonely:
             named = ", ".join(map(repr, lonely[:5])) + (", ..." if len(lonely) > 5 else "")
-            yield f"classes of one row cannot be learnt and tested: {named}"
+            yield (
+                f"classes of one row cannot be learnt and tested: {named}; leave these rows out, or"
+                " give them the class of others"
+            )
 
 
 def order_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
@@ -142,6 +149,29 @@ def many_names(table: Table, target: str, task: str) -> Iterator[str]:
                 f"column {name!r} has {len(counts)} names, of which {lonely} are in one row alone"
                 " and are taken as unknown"
             )
+
+
+def marks_of_missing(table: Table, target: str, task: str) -> Iterator[str]:
+    """Find numbers such as -999 that mostly stand for no value.
+
+    One is further from all other values than these are from each other.
+    """
+    for name in table.columns:
+        if table.kinds[name] != "number":
+            continue
+        values = _present(table, name)
+        found = np.isin(values, MARKS)
+        others = values[~found]
+        if not found.any() or not len(others) or np.ptp(others) == 0:
+            continue
+        for mark in np.unique(values[found]):
+            if min(abs(mark - others.min()), abs(mark - others.max())) > np.ptp(others):
+                count = int((values == mark).sum())
+                yield (
+                    f"column {name!r}: {mark:g} in {count} row{'s' * (count > 1)} is far from all"
+                    f" other values, {others.min():.5g} to {others.max():.5g}; if it stands for no"
+                    f" value, --missing={mark:g}"
+                )
 
 
 def skewed_target(table: Table, target: str, task: str) -> Iterator[str]:
@@ -177,7 +207,9 @@ def numbers_as_classes(table: Table, target: str, task: str) -> Iterator[str]:
 
 
 Check = Callable[[Table, str, str], Iterator[str]]
-QUICK: tuple[Check, ...] = (lonely_classes, order_of_rows, skewed_target, numbers_as_classes)
+QUICK: tuple[Check, ...] = (
+    *(lonely_classes, order_of_rows, marks_of_missing, skewed_target, numbers_as_classes),
+)
 CHECKS: tuple[Check, ...] = (
     *(row_numbers, copies_of_the_target, copies_of_rows, many_names),
     *QUICK,

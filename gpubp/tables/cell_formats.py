@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from gpubp.tables.json_fields import is_text, is_texts, read_field
 
 MISSING = ("?", "-", "--", ".", "n/a", "N/A", "na", "NA", "NULL", "null", "None", "none")
+FEW_CELLS, FEW_WORDS = 0.01, 3  # of a column: what may be besides its numbers or days
+FEWEST_VALUES = 20  # different ones, so that a column holds no codes, of which words may be some
 SIGNS = ("$", "€", "£", "¥", "%")  # beside numbers
 NUMBERS = {  # by an example: the decimal mark and what stands between thousands
     "1234.5": (".", ""),
@@ -58,6 +61,11 @@ class CellFormat:
         return "number" if self.name in NUMBERS else "time"
 
     @property
+    def mark(self) -> str:
+        """The decimal mark of numbers."""
+        return NUMBERS[self.name][0]
+
+    @property
     def words(self) -> str:
         """What is said of the column."""
         what = "numbers" if self.kind == "number" else "days"
@@ -86,9 +94,15 @@ class CellFormat:
             return (moment - _EPOCH).total_seconds()
         return None
 
-    def fits(self, texts: Iterable[str]) -> bool:
-        """Tell whether all cells are written so."""
-        return all(self.value(text) is not None for text in texts)
+    def strays(self, texts: Iterable[str], most: int = 0) -> list[str] | None:
+        """Return the cells that are written else; None where they are more than `most`."""
+        found: list[str] = []
+        for text in texts:
+            if self.value(text) is None:
+                found.append(text)
+                if len(found) > most:
+                    return None
+        return found
 
     def written_out(self) -> dict[str, Any]:
         """Return what a program needs that knows no names of formats."""
@@ -130,25 +144,65 @@ def number_pattern(name: str, sign: str) -> str:
     return rf"(?P<before>[+-]?) ?{before}(?P<behind>[+-]?){number}{back}"
 
 
-def recognised(texts: set[str], decimal: str, likely: str) -> CellFormat | None:
-    """Return how different cells of a column are written; None for names, or where it is doubtful.
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number in any of the ways that are recognised."""
+    sign = next((each for each in SIGNS if each in text), "")
+    made = (CellFormat(name, sign) for name in NUMBERS)
+    return any(character.isdigit() for character in text) and any(
+        each.value(text) is not None for each in made
+    )
+
+
+def recognised(cells: Counter[str], decimal: str, likely: str) -> CellFormat | None:
+    """Return how the cells of a column are written; None for names, or where it is doubtful.
+
+    Where nearly all cells of a column with many different numbers or days are written in one way,
+    the few words besides are missing values of the format.
 
     Parameters
     ----------
+    cells
+        How often each text comes.
     decimal
         The decimal mark that the numbers have; "" where it is not known.
     likely
         The decimal mark to think of first.
     """
-    present = {text for text in texts if text.strip() not in MISSING}
-    signs = [sign for sign in SIGNS if any(sign in text for text in present)]
-    if not present or len(signs) > 1:
+    present = {text: count for text, count in cells.items() if text.strip() not in MISSING}
+    if not present:
         return None
-    marks = {decimal} if decimal else {".", ","}
-    in_order = sorted(NUMBERS, key=lambda name: NUMBERS[name][0] != likely)
-    for name in in_order:
-        made = CellFormat(name, "".join(signs))
-        if NUMBERS[name][0] in marks and made.fits(present):
+    whole = _of_all(present, decimal, likely)
+    if whole is not None or len(present) < FEWEST_VALUES:
+        return whole
+    words = _few_words(present, decimal)
+    others = present.keys() - words
+    count = sum(present[word] for word in words)
+    few = words and count <= FEW_CELLS * sum(present.values()) and len(others) >= FEWEST_VALUES
+    found = _of_all(others, decimal, likely) if few else None
+    missing = (*MISSING, *sorted({word.strip() for word in words}))
+    return None if found is None else replace(found, missing=missing)
+
+
+def _of_all(texts: Collection[str], decimal: str, likely: str) -> CellFormat | None:
+    """Return the format that all texts have."""
+    signs = [sign for sign in SIGNS if any(sign in text for text in texts)]
+    if len(signs) > 1:
+        return None
+    in_order = sorted(_numbers("".join(signs), decimal), key=lambda made: made.mark != likely)
+    for made in in_order:
+        if made.strays(texts) is not None:
             return made
-    days = [made for made in map(CellFormat, DAYS) if not signs and made.fits(present)]
+    days = [made for made in map(CellFormat, DAYS) if not signs and made.strays(texts) is not None]
     return days[0] if len(days) == 1 else None
+
+
+def _few_words(texts: Collection[str], decimal: str) -> set[str]:
+    """Return the few texts that are neither numbers nor days as the others are; none if many."""
+    made = [*_numbers("", decimal), *(each for sign in SIGNS for each in _numbers(sign, decimal))]
+    found = [each.strays(texts, FEW_WORDS) for each in (*made, *map(CellFormat, DAYS))]
+    return set(min((words for words in found if words), key=len, default=()))
+
+
+def _numbers(sign: str, decimal: str) -> list[CellFormat]:
+    made = (CellFormat(name, sign) for name in NUMBERS)
+    return [each for each in made if not decimal or each.mark == decimal]

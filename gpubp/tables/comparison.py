@@ -14,6 +14,7 @@ from gpubp.tables.baselines import baselines
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import Prepared
 
+NETWORK = "network"  # its measures beside those of simple models
 MOST_CELLS = 4_000_000  # of what the linear model is fitted on: inputs, rows, classes multiplied
 MOST_ROWS, RESAMPLES = 20_000, 500
 FEW_ROWS = 100  # of a test part: a caution is due
@@ -41,19 +42,23 @@ class Comparison:
     interval: tuple[float, float] | None
     classes: tuple[dict[str, Any], ...] = ()
 
+    @property
+    def simple(self) -> dict[str, dict[str, float]]:
+        """The measures of the models that need no network."""
+        return {name: each for name, each in self.measures.items() if name != NETWORK}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the network's measures, and the others under ``baselines``, as JSON holds them."""
-        network, *others = self.measures.items()
         return {
-            **finite_only(network[1]),
+            **finite_only(self.measures[NETWORK]),
             "interval": self.interval,
-            "baselines": {name: finite_only(each) for name, each in others},
+            "baselines": {name: finite_only(each) for name, each in self.simple.items()},
             "classes": list(self.classes),
         }
 
     def cautions(self, rows: int) -> list[str]:
         """Return what a reader of the measures is to know, a line each."""
-        network, (simplest, its) = self.measures["network"], [*self.measures.items()][-1]
+        network, (simplest, its) = self.measures[NETWORK], [*self.simple.items()][-1]
         lines = []
         if rows < FEW_ROWS:
             lines.append(f"{rows} test rows are few to judge by: go by the range")
@@ -63,12 +68,14 @@ class Comparison:
         return lines
 
 
-def compare(model: TabularModel, prepared: Prepared) -> Comparison:
+def compare(model: TabularModel, prepared: Prepared) -> Comparison | None:
     """Measure a model on the test part, beside a linear model and one that knows the target alone.
 
     Both are fitted on rows that the network had, of training and validation part, on so many that
-    it takes a second or two.
+    it takes a second or two. None where there is no test part.
     """
+    if not prepared.rows("test"):
+        return None
     preprocessing, x, y = prepared.preprocessing, prepared.x, prepared.y
     seen = np.sort(np.concatenate([prepared.split.train, prepared.split.validation]))
     tested, classes = prepared.split.test, preprocessing.task == "classification"
@@ -80,7 +87,7 @@ def compare(model: TabularModel, prepared: Prepared) -> Comparison:
     expected = y if classes else preprocessing.goal.decode(y)
     fitted_on = (x[chosen].astype(np.float64), expected[chosen])
     simple = baselines(preprocessing, x[tested].astype(np.float64), expected[tested], fitted_on)
-    measures = {"network": model.measured(table, answers), **dict(reversed(simple.items()))}
+    measures = {NETWORK: model.measured(table, answers), **dict(reversed(simple.items()))}
     counts = np.bincount(y[tested], minlength=outputs.shape[1]) if classes else np.ones(1)
     rare = counts.min() < RARE * len(tested) / len(counts)
     told = classes and rare and len(counts) <= MOST_CLASSES

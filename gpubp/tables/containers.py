@@ -28,7 +28,7 @@ def read(source: str | Path, text: Iterable[str], form: CsvForm) -> Table:
         When pandas or openpyxl is not installed, which read .xlsx files.
     """
     if str(source) == "-":
-        named = _read_stream(sys.stdin.buffer, "table.csv", text, form)
+        named = _read_stream(sys.stdin.buffer, "standard input.csv", text, form)
         return replace(named, name="standard input")
     path = Path(source)
     if not path.is_file():

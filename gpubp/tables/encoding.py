@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.tables.standardisation import parse_number
+from gpubp.tables.cell_formats import is_number
 from gpubp.tables.table import Table
+
+MOST_WORDS, FIRST_ROWS = 5, 3  # that a line names
 
 
 class Problem(NamedTuple):
@@ -45,15 +49,33 @@ def as_texts(table: Table, name: str) -> NDArray[np.object_]:
 
 def stray_text(table: Table, name: str) -> str:
     """Return why a column of text that is mostly numbers is no numeric column, or ""."""
-    values = table.column(name)
-    strays = [row for row, text in enumerate(values) if text and parse_number(text) is None]
-    present = sum(text is not None for text in values)
-    if not strays or 2 * len(strays) > present:
+    texts = [text for text in table.column(name).tolist() if text]
+    strays = Counter(text.strip() for text in texts if not is_number(text))
+    if not strays or 2 * strays.total() > len(texts):
         return ""
+    words = [word for word, _ in strays.most_common(MOST_WORDS)]
+    shown = ", ".join(f"{word!r:.40} in {rows_with(table, name, word)}" for word in words)
+    more = len(strays) - len(words)
+    if more:
+        return (
+            f"column {name!r} is taken as text: most of its values are numbers, but not {shown} and"
+            f" {more} other words"
+        )
+    options = " ".join(f"--missing={shlex.quote(word)}" for word in words)
     return (
-        f"column {name!r} is taken as text, because row {table.row_numbers[strays[0]]} holds"
-        f" {values[strays[0]]!r:.60}; most of its values are numbers"
+        f"column {name!r} is taken as text: most of its values are numbers, but not {shown};"
+        f" with {options} it holds numbers, and these are missing"
     )
+
+
+def rows_with(table: Table, name: str, word: str) -> str:
+    """Return in which rows of a column of text a word stands, in words."""
+    cells = table.column(name).tolist()
+    places = [row for row, text in enumerate(cells) if text is not None and text.strip() == word]
+    first = ", ".join(str(table.row_numbers[row]) for row in places[:FIRST_ROWS])
+    if len(places) > FIRST_ROWS:
+        return f"{len(places)} rows (first: {first})"
+    return f"row{'s' * (len(places) > 1)} {first}"
 
 
 def _written(value: float, kind: str) -> str:

@@ -235,10 +235,13 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         measured = importances(self, self._table(X, first=False), y, repeats, scoring)
         return {name: mean for name, (mean, _) in measured.items()}
 
-    def explain(self, X: Any, y: Any = None, row: int = 0, learning_rate: float = 0.5) -> Trace:
+    def explain(
+        self, X: Any, y: Any = None, row: int = 0, learning_rate: float | None = None
+    ) -> Trace:
         """Return a step of backpropagation on a row of X, number by number; see `Network.trace`.
 
-        Without y the model's own answer is expected.
+        Without y the model's own answer is expected; without a learning rate the step is of the
+        size of the first in training.
         """
         check_is_fitted(self)
         table = self._table(X, first=False)
@@ -250,7 +253,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             expected = outputs.argmax(axis=1) if self.task == "classification" else outputs
         else:
             expected = self._encode_target(np.asarray(y)[row : row + 1])
-        return self.model_.net.trace(x, expected, learning_rate)
+        rate = self.model_.preprocessing.learning_rate if learning_rate is None else learning_rate
+        return self.model_.net.trace(x, expected, rate)
 
     def report(self, path: str | os.PathLike[str], X: Any, y: Any) -> None:
         """Write a page about the model, measured on rows with known targets; see docs/explain.md.

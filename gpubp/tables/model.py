@@ -71,7 +71,7 @@ class TabularModel:
         cls, prepared: Prepared | StreamedTable, recipe: Recipe, seed: int = 0, **settings: Any
     ) -> TabularModel:
         """Make untrained networks; settings are those of `Network` besides sizes and output."""
-        preprocessing = prepared.preprocessing
+        preprocessing = replace(prepared.preprocessing, learning_rate=recipe.learning_rate)
         sizes = [len(preprocessing.features), *recipe.hidden, preprocessing.outputs]
         output = "softmax" if preprocessing.task == "classification" else "identity"
         bins, width = embedded_bins(prepared, recipe)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.errors import DataError
-from gpubp.tables.cell_formats import NUMBERS, CellFormat, recognised
+from gpubp.tables.cell_formats import MISSING, NUMBERS, CellFormat, recognised
+from gpubp.tables.encoding import rows_with
 from gpubp.tables.json_fields import is_texts, read_field
 from gpubp.tables.standardisation import parse_number
 from gpubp.tables.table import Table
@@ -120,38 +123,46 @@ def recognise(
             if decimal == "," and table.kinds[name] == "number":
                 formats[name] = CellFormat("1.234,5")
             continue
-        texts = _distinct(table, name)
-        cell_format = None if name in names else recognised(texts, decimal, likely)
-        if cell_format is None or (not decimal and _is_plain(_distinct(given, name))):
+        cells = _cells(table, name)
+        cell_format = None if name in names else recognised(cells, decimal, likely)
+        if cell_format is None or (not decimal and _is_plain(_cells(given, name))):
             continue
         formats[name] = cell_format
-        notes.append(_note(table, name, texts, cell_format, decimal))
+        notes.append(_note(table, name, cells, cell_format, decimal))
     reading = replace(told, formats=formats)
     return reading.apply(table), reading, notes
 
 
-def _distinct(table: Table, name: str) -> set[str]:
-    return {text for text in table.column(name).tolist() if text is not None}
+def _cells(table: Table, name: str) -> Counter[str]:
+    """Return how often each text of a column comes."""
+    return Counter(text for text in table.column(name).tolist() if text is not None)
 
 
-def _is_plain(texts: set[str]) -> bool:
+def _is_plain(texts: Iterable[str]) -> bool:
     """Tell whether all cells are numbers as they stand, so that they are text on purpose."""
     return all(parse_number(text) is not None for text in texts)
 
 
-def _note(table: Table, name: str, texts: set[str], found: CellFormat, decimal: str) -> str:
-    marks = sorted({text.strip() for text in texts if found.is_missing(text)})
-    values = table.column(name)
-    count = sum(text is not None and found.is_missing(text) for text in values)
+def _note(table: Table, name: str, cells: Counter[str], found: CellFormat, decimal: str) -> str:
     line = f"column {name!r} is read as {found.words}"
+    marks = {text: count for text, count in cells.items() if text.strip() in MISSING}
     if marks:
-        rows = "1 row" if count == 1 else f"{count} rows"
-        line += f"; {', '.join(map(repr, marks))} in {rows} {'are' if count > 1 else 'is'} missing"
+        count, shown = sum(marks.values()), sorted({text.strip() for text in marks})
+        rows = "1 row is" if count == 1 else f"{count} rows are"
+        line += f"; {', '.join(map(repr, shown))} in {rows} missing"
+    words = [word for word in found.missing if word not in MISSING]
+    if words:
+        shown = [f"{word!r:.40} in {rows_with(table, name, word)}" for word in words]
+        line += (
+            f"; what is none is taken as missing: {', '.join(shown)}; --types"
+            f" {shlex.quote(f'{name}=category')} takes all as names"
+        )
     if found.name in NUMBERS and not decimal:
-        mark = NUMBERS[found.name][0]
-        other = recognised(texts, OTHER[mark], OTHER[mark])
-        if other is not None and other.kind == "number" and any("," in text for text in texts):
-            line += f"; --decimal {OTHER[mark]} reads them like {other.name}"
+        other = OTHER[found.mark]
+        rest = Counter({text: count for text, count in cells.items() if not found.is_missing(text)})
+        instead = recognised(rest, other, other)
+        if instead is not None and instead.kind == "number" and any("," in text for text in rest):
+            line += f"; --decimal {other} reads them like {instead.name}"
     return line
 
 

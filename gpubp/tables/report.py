@@ -63,15 +63,14 @@ class TrainingFacts:
     command: str = ""
 
 
-def check_report(path: str | os.PathLike[str]) -> None:
-    """Find out before any work whether a report can be made and written.
+def check_installed() -> None:
+    """Find out before any work whether a report can be made.
 
     Raises
     ------
-    OutputPathError, MissingExtraError
-        When it cannot be written, or Jinja2 or Matplotlib is not installed.
+    MissingExtraError
+        When Jinja2 or Matplotlib is not installed.
     """
-    check_writable(path)
     for module in ("jinja2", "matplotlib"):
         import_extra(module, "report")
 
@@ -94,9 +93,10 @@ def write_report(
     DataError, ConfigurationError
         When the table lacks a column, or the model has several targets.
     OutputPathError, MissingExtraError
-        As `check_report`.
+        When it cannot be written, or Jinja2 or Matplotlib is not installed.
     """
-    check_report(path)
+    check_writable(path)
+    check_installed()
     environment = import_extra("jinja2", "report").Environment(autoescape=True)
     template = environment.from_string(
         Path(__file__).with_name("report.html").read_text(encoding="utf-8")

@@ -59,7 +59,7 @@ class TableFiles:
     def table(self, block: int) -> Table:
         """Return a row group; rows are numbered through all files."""
         arrow = self.files.read(block, self.files.schema.names)
-        columns, kinds, left_out = columns_of(self.files.groups[block].file, arrow, is_csv=False)
+        columns, kinds, left_out = columns_of(self.files.groups[block].file, arrow)
         first = self._first_rows[block] + 1
         numbers = np.arange(first, first + self.files.sizes[block])
         return Table(self.files.name, columns, kinds, left_out, numbers)

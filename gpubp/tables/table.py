@@ -46,6 +46,8 @@ class Table:
     row_numbers : array of int (rows,)
         Number of each row in the source, for messages: data rows counted from 1, without the
         header and blank lines.
+    notes : tuple of str
+        What is to be said of how a file was read.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Table:
     left_out: dict[str, str] = field(default_factory=dict)
     row_numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kinds = dict(self.kinds)
@@ -154,7 +157,7 @@ def read_table(source: str | Path, text: Iterable[str] = (), form: CsvForm = AS_
     text
         Columns of a CSV file to keep as text even where all values look like numbers.
     form
-        What is said of a CSV file: separator, whether it has a header, decimal mark.
+        What is said of a CSV file: separator, whether it has a header, decimal mark, encoding.
 
     Raises
     ------
@@ -182,8 +185,8 @@ def read_table(source: str | Path, text: Iterable[str] = (), form: CsvForm = AS_
     import_extra("pyarrow", "cli")
     from gpubp.data.arrow_files import read_file
 
-    columns, kinds, left_out = read_file(path, tuple(text), form)
-    return checked(Table(path.name, columns, kinds, left_out))
+    found, notes = read_file(path, tuple(text), form)
+    return checked(Table(path.name, *found, notes=tuple(notes)))
 
 
 def checked(table: Table) -> Table:

@@ -1,13 +1,9 @@
 """The command end to end, each run a process of its own."""
 
-import csv
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,44 +13,6 @@ from command_runs import ENVIRONMENT, good, gpubp, read_rows
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with a mixed table, a model of it, and a regression model."""
-    folder = tmp_path_factory.mktemp("command")
-    random = np.random.default_rng(0)
-    people, incomes = [["age", "town", "rich"]], [["age", "town", "income"]]
-    for number in range(200):
-        age, town = random.uniform(20, 70), random.choice(["Rome", "Oslo", ""])
-        income = 30 * age + 400 * (town == "Oslo") + random.normal(0, 20)
-        shown = "" if number % 17 == 0 else f"{age:.1f}"
-        people.append([shown, town, "yes" if income > 1500 else "no"])
-        incomes.append([shown, town, f"{income:.2f}"])
-    for name, rows in (("people.csv", people), ("incomes.csv", incomes)):
-        with open(folder / name, "w", newline="") as file:
-            csv.writer(file).writerows(rows)
-    good("train", "people.csv", "--target", "rich", "--epochs", 15, cwd=folder)
-    good("train", "incomes.csv", "--target", "income", "--out", "income.model", cwd=folder)
-    return folder
-
-
-def test_a_training_goes_on_from_its_checkpoints(tmp_path):
-    """Cut short and gone on with: the same model as trained in one go; another run is refused."""
-    options = ("train", "iris", "--checkpoint", "run", "--validation", "0", "--epochs", "6")
-    good(*options, "--out", "whole", cwd=tmp_path)
-    for member in (0, 1):
-        folder = tmp_path / "run" / f"member-{member}"
-        os.remove(max(folder.iterdir()))  # as if it had been killed before the last epoch
-    good(*options, "--resume", "--out", "long", cwd=tmp_path)
-    load_file = pytest.importorskip("safetensors.numpy").load_file
-    long, whole = (load_file(tmp_path / name) for name in ("long", "whole"))
-    for name in ("parameters", "parameters.1"):
-        np.testing.assert_array_equal(long[name], whole[name])
-    done = gpubp(*options, "--resume", "--seed", "1", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "is of another run: seed is 1 here and 0 there" in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
 
 
 def test_the_main_job_and_what_it_says_to_try_next(tmp_path):
@@ -78,17 +36,6 @@ def test_bundled_sets(name, tmp_path):
     assert report["train_rows"] > report["test_rows"] > 0
     measured = json.loads(good("evaluate", report["out"], name, "--json", cwd=tmp_path))
     assert all(isinstance(value, float) for value in measured.values())
-
-
-def test_presets_members_and_refit(tmp_path):
-    """A setting that is given replaces that of the preset."""
-    words = ("train", "wine", "--preset", "fast", "--members", "2", "--refit", "--time-limit", "60")
-    report = json.loads(good(*words, "--json", cwd=tmp_path))
-    assert report["members"] == 2
-    assert report["accuracy"] > 0.9
-    answers = json.loads(good("predict", report["out"], "wine", "--json", cwd=tmp_path))
-    shares = [[answer[f"probability_class_{k}"] for k in range(3)] for answer in answers]
-    np.testing.assert_allclose(np.sum(shares, axis=1), 1, rtol=1e-5)
 
 
 def test_evaluate_agrees_with_scikit_learn(folder):
@@ -176,164 +123,6 @@ def test_doctor(tmp_path):
     assert "BLAS" in text
 
 
-BAD = [
-    (["train", "nothing.csv", "--target", "y"], "'nothing.csv' does not exist"),
-    (["train", "empty.csv", "--target", "y"], "is empty"),
-    (["train", "header.csv", "--target", "b"], "no rows"),
-    (["train", "one.csv", "--target", "y"], "one class only"),
-    (["train", "inf.csv", "--target", "y"], "row 7.*inf|inf.*row 7"),
-    (["train", "people.csv"], "--target is missing"),
-    (["train", "people.csv", "--target", "ritch"], "did you mean 'rich'"),
-    (["train", "people.csv", "--target", "rich", "--task", "regression"], "is text"),
-    (["train", "iris", "--hidden", "12,x"], "--hidden is '12,x'"),
-    (["train", "iris", "--activation", "rleu"], "did you mean 'relu'"),
-    (["train", "iris", "--optimizer", "adma"], "did you mean 'adam'"),
-    (["train", "iris", "--optimizer", "sgd", "--weight-decay", "1"], "is for adamw"),
-    (["train", "iris", "--epochs", "0"], "epochs is 0"),
-    (["train", "iris", "--learning-rate", "-1"], "learning_rate is -1.0"),
-    (["train", "iris", "--dropout", "1"], "dropout is 1.0"),
-    (["train", "iris", "--batch-size", "0"], "batch_size is 0"),
-    (["train", "iris", "--batch-size", "500"], "batch_size is 500 and the data have 90 rows"),
-    (["train", "iris", "--test", "0.9"], "leave nothing to train on"),
-    (["train", "iris", "--preset", "bset"], "did you mean 'best'"),
-    (["train", "iris", "--members", "0"], "members is 0"),
-    (["train", "iris", "--backend", "tpu"], "known: auto, cpu, gpu"),
-    (["train", "iris", "--dtype", "float16"], "float32 or float64"),
-    (["train", "iris", "--task", "clustering"], "auto, classification, regression"),
-    (["train", "iris", "--seed", "-1"], "seed is -1"),
-    (["train", "iris", "--out", "none/model"], "cannot write none/model: No such file"),
-    (["train", "iris", "--out", "."], "is a folder"),
-    (["train", "iris", "--out", "people.csv/model"], "cannot write people.csv/model: Not a dir"),
-    (["predict", "torn.model", "people.csv"], "torn or no model file"),
-    (["predict", "people.csv", "people.csv"], "torn or no model file"),
-    (["predict", "none.model", "people.csv"], "does not exist"),
-    (["predict", "people.safetensors", "one.csv"], "lacks the column"),
-    (["predict", "people.safetensors", "text.csv"], "'age'"),
-    (["predict", "people.safetensors", "people.csv", "--out", "none/p.csv"], "cannot write"),
-    (["evaluate", "people.safetensors", "text2.csv"], "unknown column 'rich'"),
-    (["explain", "people.safetensors", "people.csv", "--row", "201"], "row from 1 to 200"),
-    (["explain", "people.safetensors", "people.csv", "--row", "0"], "row from 1 to 200"),
-    (["export", "people.safetensors", "people.pmml"], "ends in '.pmml'; .onnx or .py is needed"),
-    (["export", "people.safetensors", "none/people.py"], "cannot write"),
-    (["export", "none.model", "people.py"], "does not exist"),
-]
-
-
-@pytest.mark.parametrize(("words", "message"), BAD, ids=[" ".join(words) for words, _ in BAD])
-def test_bad_input_is_one_line_and_exit_code_2(words, message, folder):
-    (folder / "empty.csv").write_text("")
-    (folder / "header.csv").write_text("a,b\n")
-    (folder / "one.csv").write_text("a,y\n" + "1,x\n" * 20)
-    (folder / "inf.csv").write_text("a,y\n" + "1,x\n2,z\n" * 3 + "inf,x\n" + "1,x\n2,z\n" * 9)
-    (folder / "text.csv").write_text("town,age\nRome,old\n")
-    (folder / "text2.csv").write_text("town,age\nRome,33\n")
-    (folder / "torn.model").write_bytes((folder / "people.safetensors").read_bytes()[:200])
-    before = {name: os.path.getmtime(folder / name) for name in os.listdir(folder)}
-    done = gpubp(*words, cwd=folder)
-    assert done.returncode == 2, done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.startswith("gpubp: error: ")]
-    assert len(lines) == 1
-    assert re.search(message, lines[0]), lines[0]
-    assert "Traceback" not in done.stderr
-    assert {name: os.path.getmtime(folder / name) for name in os.listdir(folder)} == before
-
-
-def test_usage_errors_exit_with_2(tmp_path):
-    for words in (["nonsense"], ["train"], ["train", "iris", "--epochs", "many"]):
-        done = gpubp(*words, cwd=tmp_path)
-        assert done.returncode == 2
-        assert "Traceback" not in done.stderr
-
-
-def test_gpu_asked_for_and_not_there(tmp_path):
-    from gpubp.backends import available_backends
-
-    reason = available_backends()["gpu"]
-    if not reason:
-        pytest.skip("a GPU works here")
-    done = gpubp("train", "iris", "--backend", "gpu", cwd=tmp_path)
-    assert done.returncode == 2
-    assert " ".join(reason.split()) in done.stderr
-
-
-def test_divergence_saves_the_last_good_weights(tmp_path):
-    done = gpubp(
-        "train", "digits", "--optimizer", "sgd", "--learning-rate", "1e12", cwd=tmp_path
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "not finite at step" in done.stderr
-    assert "layer" in done.stderr
-    measured = json.loads(good("evaluate", "digits.safetensors", "digits", "--json", cwd=tmp_path))
-    assert 0 <= measured["accuracy"] <= 1
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_saves_the_best_model_so_far(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gpubp", "train", "digits", "--epochs", "100000",
-         "--patience", "100000"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
-        # a shell that started the tests in the background has them ignore it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    for line in process.stdout:
-        if line.startswith("backend:"):
-            break
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    try:
-        _, errors = process.communicate(timeout=30)
-    finally:
-        process.kill()  # nothing goes on after a test that failed
-    assert process.returncode == 130
-    assert "best model so far is saved" in errors
-    assert "Traceback" not in errors
-    measured = json.loads(good("evaluate", "digits.safetensors", "digits", "--json", cwd=tmp_path))
-    assert measured["accuracy"] > 0.9
-
-
-@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals of POSIX")
-def test_the_bar_is_drawn_on_a_terminal_only(tmp_path):
-    import pty
-
-    words = [sys.executable, "-m", "gpubp", "train", "iris", "--epochs", "3"]
-    piped = gpubp("train", "iris", "--epochs", "3", cwd=tmp_path)
-    assert piped.stderr == ""
-    main, secondary = pty.openpty()
-    environment = {**ENVIRONMENT, "TERM": "xterm"}
-    process = subprocess.Popen(
-        words, cwd=tmp_path, stdin=secondary, stdout=secondary, stderr=secondary, env=environment
-    )
-    os.close(secondary)
-    shown = b""
-    try:
-        while chunk := os.read(main, 65536):
-            shown += chunk
-    except OSError:  # Linux says so when the other end is closed
-        pass
-    os.close(main)
-    assert process.wait(30) == 0
-    assert "3/3" in shown.decode()
-    assert "━" in shown.decode()
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_full_disk_is_one_line(folder):
-    done = gpubp("predict", "people.safetensors", "people.csv", "--out", "/dev/full", cwd=folder)
-    assert done.returncode == 2
-    assert "No space left on device" in done.stderr
-    assert "Traceback" not in done.stderr
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "gpubp", "predict", "people.safetensors", "people.csv"],
-            cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-            env=ENVIRONMENT,
-        )  # fmt: skip
-    assert done.returncode == 2
-    assert "No space left on device" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_closed_pipe_is_no_error(folder):
     script = f"{sys.executable} -m gpubp predict people.safetensors people.csv | head -1"
     done = subprocess.run(
@@ -342,19 +131,6 @@ def test_a_closed_pipe_is_no_error(folder):
     )  # fmt: skip
     assert done.stdout.startswith("prediction,")
     assert done.stderr == ""
-
-
-def test_a_missing_extra_is_named(tmp_path):
-    code = (
-        "import sys, importlib.util as u; find = u.find_spec;"
-        "u.find_spec = lambda name, *rest: None if name == 'typer' else find(name, *rest);"
-        "from gpubp.__main__ import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr == "gpubp: error: the command needs typer: pip install 'gpubp[cli]'\n"
 
 
 def test_version_and_help(tmp_path):
@@ -389,60 +165,6 @@ def test_every_help_has_an_example(tmp_path, name):
 
 def test_completion_can_be_installed(tmp_path):
     assert "--install-completion" in good("--help", cwd=tmp_path)
-
-
-def test_pages_are_written(folder, tmp_path):
-    """`explain --html` names columns and classes; `learn` needs no data; bad input is one line."""
-    page = tmp_path / "step.html"
-    model = folder / "people.safetensors"
-    good("explain", model, folder / "people.csv", "--row", 3, "--html", page, cwd=folder)
-    text = page.read_text()
-    assert '"target": "rich"' in text
-    assert '"outputs": ["no", "yes"]' in text
-    assert '"row": 3, "expected_text": "' in text
-    assert "town" in text
-    good("learn", "xor", "--out", page, "--language", "fa", cwd=folder)
-    assert '"language": "fa"' in page.read_text()
-    for words, why in (
-        (("learn", "xr"), "unknown lesson 'xr'"),
-        (("learn", "--language", "xx"), "unknown language 'xx'"),
-        (("learn", "--out", tmp_path / "none" / "a.html"), "cannot write"),
-    ):
-        done = gpubp(*words, cwd=tmp_path)
-        assert done.returncode == 2
-        assert why in " ".join(done.stderr.split())
-        assert "Traceback" not in done.stderr
-    assert sorted(tmp_path.iterdir()) == [page]
-
-
-def test_reports_are_written_and_refused_before_training(folder, tmp_path):
-    pytest.importorskip("jinja2")
-    pytest.importorskip("matplotlib")
-    page, model = tmp_path / "report.html", folder / "people.safetensors"
-    good("report", model, folder / "people.csv", "--out", page, cwd=tmp_path)
-    assert "Which columns matter" in page.read_text()
-    assert "rows were trained on" in page.read_text()
-    good("report", model, folder / "people.csv", "--part", "test", "--out", page, cwd=tmp_path)
-    assert "the test part" in page.read_text()
-    assert "rows were trained on" not in page.read_text()
-    options = ("train", folder / "people.csv", "--target", "rich", "--epochs", 2, "--out", "m")
-    good(*options, "--preset", "fast", "--report", page, cwd=tmp_path)
-    text = page.read_text()
-    assert "the test part" in text
-    assert "gpubp train" in text
-    (tmp_path / "m").unlink()
-    other = tmp_path / "other.csv"
-    other.write_text((folder / "people.csv").read_text().replace(",", "_"))
-    good("report", model, other, "--sep", "_", "--out", page, cwd=tmp_path)
-    assert "Which columns matter" in page.read_text()
-    other.unlink()
-    done = gpubp(*options, "--report", tmp_path / "none" / "report.html", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "cannot write" in done.stderr
-    done = gpubp(*options, "--stream", "--report", page, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "read while training" in " ".join(done.stderr.split())
-    assert list(tmp_path.iterdir()) == [page]
 
 
 def test_inspect_says_what_a_table_holds_and_trains_nothing(tmp_path):

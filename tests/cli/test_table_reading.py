@@ -160,7 +160,7 @@ def test_types_of_columns(tmp_path):
     assert table.column("zip").tolist() == ["01234", "00234"]
     assert table.kinds["price"] == "number"
     path.write_text("zip,price,y\n01234,5,1\n00234,cheap,2\n00235,4,2\n")
-    with pytest.raises(DataError, match="row 2 holds 'cheap'"):
+    with pytest.raises(DataError, match="'cheap' in row 2"):
         read_to_train(str(path), usual, types="price=number")
     with pytest.raises(UnknownNameError, match="category"):
         read_to_train(str(path), usual, types="price=categories")

@@ -46,6 +46,21 @@ def test_what_is_said(case):
         assert not said({}, LABELS, {}), "nothing without the column"
 
 
+MARKED = [([-999], -999, "row"), ([99999, 99999], 99999, "rows"), ([-99, -9999], -9999, "row")]
+
+
+@pytest.mark.parametrize(("marks", "named", "word"), MARKED)
+def test_marks_of_missing_values_are_told(marks, named, word):
+    """In columns and in the target; not where other values are as far from each other."""
+    hours = np.r_[marks, RANDOM.uniform(1, 60, ROWS - len(marks))]
+    line = next(line for line in said({"hours": hours}, LABELS, {}) if f"{named:g} in" in line)
+    assert line.startswith(f"column 'hours': {named} in {marks.count(named)} {word} is far from")
+    assert line.endswith(f"--missing={named}")
+    assert any("'y': -999 in 1 row" in line for line in said({}, np.r_[-999, A[1:]], {}))
+    wide = np.r_[marks, RANDOM.uniform(-1e6, 1e6, ROWS - len(marks))]
+    assert not said({"hours": wide}, LABELS, {})
+
+
 def test_copied_rows_are_counted():
     twice = np.r_[np.arange(ROWS), np.arange(20)]
     table = Table("t", {"a": A[twice], "y": LABELS[twice]})

@@ -3,17 +3,20 @@
 import datetime
 import json
 import math
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gpubp.errors import DataError, ModelFileError
-from gpubp.tables.cell_formats import CellFormat, recognised
+from gpubp.tables.cell_formats import FEW_CELLS, FEW_WORDS, CellFormat, recognised
+from gpubp.tables.encoding import stray_text
 from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.reading import Reading, recognise
 from table_building import table
 
+SWAPPED = str.maketrans(",.", ".,")
 DAY = datetime.datetime(2007, 11, 11, tzinfo=datetime.UTC).timestamp()
 
 
@@ -66,10 +69,61 @@ def test_what_stays_text(texts):
     [("", ".", 1234), ("", ",", 1.234), (",", ".", 1.234), (".", ",", 1234)],
 )
 def test_a_comma_that_may_be_either(decimal, likely, value):
-    form = recognised({"1,234"}, decimal, likely)
+    form = recognised(Counter(["1,234"]), decimal, likely)
     assert form.value("1,234") == value
     _, _, notes = recognise(table(c=["1,234"]), (), decimal, likely)
     assert ("--decimal" in notes[0]) == (not decimal)
+
+
+NUMBERS_AS_TEXT = [f"{row / 8:.3f}" for row in range(400)]
+
+
+@pytest.mark.parametrize("make", [str, lambda cell: f"{float(cell):,.2f} €".translate(SWAPPED)])
+def test_few_words_among_many_numbers_are_missing(make):
+    """They are said with their rows, kept in the reading, and any other word is still an error."""
+    texts = list(map(make, NUMBERS_AS_TEXT))
+    texts[60] = texts[70] = "unknown"
+    texts[300] = " broken "
+    read, reading, (note,) = recognise(table(c=texts))
+    expected = np.arange(400) / 8
+    expected[[60, 70, 300]] = np.nan
+    np.testing.assert_allclose(read.column("c"), expected, atol=0.01)
+    assert "'broken' in row 301, 'unknown' in rows 61, 71" in note
+    assert "--types c=category" in note
+    again = Reading.from_dict(json.loads(json.dumps(reading.to_dict())))
+    assert np.isnan(again.apply(table(c=["unknown"])).column("c")).all()
+    with pytest.raises(DataError, match="row 1: 'other'"):
+        again.apply(table(c=["other"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        (["never"] * (round(400 * FEW_CELLS) + 1), NUMBERS_AS_TEXT),  # too many cells
+        ([f"w{n}" for n in range(FEW_WORDS + 1)], NUMBERS_AS_TEXT),  # too many words
+        (["A1"], [str(row % 12) for row in range(400)]),  # as codes are
+        (["never"], NUMBERS_AS_TEXT[:60]),  # one cell of few
+    ],
+)
+def test_more_words_leave_a_column_of_text_and_are_said(words, numbers):
+    texts = [*words, *numbers[len(words) :]]
+    read, reading, notes = recognise(table(c=texts))
+    assert read.column("c").tolist() == texts
+    assert not notes
+    assert reading.to_dict() == {}
+    said = stray_text(read, "c")
+    assert f"but not '{words[0]}' in " in said
+    told = " ".join(f"--missing={word}" for word in dict.fromkeys(words))
+    assert f"; with {told} it holds numbers" in said
+
+
+def test_a_few_words_among_days():
+    texts = [f"{1 + row % 28:02}.{1 + row // 28 % 12:02}.2007" for row in range(400)]
+    texts[7] = "soon"
+    read, _, (note,) = recognise(table(day=texts))
+    assert read.kinds["day"] == "time"
+    assert np.flatnonzero(np.isnan(read.column("day"))).tolist() == [7]
+    assert "'soon' in row 8" in note
 
 
 def test_a_comma_said_to_be_decimal_makes_points_thousands():

@@ -177,7 +177,10 @@ def test_columns_without_values_or_of_other_types_are_left_out_with_a_note():
 
 def test_stray_text_among_numbers_is_noted():
     fitted = Preprocessing.fit(table(age=["31", "?", None, "40"], y=CLASSES), "y")
-    assert fitted.notes[0].startswith("column 'age' is taken as text, because row 2 holds '?'")
+    expected = (
+        "column 'age' is taken as text: most of its values are numbers, but not '?' in row 2;"
+    )
+    assert fitted.notes[0].startswith(expected)
 
 
 def test_prediction_takes_extra_columns_any_order_and_no_target():

@@ -98,6 +98,20 @@ def test_a_report_of_numbers(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_simple_models_that_are_known_are_not_fitted_again(tmp_path, monkeypatch):
+    from gpubp.tables import report
+
+    a = np.random.default_rng(0).standard_normal(60)
+    model = gpubp.TabularRegressor("fast", epochs=1, random_state=0).fit({"a": a}, a)
+    monkeypatch.setattr(report, "baselines", None)
+    facts = report.TrainingFacts(measures={"network": {"r2": 0.5}, "a line": {"r2": 0.123456}})
+    table = Table("t", {"a": a, "target": a})
+    report.write_report(tmp_path / "report.html", model.model_, table, facts)
+    text = (tmp_path / "report.html").read_text()
+    assert "a line" in text
+    assert "0.1235" in text
+
+
 def test_importances_have_a_spread(classifier):
     from gpubp.tables.importances import importances
 

@@ -293,6 +293,17 @@ def test_explains_a_row():
         model.explain(x, row=150)
 
 
+@pytest.mark.parametrize("rate", [None, 0.5])
+def test_explains_with_the_first_learning_rate_of_the_training(rate, tmp_path):
+    """Unless another is asked for; also of a model that was saved and loaded."""
+    x, y = load_iris(return_X_y=True)
+    TabularClassifier(**SMALL, learning_rate=0.003).fit(x, y).save(tmp_path / "m.safetensors")
+    trace = TabularClassifier.load(tmp_path / "m.safetensors").explain(x, y, 3, rate)
+    layer = trace.layers[-1]
+    expected = layer.bias_before - (rate or 0.003) * layer.bias_gradient
+    np.testing.assert_allclose(layer.bias_after, expected, rtol=1e-6)
+
+
 def test_bad_input_is_told_by_column_and_row():
     columns, income = people(40)
     model = TabularRegressor(**SMALL).fit(columns, income)

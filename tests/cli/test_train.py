@@ -1,0 +1,107 @@
+"""Trainings by the command: what is saved however they end, and what is shown meanwhile."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from command_runs import ENVIRONMENT, good, gpubp
+
+pytest.importorskip("typer")
+pytest.importorskip("pyarrow")
+pytest.importorskip("sklearn")
+
+
+def test_a_training_goes_on_from_its_checkpoints(tmp_path):
+    """Cut short and gone on with: the same model as trained in one go; another run is refused."""
+    options = ("train", "iris", "--checkpoint", "run", "--validation", "0", "--epochs", "6")
+    good(*options, "--out", "whole", cwd=tmp_path)
+    for member in (0, 1):
+        folder = tmp_path / "run" / f"member-{member}"
+        os.remove(max(folder.iterdir()))  # as if it had been killed before the last epoch
+    good(*options, "--resume", "--out", "long", cwd=tmp_path)
+    load_file = pytest.importorskip("safetensors.numpy").load_file
+    long, whole = (load_file(tmp_path / name) for name in ("long", "whole"))
+    for name in ("parameters", "parameters.1"):
+        np.testing.assert_array_equal(long[name], whole[name])
+    done = gpubp(*options, "--resume", "--seed", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "is of another run: seed is 1 here and 0 there" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_presets_members_and_refit(tmp_path):
+    """A setting that is given replaces that of the preset."""
+    words = ("train", "wine", "--preset", "fast", "--members", "2", "--refit", "--time-limit", "60")
+    report = json.loads(good(*words, "--json", cwd=tmp_path))
+    assert report["members"] == 2
+    assert report["accuracy"] > 0.9
+    answers = json.loads(good("predict", report["out"], "wine", "--json", cwd=tmp_path))
+    shares = [[answer[f"probability_class_{k}"] for k in range(3)] for answer in answers]
+    np.testing.assert_allclose(np.sum(shares, axis=1), 1, rtol=1e-5)
+
+
+def test_divergence_saves_the_last_good_weights(tmp_path):
+    done = gpubp(
+        "train", "digits", "--optimizer", "sgd", "--learning-rate", "1e12", cwd=tmp_path
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "not finite at step" in done.stderr
+    assert "layer" in done.stderr
+    measured = json.loads(good("evaluate", "digits.safetensors", "digits", "--json", cwd=tmp_path))
+    assert 0 <= measured["accuracy"] <= 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_saves_the_best_model_so_far(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpubp", "train", "digits", "--epochs", "100000",
+         "--patience", "100000"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+        # a shell that started the tests in the background has them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("backend:"):
+            break
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()  # nothing goes on after a test that failed
+    assert process.returncode == 130
+    assert "best model so far is saved" in errors
+    assert "Traceback" not in errors
+    measured = json.loads(good("evaluate", "digits.safetensors", "digits", "--json", cwd=tmp_path))
+    assert measured["accuracy"] > 0.9
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals of POSIX")
+def test_the_bar_is_drawn_on_a_terminal_only(tmp_path):
+    import pty
+
+    words = [sys.executable, "-m", "gpubp", "train", "iris", "--epochs", "3"]
+    piped = gpubp("train", "iris", "--epochs", "3", cwd=tmp_path)
+    assert piped.stderr == ""
+    main, secondary = pty.openpty()
+    environment = {**ENVIRONMENT, "TERM": "xterm"}
+    process = subprocess.Popen(
+        words, cwd=tmp_path, stdin=secondary, stdout=secondary, stderr=secondary, env=environment
+    )
+    os.close(secondary)
+    shown = b""
+    try:
+        while chunk := os.read(main, 65536):
+            shown += chunk
+    except OSError:  # Linux says so when the other end is closed
+        pass
+    os.close(main)
+    assert process.wait(30) == 0
+    assert "3/3" in shown.decode()
+    assert "━" in shown.decode()
