@@ -99,6 +99,11 @@ CHECKS = (
         "compare one network's step with Network.trace; see gpubp/backends/gpu/joining.py",
     ),
     Check(
+        "do steps in one launch learn what recorded steps learn",
+        (f"{GPU}::test_steps_in_one_launch_learn_what_recorded_steps_learn",),
+        "train with GPUBP_TUNING=off, which records; see gpubp/backends/gpu/persistent.py",
+    ),
+    Check(
         "are precisions as exact as they say",
         (f"{GPU}::test_a_precision_is_as_exact_as_it_says",),
         "look which epilogue was chosen: GPUBP_TUNING=off takes none",
@@ -133,6 +138,7 @@ PROBES = {
     "epilogues": "which epilogues pay, by dtype: microseconds",
     "node": "microseconds of a node",
     "branch": "gain of the second stream, a factor",
+    "launch": "microseconds of a step of 784-128-10, recorded and in one launch",
     "lockstep": "time of a step of 64 networks by that of one, at most 4",
 }
 PROBE_SIZE = 512  # rows and columns of the matrices

@@ -12,13 +12,15 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
 import gpubp
 from gpubp.backends import Scratch
 from gpubp.backends.gpu.products import Products
-from gpubp.backends.gpu.recording import Recording
+from gpubp.backends.gpu.recording import STEPS_AT_ONCE, Recording
+from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS
 
 NODES = (16, 272)  # in two recordings: the difference is that of 256 nodes
@@ -154,6 +156,24 @@ def branch(size: int) -> dict[str, Any]:
     return {"answer": one / two, "one stream": one, "two streams": two}
 
 
+def launch(size: int) -> dict[str, Any]:
+    """Return the microseconds of a step by recorded kernels and in one launch, by batch."""
+    found: dict[str, Any] = {"answer": "see below"}
+
+    def fastest(tuner: Tuner, key: str, names: Any, times: Callable[[], dict[str, float]]) -> str:
+        if "persistent" in names:
+            each = {name: 1e3 * ms / STEPS_AT_ONCE for name, ms in times().items()}
+            found[f"batch {batch}"] = each
+        return str(names[0])
+
+    with patch.object(Tuner, "fastest", fastest):
+        for batch in (32, 128):
+            net = gpubp.Network([784, 128, 10], output="softmax", backend="gpu")
+            x = np.random.default_rng(0).random((64 * batch, 784), dtype=np.float32)
+            net.fit(x, np.zeros(len(x), np.int64), batch_size=batch, epochs=1)
+    return found
+
+
 def lockstep(size: int) -> dict[str, Any]:
     """Return how many times as long a step of 64 small networks takes as a step of one."""
     random, sizes = np.random.default_rng(0), [64, 64, 64, 1]
@@ -173,7 +193,7 @@ def lockstep(size: int) -> dict[str, Any]:
     return {"answer": found["64 networks"] / found["1 networks"], **found}
 
 
-PROBES = {probe.__name__: probe for probe in (replay, epilogues, node, branch, lockstep)}
+PROBES = {probe.__name__: probe for probe in (replay, epilogues, node, branch, launch, lockstep)}
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 import gpubp
 from conftest import real_gpu
 from gpubp.backends.gpu import recording as _recorder
+from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS
 
 pytestmark = pytest.mark.gpu
@@ -112,7 +113,8 @@ def test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for(backend, s
     net.fit(x, y, epochs=2, batch_size=16)
     (made,) = steps
     assert backend.notes == []
-    made_steps = [prepared.one for prepared in made._prepared.values()]
+    prepared = made._prepared.values()
+    made_steps = [one for steps in prepared for one in (steps.one, steps.several) if one]
     assert [recording.reason for recording in made_steps if recording.reason] == []
     assert any(recording.recorded for recording in made_steps)
     made.run(2, 0, 8)
@@ -180,3 +182,24 @@ def test_networks_in_lockstep_learn_what_each_learns_alone(backend, precision):
         np.testing.assert_allclose(
             net.history.loss, other.history.loss, rtol=3e-2 if narrow else 1e-4
         )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_steps_in_one_launch_learn_what_recorded_steps_learn(backend, monkeypatch, dtype):
+    if not backend.has_clusters:
+        pytest.skip("the device's blocks do not meet as clusters: compute capability 9 is needed")
+    x, y = data()
+    found = []
+    for way in ("persistent", "recorded"):
+        asked = []
+
+        def fastest(tuner, key, names, times, way=way, asked=asked):
+            asked.append(times() if way in names else {})
+            return way if way in names else names[0]
+
+        monkeypatch.setattr(Tuner, "fastest", fastest)
+        net = network(backend, dtype=dtype)
+        found.append(net.fit(x, y, epochs=3, batch_size=16).loss)
+        assert any(asked)
+        print([{name: f"{ms:.4f} ms" for name, ms in times.items()} for times in asked if times])
+    np.testing.assert_allclose(*found, rtol={"float32": 1e-4, "float64": 1e-10}[dtype])

@@ -22,7 +22,7 @@ import simulated.cublas
 import simulated.cublaslt
 from gpubp.backends.gpu import tuning
 from simulated.array import Device, ndarray, unwrap, use, wrap, wrapped_function
-from simulated.kernels import ElementwiseKernel
+from simulated.kernels import ElementwiseKernel, RawKernel
 from simulated.memory import POOL, wait_for_everything
 from simulated.streams import Event, Stream, refuse_while_recording
 
@@ -59,6 +59,8 @@ class Failures:
         Whether there is a cuBLASLt.
     launch : Exception or None
         What the first launch raises: a library that cannot be loaded, say.
+    major : int
+        Of the compute capability; blocks meet as clusters from 9 on.
     """
 
     devices: str | None = None
@@ -67,6 +69,7 @@ class Failures:
     free: int = 1 << 33
     cublaslt: bool = True
     launch: Exception | None = None
+    major: int = 8
 
 
 class SimulatedCupy(ModuleType):
@@ -80,6 +83,7 @@ class SimulatedCupy(ModuleType):
         self.__path__: list[str] = []
         self._failures = failures
         self.cuda = _cuda(failures)
+        self.RawKernel = RawKernel
         self.ElementwiseKernel = partial(ElementwiseKernel, launch_error=failures.launch)
 
     def __getattr__(self, name: str) -> Any:
@@ -201,7 +205,12 @@ def _cuda(failures: Failures) -> ModuleType:
         return failures.count
 
     def properties(device: int) -> dict[str, Any]:
-        return {"name": DEVICE.encode(), "major": 9, "minor": 0, "totalGlobalMem": 1 << 34}
+        return {
+            "name": DEVICE.encode(),
+            "major": failures.major,
+            "minor": 0,
+            "totalGlobalMem": 1 << 34,
+        }
 
     cuda.__dict__.update(
         Device=Device,

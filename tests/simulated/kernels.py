@@ -28,6 +28,11 @@ from simulated.array import ndarray
 from simulated.memory import NOWHERE, POISON, POOL, Guarded, IllegalAddressError, Place, Reference
 from simulated.streams import launch
 
+HOST_WORDS = """#define __global__
+#define __cluster_dims__(...)
+#define __launch_bounds__(...)
+static const struct { long long x; } blockIdx = {0}, blockDim = {1}, gridDim = {1}, threadIdx = {0};
+"""
 TABLE = "joined_places"  # the parameter that is a table of addresses
 
 
@@ -269,3 +274,31 @@ def _contiguous(host: np.ndarray, name: str) -> np.ndarray:
     if not host.flags.c_contiguous:
         raise NotImplementedError(f"{name}: an array is not C-contiguous")
     return host
+
+
+class RawKernel:
+    """Takes what `cupy.RawKernel` takes of what gpubp uses, and runs the text as one thread does.
+
+    Every loop over the threads is then one over all elements, and there is nobody to wait for.
+    """
+
+    def __init__(self, code: str, name: str, options: tuple[str, ...] = ()) -> None:
+        assert f"{name}(" in code
+        self.name, self.code, self.options = name, code, options
+        library = load_host_library(HOST_WORDS + code)
+        self._function = getattr(library, name)
+        self._function.argtypes, self._function.restype = (ctypes.c_void_p, ctypes.c_longlong), None
+
+    def __call__(
+        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]
+    ) -> None:
+        assert all(size % 32 == 0 for size in block), "warps are whole"
+        table, count = args
+        reference, listed = Reference(table._host), _listed(table._host)
+
+        def run() -> None:
+            guarded = Guarded(listed)
+            self._function(reference.host().ctypes.data, int(count))
+            guarded.check(self.name)
+
+        launch(self.name, run, reference.places, listed)

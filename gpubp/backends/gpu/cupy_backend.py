@@ -22,6 +22,7 @@ from gpubp.backends.gpu.normalization import CupyNormalization
 from gpubp.backends.gpu.output_layer import CupyOutputLayer
 from gpubp.backends.gpu.penalties import CupyPenalties
 from gpubp.backends.gpu.periodic import CupyPeriodic
+from gpubp.backends.gpu.persistent import LEAST_MAJOR
 from gpubp.backends.gpu.products import Products, workspace_bytes
 from gpubp.backends.gpu.sources import preamble
 from gpubp.backends.gpu.step_recording import CupyRecording
@@ -74,7 +75,7 @@ class CupyBackend(
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
         major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
-        self.workspace = workspace_bytes(major)
+        self.workspace, self.has_clusters = workspace_bytes(major), major >= LEAST_MAJOR
         self._branches: dict[int, Branch] = {}
         self._products = self._start_products()
         self._tuner: Tuner | None = None

@@ -18,6 +18,7 @@ HEADERS = (
     "embeddings.cuh",
     "mixing.cuh",
     "periodic.cuh",
+    "cluster.cuh",
 )
 LANES = 32  # threads a row, where a kernel has a warp for each row
 # Rows that one thread of a backward kernel walks down, `ROWS_AT_ONCE` of kernels/layers.cuh at a

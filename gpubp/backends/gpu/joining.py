@@ -51,13 +51,13 @@ def kinds_of(product: Product) -> str:
     return " ".join(kinds(one).partition("@")[0] for one in arrays)
 
 
-def joined_kernel(launch: Launch) -> Elementwise:
-    """Make the kernel that does launches like this one for several networks.
+def element_text(launch: Launch) -> str:
+    """Return a kernel's operation on element `i`, whose parameters `joined_own` lists.
 
     Raises
     ------
     NotJoinable
-        When an array lies as the kernel cannot find by a table.
+        When an array lies as it cannot be found by its address.
     """
     kernel = launch.kernel
     pairs = list(zip(kernel.parameters, launch.arguments, strict=True))
@@ -69,15 +69,20 @@ def joined_kernel(launch: Launch) -> Elementwise:
     lines = [f"typedef {ctype} {letter};" for letter, ctype in letters.items()]
     for place, (parameter, argument) in enumerate(pairs):
         lines.append(_declared(parameter, argument, place, letters, shape))
+    return f"{' '.join(lines)} {kernel.operation};"
+
+
+def joined_kernel(launch: Launch) -> Elementwise:
+    """Make the kernel that does launches like this one for several networks; see `element_text`."""
     operation = (
         "const gpubp::int64 joined_at = i;"
         " { const gpubp::int64 i = joined_at % joined_padded; if (i < joined_size) {"
         " const unsigned long long* joined_own ="
-        f" &joined_places[joined_at / joined_padded * {len(pairs)}];"
-        f" {' '.join(lines)} {kernel.operation}; }} }}"
+        f" &joined_places[joined_at / joined_padded * {len(launch.arguments)}];"
+        f" {element_text(launch)} }} }}"
     )
     return Elementwise(
-        f"{kernel.name}_joined",
+        f"{launch.kernel.name}_joined",
         "int64 joined_padded, int64 joined_size",
         "raw uint64 joined_places",
         operation,

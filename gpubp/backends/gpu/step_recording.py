@@ -10,7 +10,7 @@ from typing import Any
 
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
-from gpubp.backends.gpu import recording
+from gpubp.backends.gpu import persistent, recording
 from gpubp.backends.gpu.branching import CupyBranching, with_branch
 from gpubp.backends.gpu.choices import CupyChoices
 from gpubp.backends.gpu.cublas import Cublas
@@ -19,9 +19,10 @@ from gpubp.backends.gpu.elementwise import Elementwise
 from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
 from gpubp.backends.gpu.joining import Joiner
 from gpubp.backends.gpu.lockstep import JointSteps, Lockstep, current_lockstep
-from gpubp.backends.gpu.noting import NotJoinable, noted
+from gpubp.backends.gpu.noting import Noted, NotJoinable, noted
 from gpubp.backends.gpu.output_layer import with_output_layer
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
+from gpubp.backends.gpu.sources import preamble
 from gpubp.backends.precision import Precision
 from gpubp.backends.program import Operation, all_products, carry_out, traced
 from gpubp.backends.scratch import Array, Scratch
@@ -38,6 +39,7 @@ class CupyRecording(CupyBranching, CupyChoices):
     notes: list[str]
     kernel: Callable[[Elementwise], Any]
     on_device: Callable[[], AbstractContextManager[Any]]
+    has_clusters: bool
     _joiner: Joiner | None = None
 
     def lockstep(self) -> Lockstep:
@@ -68,10 +70,9 @@ class CupyRecording(CupyBranching, CupyChoices):
             self._joiner = Joiner(
                 self.xp, self.kernel, cublas(self.index), self._products.workspace, self.precision
             )
-        plain = ended_with_update(operations)
         return JointSteps(
             together,
-            noted(copy(self), table.ELEMENTWISE, plain, ArrayOperations),
+            self._noted(ended_with_update(operations)),
             self._joiner,
             self._recording,
             several=all_products(separate) <= recording.SMALL_STEP,
@@ -79,14 +80,25 @@ class CupyRecording(CupyBranching, CupyChoices):
         )
 
     def _alone(self, operations: list[Operation], separate: list[Operation]) -> RecordedSteps:
+        plain = ended_with_update(operations)
         masked = with_masks(operations, self._mask_pays)
         operations = ended_with_update(with_output_layer(operations, masked, self._together_pays))
         operations = with_branch(operations, Scratch(self.xp), self._branch_pays)
-        return RecordedSteps(
-            self._recording,
-            lambda: carry_out(self, operations),
-            several=all_products(separate) <= recording.SMALL_STEP,
-        )
+        size = all_products(separate)
+        step = partial(carry_out, self, operations)
+        recorded = self._recording, step, size <= recording.SMALL_STEP
+        # a step that does not count itself on cannot be followed by another in the same launch
+        counts = plain[-1].name == "last_update" and self.has_clusters
+        if self._tuner is None or not counts or size > persistent.LARGEST:
+            return RecordedSteps(*recorded)
+        try:
+            steps = persistent.PersistentSteps(self.xp, preamble(), self._noted(plain))
+        except NotJoinable:
+            return RecordedSteps(*recorded)
+        return persistent.FasterSteps(*recorded, steps, self._tuner)
+
+    def _noted(self, operations: list[Operation]) -> list[Noted]:
+        return noted(copy(self), table.ELEMENTWISE, operations, ArrayOperations)
 
     def _recording(self, steps: Callable[[], None]) -> Recording:
         reason = "" if self._products else self.notes[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -53,34 +53,59 @@ class Tuner:
 
         A way that fails is left out; when all do, the first is chosen, to fail where it is used.
         """
+        return self.fastest(key, list(ways), lambda: self._times(ways))
+
+    def fastest(
+        self, key: str, names: Sequence[str], times: Callable[[], Mapping[str, float]]
+    ) -> str:
+        """Return the name of the fastest way: the one that is remembered, or that `times` finds.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of all ways; the first is taken where nothing is to be timed.
+        times : callable
+            Measures each, in any unit.
+        """
         known = self._known.get(key)
-        if known in ways:
+        if known in names:
             return str(known)
-        fastest = next(iter(ways)) if self._path is None or len(ways) == 1 else self._fastest(ways)
+        fastest = names[0]
+        if self._path is not None and len(names) > 1:
+            found = times()
+            fastest = min(names, key=lambda name: found[name])
         self._known[key] = fastest
         self._remember(key, fastest)
         return fastest
 
-    def _fastest(self, ways: Mapping[str, Callable[[], None]]) -> str:
+    def _times(self, ways: Mapping[str, Callable[[], None]]) -> dict[str, float]:
         recordings = {
             name: Recording(self._cupy, partial(_repeat, way), lend=self._lend)
             for name, way in ways.items()
         }
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        # what comes before the second replay warms up
-        for _ in range(WARM_UPS + 1 + ROUNDS):
-            for name, recording in recordings.items():
-                times[name].append(self._milliseconds(recording))
-        # the fastest is the least disturbed
-        return min(times, key=lambda name: min(times[name][-ROUNDS:]))
+        return self.times(recordings, lambda: None)
 
-    def _milliseconds(self, recording: Recording) -> float:
-        """Return the time of a recording; that of one that fails is infinite."""
+    def times(
+        self, calls: Mapping[str, Callable[[], object]], after: Callable[[], object]
+    ) -> dict[str, float]:
+        """Return the milliseconds of calls, done in turn; after each, `after` is called.
+
+        What comes before the second replay of a recording warms up. The fastest is the least
+        disturbed. The time of one that fails is infinite.
+        """
+        times: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(WARM_UPS + 1 + ROUNDS):
+            for name, call in calls.items():
+                times[name].append(self._milliseconds(call))
+                after()
+        return {name: min(each[-ROUNDS:]) for name, each in times.items()}
+
+    def _milliseconds(self, call: Callable[[], object]) -> float:
         cuda = self._cupy.cuda
         start, end, stream = cuda.Event(), cuda.Event(), cuda.get_current_stream()
         start.record(stream)
         try:
-            recording()
+            call()
         except RuntimeError:
             return math.inf
         end.record(stream)
