@@ -269,7 +269,15 @@ def test_an_error_of_one_ends_all(cublas):
     assert all(history.epochs <= 3 for history in nets.histories)
 
 
-def test_ctrl_c_ends_all_with_what_they_have_learnt(cublas):
+@pytest.fixture
+def ctrl_c_raises():
+    """Have Ctrl-C raise: a process that was started in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_ends_all_with_what_they_have_learnt(cublas, ctrl_c_raises):
     nets = Networks(SIZES, MEMBERS, backend="gpu", **SOFTMAX)
     with pytest.raises(KeyboardInterrupt):
         nets.fit(X, Y, epochs=2000, batch_size=16, callbacks=[Failing(press_ctrl_c)])
