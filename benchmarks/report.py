@@ -47,9 +47,10 @@ def markdown(result: dict[str, Any]) -> str:
             )
         parts.append("## Without the compiled kernels\n\n" + _plain(steps))
         parts.append("## Products in bfloat16\n\n" + _bfloat16(steps))
-    for kind, title in (("epoch", "An epoch of 60,000 x 784"), ("predict", "Prediction")):
-        if kind in of_kind:
-            parts.append(f"## {title}\n\n" + _steps(of_kind[kind], "", None))
+    if "epoch" in of_kind:
+        parts.append("## An epoch of 60,000 x 784\n\n" + _steps(of_kind["epoch"], "", None))
+    if "predict" in of_kind:
+        parts.append("## Prediction\n\n" + _predictions(of_kind["predict"]))
     if "accuracy" in of_kind:
         parts.append(_accuracy(of_kind["accuracy"][0]))
     if "footprint" in result:
@@ -73,11 +74,11 @@ def _header(result: dict[str, Any]) -> str:
         f"# Speed on the CPU\n\n{datetime.date.today().isoformat()}, {_processor()},"
         f" {os.cpu_count()} cores, {result['threads']} threads, {platform.system()}. {about}.\n\n"
         f"    {result['command']}\n\n"
-        "Milliseconds are medians over the rounds. A ratio is the time of another library's best"
-        " mode over that of gpubp, the median of the ratios within a round; above 1 gpubp is"
-        ' faster. "floor" is the step\'s matrix products alone in the same BLAS, and "at most" is'
-        " the ratio of the other library to that: what no program that leaves its products to this"
-        " BLAS can pass."
+        f"Milliseconds of {result['clock']} time are medians over the rounds. A ratio is the time"
+        " of another library's best mode over that of gpubp, the median of the ratios within a"
+        ' round; above 1 gpubp is faster. "floor" is the step\'s matrix products alone in'
+        ' the same BLAS, and "at most" is the ratio of the other library to that: what no program'
+        " that leaves its products to this BLAS can pass."
     )
 
 
@@ -169,6 +170,21 @@ def _plain(cases: list[dict[str, Any]]) -> str:
             ]
         )
     return table(head, rows)
+
+
+def _predictions(cases: list[dict[str, Any]]) -> str:
+    """Return the milliseconds of every peer and, in brackets, how many times gpubp's they are."""
+    peers = list(dict.fromkeys(peer for found in cases for peer in found["rounds"]))
+    rows = []
+    for found in cases:
+        case, rounds = found["case"], found["rounds"]
+        cells = [
+            f"{_ms(median(rounds, peer))} ({number(ratio(rounds, peer, 'gpubp'))})"
+            for peer in peers
+        ]
+        rows.append(["-".join(map(str, case["sizes"])), f"{case['batch']:,}", *cells])
+    said = "Milliseconds, and in brackets how many times those of gpubp's `predict` they are."
+    return said + "\n\n" + table(["network", "rows", *peers], rows)
 
 
 def _bfloat16(cases: list[dict[str, Any]]) -> str:
