@@ -61,6 +61,11 @@ def environment(peer: str, default_blas: bool, threads: int, clock: str) -> dict
     return found
 
 
+def load() -> float | None:
+    """Return how many processes ran or waited to run in the last minute; None where none says."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
 def start(options: argparse.Namespace) -> tuple[list[Peer], dict[str, Any]]:
     """Start the workers; leave out what is not installed and settings that change nothing."""
     wanted = [name for name in PEERS if name in options.peers]
@@ -139,6 +144,7 @@ def main() -> None:
         "command": shlex.join(["python", *sys.argv]),
         "threads": options.threads,
         "clock": options.clock,
+        "load": (load(), load()),
         "cases": {},
     }
     peers, about = start(options)
@@ -148,6 +154,7 @@ def main() -> None:
             continue
         print(case.name, file=sys.stderr, flush=True)
         how = measure_accuracy if case.kind == "accuracy" else measure
+        result["load"] = (result["load"][0], load())
         result["cases"][case.name] = {"case": asdict(case), **how(case, peers, options)}
         write_report(result, options.out, options.report)
     for peer in peers:
