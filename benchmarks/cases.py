@@ -44,6 +44,7 @@ class Case:
         return name if self.precision == "float32" else f"{name}/{self.precision}"
 
 
+TABLE = (30, 128, 64, CLASSES)
 SMALL, MIDDLE, LARGE = (784, 128, 10), (784, 512, 512, 10), (1024, 2048, 2048, 2048, 10)
 STEPS = ((SMALL, 32), (SMALL, 256), (MIDDLE, 128), (MIDDLE, 1024), (MIDDLE, 4096), (LARGE, 1024))
 
@@ -57,6 +58,7 @@ def cases(mnist: str) -> list[Case]:
     ]
     found += [Case("epoch", SMALL, 128), Case("epoch", MIDDLE, 512)]
     found += [Case("predict", MIDDLE, 60_000)]
+    found += [Case("predict", TABLE, rows, rows=rows) for rows in (1, 1000, 1_000_000)]
     if mnist:
         found.append(Case("accuracy", (784, 256, 10), 128, mnist=mnist))
     return found

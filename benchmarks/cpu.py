@@ -7,6 +7,8 @@ the other, in an order drawn anew each time, with a pause in between: threads of
 spin for up to a tenth of a second after the last product, and would slow down whoever comes next. A
 ratio is the median over the rounds of the ratio within a round. Results go to
 benchmarks/results/cpu-speed.md and .json, or to files of the name that --report gives.
+
+On a machine that others use too, --clock processor --threads 1 counts each peer's processor time.
 """
 
 from __future__ import annotations
@@ -30,15 +32,24 @@ from gpubp.cli.openblas import WIDE, has_wide_vectors
 
 HERE = Path(__file__).parent
 WITH_NUMPY_BLAS = ("gpubp", "gpubp-numpy", "floor", "sklearn")
-OWN = ("gpubp", "gpubp-numpy", "floor", "gpubp-bfloat16")  # by this Python; others --peer-python
-PEERS = (*OWN, "torch", "torch-compile", "torch-bfloat16", "jax", "jax-scan", "sklearn")
-NO_ACCURACY = ("gpubp-numpy", "floor", "torch-compile")
+# Run by this Python; the others by --peer-python.
+OWN = ("gpubp", "gpubp-numpy", "floor", "gpubp-bfloat16", "gpubp-compiled", "gpubp-estimator")
+OTHERS = ("torch", "torch-compile", "torch-bfloat16", "jax", "jax-scan", "sklearn", "onnxruntime")
+PEERS = (*OWN, *OTHERS)
+KINDS = {  # of cases that a peer does; the others do all
+    "gpubp-numpy": ("step", "epoch", "predict"),
+    "floor": ("step", "predict"),
+    "torch-compile": ("step", "epoch", "predict"),
+    "gpubp-compiled": ("predict",),
+    "gpubp-estimator": ("predict",),
+    "onnxruntime": ("predict",),
+}
 PAUSE = 0.25  # seconds between two peers
 
 
-def environment(peer: str, default_blas: bool, threads: int) -> dict[str, str]:
+def environment(peer: str, default_blas: bool, threads: int, clock: str) -> dict[str, str]:
     """Return the environment of a worker."""
-    found = dict(os.environ)
+    found = {**os.environ, "GPUBP_BENCHMARK_CLOCK": clock}
     for variable in ("OMP", "MKL", "OPENBLAS"):
         found[f"{variable}_NUM_THREADS"] = str(threads)
     if peer == "gpubp-numpy":
@@ -50,6 +61,11 @@ def environment(peer: str, default_blas: bool, threads: int) -> dict[str, str]:
     return found
 
 
+def load() -> float | None:
+    """Return how many processes ran or waited to run in the last minute; None where none says."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
 def start(options: argparse.Namespace) -> tuple[list[Peer], dict[str, Any]]:
     """Start the workers; leave out what is not installed and settings that change nothing."""
     wanted = [name for name in PEERS if name in options.peers]
@@ -58,7 +74,8 @@ def start(options: argparse.Namespace) -> tuple[list[Peer], dict[str, Any]]:
     for name in wanted:
         peer, _, blas = name.partition("@")
         python = sys.executable if peer in OWN else options.peer_python
-        worker = Peer(name, python, environment(peer, blas == "default", options.threads))
+        settings = environment(peer, blas == "default", options.threads, options.clock)
+        worker = Peer(name, python, settings)
         answer = worker.ask(versions=1)
         if "error" in answer:
             missing[name] = answer["error"]
@@ -81,8 +98,8 @@ def measure(case: Case, peers: list[Peer], options: argparse.Namespace) -> dict[
     """Return the seconds of every round of every peer, and why a peer has none."""
     able, problems = [], {}
     for peer in peers:
-        if case.kind == "epoch" and peer.peer == "floor":
-            continue  # an epoch has no floor of its own
+        if case.kind not in KINDS.get(peer.peer, (case.kind,)):
+            continue
         problem = peer.prepare(case, options.seconds)
         if problem:
             problems[peer.name] = problem
@@ -100,7 +117,7 @@ def measure_accuracy(case: Case, peers: list[Peer], options: argparse.Namespace)
     runs: dict[str, list[Any]] = {}
     for seed in range(options.seeds):
         for peer in peers:
-            if peer.peer not in NO_ACCURACY and peer.name == peer.peer:
+            if case.kind in KINDS.get(peer.peer, (case.kind,)) and peer.name == peer.peer:
                 peer.ask(prepare=asdict(case))
                 runs.setdefault(peer.name, []).append(peer.ask(train=seed))
     return {"runs": runs}
@@ -118,6 +135,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.4, help="of one round of one peer")
     parser.add_argument("--seeds", type=int, default=3, help="runs to the accuracy")
     parser.add_argument("--threads", type=int, default=cores)
+    parser.add_argument("--clock", choices=("wall", "processor"), default="wall")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--report", default="cpu-speed", help="name of the files of results")
     options = parser.parse_args()
@@ -125,6 +143,8 @@ def main() -> None:
     result: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
         "threads": options.threads,
+        "clock": options.clock,
+        "load": (load(), load()),
         "cases": {},
     }
     peers, about = start(options)
@@ -134,6 +154,7 @@ def main() -> None:
             continue
         print(case.name, file=sys.stderr, flush=True)
         how = measure_accuracy if case.kind == "accuracy" else measure
+        result["load"] = (result["load"][0], load())
         result["cases"][case.name] = {"case": asdict(case), **how(case, peers, options)}
         write_report(result, options.out, options.report)
     for peer in peers:

@@ -45,11 +45,18 @@ def markdown(result: dict[str, Any]) -> str:
             parts.append(
                 "## Training steps, NumPy's default BLAS\n\n" + _steps(steps, "@default", 1.5)
             )
-        parts.append("## Without the compiled kernels\n\n" + _plain(steps))
-        parts.append("## Products in bfloat16\n\n" + _bfloat16(steps))
-    for kind, title in (("epoch", "An epoch of 60,000 x 784"), ("predict", "Prediction")):
-        if kind in of_kind:
-            parts.append(f"## {title}\n\n" + _steps(of_kind[kind], "", None))
+        parts += [
+            f"## {title}\n\n{made(steps)}"
+            for peer, title, made in (
+                ("gpubp-numpy", "Without the compiled kernels", _plain),
+                ("gpubp-bfloat16", "Products in bfloat16", _bfloat16),
+            )
+            if any(peer in found["rounds"] for found in steps)
+        ]
+    if "epoch" in of_kind:
+        parts.append("## An epoch of 60,000 x 784\n\n" + _steps(of_kind["epoch"], "", None))
+    if "predict" in of_kind:
+        parts.append("## Prediction\n\n" + _predictions(of_kind["predict"]))
     if "accuracy" in of_kind:
         parts.append(_accuracy(of_kind["accuracy"][0]))
     if "footprint" in result:
@@ -73,12 +80,18 @@ def _header(result: dict[str, Any]) -> str:
         f"# Speed on the CPU\n\n{datetime.date.today().isoformat()}, {_processor()},"
         f" {os.cpu_count()} cores, {result['threads']} threads, {platform.system()}. {about}.\n\n"
         f"    {result['command']}\n\n"
-        "Milliseconds are medians over the rounds. A ratio is the time of another library's best"
-        " mode over that of gpubp, the median of the ratios within a round; above 1 gpubp is"
-        ' faster. "floor" is the step\'s matrix products alone in the same BLAS, and "at most" is'
-        " the ratio of the other library to that: what no program that leaves its products to this"
-        " BLAS can pass."
+        f"Processes that ran or waited to run: {_loads(result)}; a quiet machine begins at 0.\n\n"
+        f"Milliseconds of {result['clock']} time are medians over the rounds. A ratio is the time"
+        " of another library's best mode over that of gpubp, the median of the ratios within a"
+        ' round; above 1 gpubp is faster. "floor" is the step\'s matrix products alone in'
+        ' the same BLAS, and "at most" is the ratio of the other library to that: what no program'
+        " that leaves its products to this BLAS can pass."
     )
+
+
+def _loads(result: dict[str, Any]) -> str:
+    before, after = result.get("load", (None, None))
+    return "not known" if before is None else f"{before:.1f} at the start, {after:.1f} at the end"
 
 
 def _processor() -> str:
@@ -169,6 +182,21 @@ def _plain(cases: list[dict[str, Any]]) -> str:
             ]
         )
     return table(head, rows)
+
+
+def _predictions(cases: list[dict[str, Any]]) -> str:
+    """Return the milliseconds of every peer and, in brackets, how many times gpubp's they are."""
+    peers = list(dict.fromkeys(peer for found in cases for peer in found["rounds"]))
+    rows = []
+    for found in cases:
+        case, rounds = found["case"], found["rounds"]
+        cells = [
+            f"{_ms(median(rounds, peer))} ({number(ratio(rounds, peer, 'gpubp'))})"
+            for peer in peers
+        ]
+        rows.append(["-".join(map(str, case["sizes"])), f"{case['batch']:,}", *cells])
+    said = "Milliseconds, and in brackets how many times those of gpubp's `predict` they are."
+    return said + "\n\n" + table(["network", "rows", *peers], rows)
 
 
 def _bfloat16(cases: list[dict[str, Any]]) -> str:

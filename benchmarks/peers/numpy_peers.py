@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +97,40 @@ class GpubpBfloat16(Gpubp):
         return net
 
 
+class GpubpCompiled(Gpubp):
+    """A predictor that is prepared for a number of rows."""
+
+    def predict(self, case: Case) -> Callable[[int], int]:
+        """Predict all rows."""
+        x = scaled(all_rows(case)[0])
+        predictor = self.network(case).compiled(len(x))
+
+        def repeat(count: int) -> int:
+            for _ in range(count):
+                predictor(x)
+            return count
+
+        return repeat
+
+
+class GpubpEstimator(Gpubp):
+    """The estimator in the place of scikit-learn's."""
+
+    def predict(self, case: Case) -> Callable[[int], int]:
+        """Predict all rows."""
+        x = scaled(all_rows(case)[0])
+        few = scaled(all_rows(replace(case, rows=100))[0])
+        model = gpubp.MLPClassifier(case.sizes[1:-1], max_iter=1, backend="cpu")
+        model.fit(few, np.arange(len(few)) % case.sizes[-1])
+
+        def repeat(count: int) -> int:
+            for _ in range(count):
+                model.predict_proba(x)
+            return count
+
+        return repeat
+
+
 class Floor:
     """The products of the step, in NumPy's BLAS, into arrays that are there already."""
 
@@ -149,5 +184,7 @@ PEERS: dict[str, type] = {
     "gpubp": Gpubp,
     "gpubp-numpy": Gpubp,
     "gpubp-bfloat16": GpubpBfloat16,
+    "gpubp-compiled": GpubpCompiled,
+    "gpubp-estimator": GpubpEstimator,
     "floor": Floor,
 }

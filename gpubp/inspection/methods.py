@@ -12,7 +12,7 @@ from gpubp.backends.interchange import give_back
 from gpubp.data.batches import take_data, take_inputs
 from gpubp.data.feeds import check_alone, held_out
 from gpubp.data.protocol import Dataset
-from gpubp.errors import ConfigurationError, DataError
+from gpubp.errors import ConfigurationError, DataError, checked_whole
 from gpubp.inspection import memory
 from gpubp.inspection.health import Health, examine
 from gpubp.inspection.memory import MemoryPlan, on_device
@@ -22,6 +22,7 @@ from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Optimizer, get_optimizer
 from gpubp.nn.view import NetworkView
 from gpubp.training import evaluation
+from gpubp.training.compiled_predictor import CompiledPredictor
 from gpubp.training.state import TrainingState
 
 
@@ -171,6 +172,20 @@ class InspectedNetwork(NetworkView):
         self._last = None
         inputs = take_inputs(self.stack, x)
         return give_back(evaluation.predict(self.stack, inputs), self.backend, x)
+
+    @on_device
+    def compiled(self, rows: int = 1) -> CompiledPredictor:
+        """Return a function that does what `predict` does, for exactly so many rows at a time.
+
+        It is prepared once and then saves what `predict` spends besides computing: for one row of
+        a small network several times its time. It follows further training of the network.
+
+        Raises
+        ------
+        ConfigurationError
+            When `rows` is no whole number above 0.
+        """
+        return CompiledPredictor(self.stack, checked_whole("rows", rows))
 
     def summary(self, batch_size: int = 128, optimizer: str | Optimizer = "adam") -> Summary:
         """Return a table of the layers: shapes, parameters, and the memory that training takes.

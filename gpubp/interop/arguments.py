@@ -20,7 +20,7 @@ SOLVERS = ("adam", "sgd", "lbfgs")
 DTYPES = ("auto", "float32", "float64")
 # Kept as they are until a batch is read; anything else becomes the first of them.
 KEPT = [np.float64, np.float32, np.float16, np.uint8]
-FEW_NUMBERS = 4096  # of which a look at each takes no time worth speaking of
+FEW_NUMBERS = 100_000  # of which a look at each takes little beside a prediction
 # Numbers in X from which on dtype="auto" is float32: training takes long enough to want it fast.
 MANY_NUMBERS = 10_000_000
 NO_TARGETS: Any = object()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,6 +220,20 @@ def test_cupy_that_cannot_be_imported_is_named_with_the_fix(
     monkeypatch.delenv("GPUBP_BACKEND", raising=False)
     simulated.cupy.install_import_error(monkeypatch, error)
     _assert_unavailable(message)
+
+
+def test_a_folder_called_cupy_beside_a_script_is_no_cupy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("GPUBP_BACKEND", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "cupy").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    try:
+        _assert_unavailable("CuPy is not installed: pip")
+    finally:
+        sys.modules.pop("cupy", None)
 
 
 def _assert_unavailable(message: str) -> None:

@@ -18,7 +18,7 @@ import gpubp
 from conftest import compiled
 from gpubp.backends.cpu import bfloat16_backend
 from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels, thread_count
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli.openblas import cpuinfo
@@ -180,7 +180,7 @@ def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
             backend.multiply(a.T if of_a else a, right, out, 0.5)
             found.append(out)
     finally:
-        host.set_threads(1)
+        host.set_threads(thread_count())
     for out in found:
         np.testing.assert_array_equal(out, reference(a.T if of_a else a, b, 0.5))
 
