@@ -181,6 +181,11 @@ class TabularModel:
             total += net.predict(x)
         return np.asarray(total / len(self.nets)) if len(self.nets) > 1 else np.asarray(total)
 
+    def spread(self, x: Any) -> NDArray[np.float64]:
+        """Return the standard deviation of the outputs among the networks, (rows, outputs)."""
+        each = np.stack([net.predict(x) for net in self.nets])
+        return np.asarray(each.std(axis=0, dtype=np.float64))
+
     def calibrate(self, prepared: Prepared) -> None:
         """Learn from the rows that each network held out how far its numbers may be off."""
         if self.preprocessing.task != "regression" or not len(prepared.split.validation):
