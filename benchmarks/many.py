@@ -328,6 +328,7 @@ def main() -> int:
         tables.append(f"## {title}\n\n{table(head, lines)}\n")
     said = [f"{way}: {version}" for way, version in versions.items() if version]
     load = "" if not hasattr(os, "getloadavg") else f"load {os.getloadavg()[0]:.1f}"
+    print("# Many networks at once, on the CPU\n")
     print(circumstances(*said, load))
     print(f"Times as a multiple of those at once, medians of {given.rounds} rounds.\n")
     print("\n".join(tables))
