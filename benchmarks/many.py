@@ -1,11 +1,15 @@
 """Train many networks of one shape: at once, one after the other, in two processes, elsewhere.
 
-    python benchmarks/many.py [--peer-python PATH] [--rounds 5] [--epochs 4]
+    python benchmarks/many.py [--peer-python PATH] [--rounds 3] [--members 1,8]
 
-Every way trains the same K networks on the same data for so many epochs with Adam. Each runs in a
+Every way trains the same K networks on the same data for as many epochs with Adam. Each runs in a
 process of its own, in turn, in an order drawn anew each round; a ratio is the median over the
 rounds of the ratio within a round. Data are on every side where a step can read them before the
 clock starts, and compilation is left out.
+
+"the products" are the matrix products of all steps alone, by NumPy, half of the networks in a
+process each: where they take nearly as long, no training by such products can be faster. "one
+thread" is `Networks` in a process that may use one.
 """
 
 from __future__ import annotations
@@ -17,17 +21,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from markdown import Rounds, circumstances, median, number, ratio, table
 from process import turns
 
-# sizes, batch, rows
-CASES = (((30, 64, 64, 2), 32, 3200), ((784, 128, 10), 128, 12_800))
+# sizes, batch, rows, epochs
+CASES = (((30, 64, 64, 2), 32, 3200, 8), ((784, 128, 10), 128, 6400, 2))
 MEMBERS = (1, 2, 8, 32, 64)
-OURS = ("at once", "one after the other", "two processes")
-PEERS = ("jax vmap+scan", "torch.func+vmap", "scikit-learn n_jobs=2")
+STACKED = 1 << 18  # bytes of a stack of matrices: so many stay in a core's own cache
 Way = Callable[[tuple[int, ...], int, Any, Any, int, int], Callable[[], None]]
 
 
@@ -56,14 +60,59 @@ def one_after_the_other(
     return run
 
 
+def on_one_thread(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+    """Train by `gpubp.Networks` on one thread, as one after the other does on all."""
+    from gpubp.backends.cpu.threads import use_threads
+
+    use_threads(1)
+    return at_once(sizes, batch, x, y, members, epochs)
+
+
 def two_processes(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
     """Train half of them here and half in a process that was started before, on a thread each."""
     from gpubp.backends.cpu.threads import use_threads
 
     use_threads(1)
     here = (members + 1) // 2
-    mine = one_after_the_other(sizes, batch, x, y, here, epochs)
-    others = one_after_the_other(sizes, batch, x, y, members - here, epochs, here)
+    return in_two_processes(
+        one_after_the_other(sizes, batch, x, y, here, epochs),
+        one_after_the_other(sizes, batch, x, y, members - here, epochs, here),
+    )
+
+
+def the_products(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+    """Do the matrix products of all steps and nothing else, on a thread of two processes each."""
+    import numpy as np
+
+    from gpubp.backends.cpu.threads import use_threads
+
+    use_threads(1)
+    largest = 4 * max(i * o for i, o in pairwise(sizes))
+    stacked = max(1, STACKED // largest)
+
+    def stack(rows: int, columns: int) -> Any:
+        return np.ones((stacked, rows, columns), np.float32)
+
+    products = []
+    for layer, (inputs, outputs) in enumerate(pairwise(sizes)):
+        a, w, d = stack(batch, inputs), stack(inputs, outputs), stack(batch, outputs)
+        products += [(a, w, d), (a.swapaxes(1, 2), d, stack(inputs, outputs))]
+        if layer:
+            products.append((d, w.swapaxes(1, 2), stack(batch, inputs)))
+
+    def run(members: int) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(members * epochs * len(x) // batch // stacked):
+                for a, b, out in products:
+                    np.matmul(a, b, out=out)
+
+        return run
+
+    return in_two_processes(run((members + 1) // 2), run(members // 2))
+
+
+def in_two_processes(mine: Callable[[], None], others: Callable[[], None]) -> Callable[[], None]:
+    """Return what does the one here and the other, meanwhile, in a process that it starts now."""
     ask_read, ask = os.pipe()
     done, done_write = os.pipe()
     if os.fork() == 0:
@@ -153,17 +202,23 @@ def scikit_learn(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: i
     return run
 
 
-WAYS: dict[str, Way] = dict(
-    zip(
-        (*OURS, *PEERS),
-        (at_once, one_after_the_other, two_processes, jax_vmap, torch_vmap, scikit_learn),
-        strict=True,
-    )
-)
+OURS: dict[str, Way] = {
+    "at once": at_once,
+    "one after the other": one_after_the_other,
+    "one thread": on_one_thread,
+    "two processes": two_processes,
+    "the products": the_products,
+}
+PEERS: dict[str, Way] = {
+    "jax vmap+scan": jax_vmap,
+    "torch.func+vmap": torch_vmap,
+    "scikit-learn n_jobs=2": scikit_learn,
+}
+WAYS = OURS | PEERS
 VERSIONS = {"jax vmap+scan": "jax", "torch.func+vmap": "torch", "scikit-learn n_jobs=2": "sklearn"}
 
 
-def child(way: str, case: int, members: int, epochs: int) -> None:
+def child(way: str, case: int, members: int) -> None:
     """Prepare one way, then train each time a line comes, and answer with the seconds."""
     import importlib
     import warnings
@@ -171,7 +226,7 @@ def child(way: str, case: int, members: int, epochs: int) -> None:
     import numpy as np
 
     warnings.simplefilter("ignore")  # of few epochs
-    sizes, batch, rows = CASES[case]
+    sizes, batch, rows, epochs = CASES[case]
     values = np.random.default_rng(0)
     x = values.standard_normal((rows, sizes[0]), dtype=np.float32)
     y = values.integers(0, sizes[-1], rows)
@@ -186,11 +241,10 @@ def child(way: str, case: int, members: int, epochs: int) -> None:
 
 
 class Peer:
-    """A way in a process of its own."""
+    """A way in a process of its own, which begins to prepare itself."""
 
-    def __init__(self, python: str, way: str, case: int, members: int, epochs: int) -> None:
-        words = [python, str(Path(__file__).resolve()), "--child", way]
-        words += [str(value) for value in (case, members, epochs)]
+    def __init__(self, python: str, way: str, case: int, members: int) -> None:
+        words = [python, str(Path(__file__).resolve()), "--child", way, str(case), str(members)]
         self._process = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,
@@ -199,11 +253,15 @@ class Peer:
             text=True,
             bufsize=1,
         )
+
+    def wait(self) -> tuple[bool, str]:
+        """Wait until it is ready; return whether it is, and its version or what is wrong."""
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         line = self._process.stdout.readline()
-        self.works, self.version = bool(line), line.strip()
-        self.problem = "" if line else self._process.stderr.read().strip().splitlines()[-1]
+        if line:
+            return True, line.strip()
+        return False, self._process.stderr.read().strip().splitlines()[-1]
 
     def seconds(self) -> float:
         """Train once and return the seconds."""
@@ -221,12 +279,13 @@ class Peer:
 
 def measure(case: int, members: int, given: argparse.Namespace) -> tuple[Rounds, dict[str, str]]:
     """Return the seconds of every round of every way, and what was said of each."""
-    peers, said = {}, {}
+    begun, said, peers = {}, {}, {}
     for way in WAYS:
         python = given.peer_python if way in PEERS else sys.executable
-        peer = Peer(python, way, case, members, given.epochs)
-        said[way] = peer.version or peer.problem
-        if peer.works:
+        begun[way] = Peer(python, way, case, members)
+    for way, peer in begun.items():
+        works, said[way] = peer.wait()
+        if works:
             peers[way] = peer
     rounds: Rounds = {way: [] for way in peers}
     for _, way in turns(given.rounds, [*peers]):
@@ -240,35 +299,36 @@ def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--members",
         type=lambda text: tuple(map(int, text.split(","))),
         default=MEMBERS,
         help="such as 1,8",
     )
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         child(given.child[0], *map(int, given.child[1:]))
         return 0
     versions: dict[str, str] = {}
     tables = []
-    for case, (sizes, batch, rows) in enumerate(CASES):
+    for case, (sizes, batch, rows, epochs) in enumerate(CASES):
         lines = []
         for members in given.members:
             rounds, said = measure(case, members, given)
             versions |= said
             own = median(rounds, "at once")
-            pace = "" if own is None else f"{members * rows * given.epochs / own:,.0f}"
+            pace = "" if own is None else f"{members * rows * epochs / own:,.0f}"
             others = [number(ratio(rounds, way, "at once")) for way in WAYS if way != "at once"]
             lines.append([str(members), pace, *others])
         head = ["networks", "rows a second, at once", *(way for way in WAYS if way != "at once")]
         name = "-".join(map(str, sizes))
-        tables.append(f"## {name}, batch {batch}, {rows:,} rows\n\n{table(head, lines)}\n")
+        title = f"{name}, batch {batch}, {rows:,} rows, {epochs} epochs"
+        tables.append(f"## {title}\n\n{table(head, lines)}\n")
     said = [f"{way}: {version}" for way, version in versions.items() if version]
     load = "" if not hasattr(os, "getloadavg") else f"load {os.getloadavg()[0]:.1f}"
+    print("# Many networks at once, on the CPU\n")
     print(circumstances(*said, load))
     print(f"Times as a multiple of those at once, medians of {given.rounds} rounds.\n")
     print("\n".join(tables))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -122,7 +123,9 @@ def main() -> None:
     parser.add_argument("--time-limit", type=float, default=60, help="seconds of each search")
     parser.add_argument("--tune", nargs="*", default=["housing"], choices=[*TUNED])
     given = parser.parse_args()
-    print(circumstances())
+    load = "" if not hasattr(os, "getloadavg") else f"load {os.getloadavg()[0]:.1f}"
+    print("# What several networks and a search are worth\n")
+    print(circumstances(load))
     print(f"## Log loss of {MEMBERS} networks on rows that they were not trained on\n")
     print(members_table(given.tables, given.seeds), flush=True)
     print(f"\n## `gpubp tune --time-limit {given.time_limit:g}` beside the defaults\n")

@@ -23,10 +23,10 @@ from gpubp.inspection.health import Health
 from gpubp.inspection.memory import MemoryPlan
 from gpubp.network import Network
 from gpubp.saving import save_networks
-from gpubp.training import dealt, evaluation
+from gpubp.training import evaluation
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.checkpoints import resumable
-from gpubp.training.side_by_side import train_side_by_side
+from gpubp.training.dealt import Deal, begin_alike, processes_of, train_dealt
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
 COPIES = 4  # of what a member takes on a GPU, with the parameters to go back to and the best ones
@@ -202,7 +202,7 @@ class Networks:
         ConfigurationError, ShapeError, DataError, DistributedError, ...
             As `Network.fit` does.
         """
-        processes = dealt.processes_of(distributed, options)
+        processes = processes_of(distributed, options)
         count, weights = len(self.members), _weights_of_members(sample_weight, len(self.members))
         each = [
             _of_member(options | {"callbacks": callbacks, "sample_weight": weights}, number, count)
@@ -218,7 +218,7 @@ class Networks:
             with self.backend.on_device():
                 shared = take_inputs(self.members[0].stack, x)  # in a dtype that all read
         if processes is not None:
-            dealt.begin_alike(processes, self.members, self._fingerprint(shared))
+            begin_alike(processes, self.members, self._fingerprint(shared))
 
         def train(number: int, watch: Sequence[Any]) -> None:
             settings = each[number] | {"callbacks": [*each[number]["callbacks"], *watch]}
@@ -231,13 +231,9 @@ class Networks:
                 )
 
         workers = 1 if isinstance(x, Dataset) else self._workers(each, shared.shape[0])
-        how = workers, time_limit, self.backend.name == "cpu", self.backend.lockstep()
-        if processes is None:
-            failures = train_side_by_side(count, train, *how)
-        else:
-            failures = dealt.train_dealt(
-                *(processes, count, train, self._learnt, self._take_over), *how
-            )
+        deal = None if processes is None else Deal(processes, self._learnt, self._take_over)
+        undivided, lockstep = self.backend.name == "cpu", self.backend.lockstep()
+        failures = train_dealt(deal, count, train, workers, time_limit, undivided, lockstep)
         self.failures = tuple(failures)
         diverged = [number for number, failure in enumerate(failures) if failure is not None]
         if diverged and (processes is None or processes.is_root):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -184,6 +185,17 @@ def test_the_plan_has_the_memory_of_all():
     one, all_of_them = nets.members[0].memory_plan(32), nets.memory_plan(32)
     assert all_of_them.weights == 4 * one.weights == 4 * 4 * (6 * 16 + 16 + 16 * 2 + 2)
     assert all_of_them.total == 4 * one.total - 3 * one.workspace
+
+
+def test_the_data_are_stored_once():
+    x = np.random.default_rng(0).random((20_000, 400), np.float32)
+    nets = Networks([400, 4, 1], 4, backend="cpu")
+    folds = Each([np.arange(start, 20_000, 2) for start in (0, 1, 0, 1)])
+    tracemalloc.start()
+    nets.fit(x, x[:, 0], rows=folds, epochs=1, batch_size=100)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < x.nbytes / 4  # copies of the folds would be twice as large as x
 
 
 @pytest.mark.parametrize(

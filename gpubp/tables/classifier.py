@@ -141,6 +141,16 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         outputs = self._outputs(X).astype(np.float64)
         return np.asarray(outputs / outputs.sum(axis=1, keepdims=True))
 
+    def predict_std(self, X: Any) -> NDArray[np.float64]:
+        """Return how far the networks' probabilities spread, as `predict_proba` has them.
+
+        Returns
+        -------
+        array, (rows, classes)
+            Standard deviations among the networks; 0 for a single one.
+        """
+        return self.model_.spread(self._inputs(X))
+
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):

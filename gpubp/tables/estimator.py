@@ -207,11 +207,12 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             )
         return table
 
-    def _outputs(self, X: Any) -> NDArray[Any]:
+    def _inputs(self, X: Any) -> Any:
         check_is_fitted(self)
-        table = self._table(X, first=False)
-        transformed = self.model_.preprocessing.transform(table)
-        return self.model_.outputs(transformed.x)
+        return self.model_.preprocessing.transform(self._table(X, first=False)).x
+
+    def _outputs(self, X: Any) -> NDArray[Any]:
+        return self.model_.outputs(self._inputs(X))
 
     def predict(self, X: Any) -> Any:
         """Return the answer for every row: labels (rows,), or numbers (rows,) or (rows, targets).

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.network import Network
-from gpubp.training.side_by_side import train_side_by_side
+from gpubp.training.dealt import Deal, train_dealt
 
 Training = Callable[[Network, int, Sequence[Any]], None]
 
@@ -18,6 +18,7 @@ def train_members(
     time_limit: float | None = None,
     side_by_side: bool = True,
     finished: Callable[[int], None] | None = None,
+    deal: Deal | None = None,
 ) -> list[Network]:
     """Train all networks and return those that learnt something.
 
@@ -34,7 +35,9 @@ def train_members(
     side_by_side : bool
         Whether several may train at a time.
     finished : callable or None
-        Called with the number of each network that is done.
+        Called with the number of each network that is done here.
+    deal : Deal or None
+        The processes that the networks are dealt to; None trains all of them here.
 
     Raises
     ------
@@ -44,6 +47,8 @@ def train_members(
         When the loss of every network became infinite; of some, and they are left out.
     KeyboardInterrupt
         After Ctrl-C; every network then keeps its best weights so far.
+    DistributedError
+        When processes that the networks are dealt to have others.
     """
     lockstep = nets[0].backend.lockstep()
     workers = len(nets) if lockstep else min(len(nets), thread_count())
@@ -54,7 +59,7 @@ def train_members(
             finished(number)
 
     workers = workers if side_by_side else 1
-    failures = train_side_by_side(len(nets), run, workers, time_limit, lockstep=lockstep)
+    failures = train_dealt(deal, len(nets), run, workers, time_limit, lockstep=lockstep)
     pairs = zip(nets, failures, strict=True)
     return [net for net, failure in pairs if failure is None and has_learnt(net)]
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Backend
-from gpubp.distributed import Communicator
+from gpubp.data.fingerprint import fingerprint
+from gpubp.distributed import Communicator, communicator
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.page import PageNames
 from gpubp.network import Network
@@ -29,6 +30,7 @@ from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
 from gpubp.tables.targets import NumberTarget
 from gpubp.training.callbacks import Callback, History
+from gpubp.training.dealt import Deal, begin_alike
 from gpubp.training.stopping import EarlyStopping
 
 
@@ -106,15 +108,20 @@ class TabularModel:
     ) -> History:
         """Train every network on its training rows; with validation rows, stop early on its loss.
 
-        See `Network.fit` for `checkpoint` and what follows it; further settings go there.
+        See `Network.fit` for `checkpoint` and what follows it; further settings go there. The
+        networks of a table in memory are dealt to the processes, if there are at least as many and
+        `deterministic` is not asked for; else all processes train each network together.
 
         Raises
         ------
         DivergenceError
             When the loss of every network is not finite; one network of several is left out.
         """
-        streamed = isinstance(prepared, StreamedTable)  # one reader at a time
-        together = distributed is False and not progress and not streamed
+        deal = None
+        if isinstance(prepared, Prepared) and distributed and not deterministic:
+            deal = self._deal(communicator() if distributed is True else distributed, prepared)
+        jointly = distributed if deal is None else False
+        shown = progress and (deal is None or deal.processes.is_root)
 
         def fit(net: Network, member: int, watch: Sequence[Any]) -> None:
             train, validation, rows = member_data(prepared, member)
@@ -130,11 +137,11 @@ class TabularModel:
                 batch_size=recipe.batch_size,
                 validation=validation,
                 callbacks=[*callbacks, *watch, *stopping],
-                progress=progress,
+                progress=shown,
                 checkpoint=folder,
                 resume=resume,
-                distributed=distributed,
-                deterministic=deterministic and distributed is not False,
+                distributed=jointly,
+                deterministic=deterministic and jointly is not False,
                 **settings,
             )
             if isinstance(prepared, Prepared) and validation is not None:
@@ -142,12 +149,32 @@ class TabularModel:
                 if recipe.refit:
                     self._train_again(net, prepared, recipe, watch, settings)
 
+        one_reader = isinstance(prepared, StreamedTable)
+        side_by_side = jointly is False and not shown and not one_reader
         try:
-            self.nets = train_members(self.nets, fit, time_limit, together)
+            self.nets = train_members(self.nets, fit, time_limit, side_by_side, deal=deal)
         except KeyboardInterrupt:
             self.nets = [net for net in self.nets if has_learnt(net)] or self.nets[:1]
             raise
         return self.net.history
+
+    def _deal(self, processes: Communicator, prepared: Prepared) -> Deal | None:
+        """Return what deals the networks to processes; None where there are too few of them."""
+        if processes.size > len(self.nets):
+            return None
+        nets = self.nets
+
+        def learnt(member: int) -> Any:
+            return nets[member].learnt(), self._held.get(member)
+
+        def take_over(member: int, learnt_there: Any) -> None:
+            of_net, held = learnt_there
+            nets[member].take_over(of_net)
+            if held is not None:
+                self._held[member] = held
+
+        begin_alike(processes, nets, fingerprint([prepared.x, prepared.y]))
+        return Deal(processes, learnt, take_over)
 
     def _train_again(
         self,
@@ -181,6 +208,11 @@ class TabularModel:
         for net in self.nets[1:]:
             total += net.predict(x)
         return np.asarray(total / len(self.nets)) if len(self.nets) > 1 else np.asarray(total)
+
+    def spread(self, x: Any) -> NDArray[np.float64]:
+        """Return the standard deviation of the outputs among the networks, (rows, outputs)."""
+        each = np.stack([net.predict(x) for net in self.nets])
+        return np.asarray(each.std(axis=0, dtype=np.float64))
 
     def calibrate(self, prepared: Prepared) -> None:
         """Learn from the rows that each network held out how far its numbers may be off."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_array, column_or_1d
 
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
 from gpubp.tables.estimator import BaseTabular, take_settings
@@ -71,17 +71,21 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
 
     def _encode_target(self, y: Any) -> NDArray[Any]:
         numbers, _ = _numbers(y)
-        parts = self._goal.parts if self._several else (self._goal,)
-        if numbers.shape[1] != len(parts):
+        scales = self._scales()
+        if numbers.shape[1] != len(scales):
             raise ShapeError(
-                f"y has {numbers.shape[1]} columns; {len(parts)}, as in training, are needed"
+                f"y has {numbers.shape[1]} columns; {len(scales)}, as in training, are needed"
             )
-        scales = [part.standardisation for part in parts]
         scaled = [
             (column - each.mean) / each.scale
             for column, each in zip(numbers.T, scales, strict=True)
         ]
         return np.column_stack(scaled).astype(np.float32)
+
+    def _scales(self) -> list[Standardisation]:
+        """Return how each target is scaled."""
+        parts = self._goal.parts if self._several else (self._goal,)
+        return [part.standardisation for part in parts]
 
     def _answer(self, outputs: NDArray[Any]) -> NDArray[Any]:
         return np.asarray(self.model_.preprocessing.labels(outputs))
@@ -110,11 +114,19 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         ConfigurationError
             When no rows were held out, or a level is out of its range.
         """
-        check_is_fitted(self)
-        x = self.model_.preprocessing.transform(self._table(X, first=False)).x
+        x = self._inputs(X)
         if isinstance(levels, int | float):
             return self.model_.quantiles(x, float(levels))
         return np.stack([self.model_.quantiles(x, float(level)) for level in levels], axis=-1)
+
+    def predict_std(self, X: Any) -> NDArray[np.float64]:
+        """Return how far the networks' numbers spread, as `predict` has them; 0 for a single one.
+
+        It says how unsure the networks are of one another, not how far the targets lie from them:
+        that is `predict_interval`.
+        """
+        spread = self.model_.spread(self._inputs(X)) * [each.scale for each in self._scales()]
+        return np.asarray(spread if self._several else spread[:, 0])
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[Any]:
         """Return the ends of intervals that hold this share of the targets, (rows, 2)."""

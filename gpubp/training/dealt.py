@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gpubp.backends import Lockstep
@@ -12,6 +13,25 @@ from gpubp.errors import ConfigurationError, DivergenceError, GpubpError
 from gpubp.training.agreement import check_alike
 from gpubp.training.group import share_seed
 from gpubp.training.side_by_side import Training, train_side_by_side
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Processes that share out trainings, and what they tell each other of each in the end.
+
+    Attributes
+    ----------
+    processes : Communicator
+        The processes.
+    learnt : callable
+        ``learnt(number)`` returns what the others need of a training that was done here.
+    take_over : callable
+        ``take_over(number, learnt)`` takes in what another process has done.
+    """
+
+    processes: Communicator
+    learnt: Callable[[int], Any]
+    take_over: Callable[[int, Any], None]
 
 
 def processes_of(distributed: bool | Communicator, options: dict[str, Any]) -> Communicator | None:
@@ -60,11 +80,9 @@ def begin_alike(processes: Communicator, nets: Sequence[Any], data: Any) -> None
 
 
 def train_dealt(
-    processes: Communicator,
+    deal: Deal | None,
     count: int,
     train: Training,
-    learnt: Callable[[int], Any],
-    take_over: Callable[[int, Any], None],
     workers: int,
     time_limit: float | None = None,
     undivided: bool = False,
@@ -72,12 +90,7 @@ def train_dealt(
 ) -> list[DivergenceError | None]:
     """Do every P-th training here, and in the end know all; see `train_side_by_side`.
 
-    Parameters
-    ----------
-    learnt : callable
-        ``learnt(number)`` returns what the other processes need of a training that was done here.
-    take_over : callable
-        ``take_over(number, learnt)`` takes in what another process has done.
+    Without a deal all trainings are done here.
 
     Raises
     ------
@@ -88,6 +101,9 @@ def train_dealt(
     ConfigurationError
         When the time limit is no finite number above 0.
     """
+    if deal is None:
+        return train_side_by_side(count, train, workers, time_limit, undivided, lockstep)
+    processes = deal.processes
     numbers = range(processes.rank, count, processes.size)
     failure_of: dict[int, DivergenceError | None] = {}  # of the trainings that began here
     error: GpubpError | KeyboardInterrupt | None = None
@@ -113,14 +129,14 @@ def train_dealt(
         processes.wait_for_all()
     except KeyboardInterrupt as raised:
         error = error or raised
-    done_here = [(number, learnt(number), failure) for number, failure in failure_of.items()]
+    done_here = [(number, deal.learnt(number), failure) for number, failure in failure_of.items()]
     of_ranks = processes.collect((done_here, error), "what was learnt", patient=True)
     failures: list[DivergenceError | None] = [None] * count
     for rank, (done, _) in enumerate(of_ranks):
         for number, what_it_learnt, failure in done:
             failures[number] = failure
             if rank != processes.rank:
-                take_over(number, what_it_learnt)
+                deal.take_over(number, what_it_learnt)
     errors = [error_of_rank for _, error_of_rank in of_ranks if error_of_rank is not None]
     if errors or all(failures):
         first: Any = [*errors, *failures][0]

@@ -112,7 +112,9 @@ def run_rounds(
     known : TrialFile
         Trials that ended before are taken from it, and others added.
     time_limit : float or None
-        Seconds, looked at before each training.
+        Seconds, looked at before each training. What is left of them is shared out alike among the
+        rounds that are left, so that a round that is too long for them leaves settings out, the
+        worst so far, and not the longer rounds.
     ended : callable or None
         Told each trial as it ends.
 
@@ -124,16 +126,21 @@ def run_rounds(
         After Ctrl-C before the first trial has ended; later the result says so.
     """
     until = math.inf if time_limit is None else time.perf_counter() + time_limit
-    result, survivors = SearchResult([]), list(range(len(drawn)))
+    numbers = range(len(drawn))
+    result, survivors = SearchResult([]), [*numbers]
     lock, lockstep = threading.Lock(), backend.lockstep()
     workers = AT_A_TIME if lockstep else thread_count()
 
-    def run_round(epochs: int) -> None:
-        known_trials = {number: known.get(number, epochs, drawn[number]) for number in survivors}
-        waiting = [number for number in survivors if known_trials[number] is None]
+    def run_round(among: Sequence[int], epochs: int, deadline: float) -> dict[int, Trial]:
+        """Do the trials of a round that are not known; return by number all that ended."""
+        known_trials = {number: known.get(number, epochs, drawn[number]) for number in numbers}
+        trials = {number: trial for number, trial in known_trials.items() if trial is not None}
+        waiting = [number for number in among if number not in trials]
 
         def run(place: int, watches: Sequence[Any]) -> None:
             number, start, scores = waiting[place], time.perf_counter(), list[float]()
+            if start > deadline:
+                return
             for fold in range(folds):
                 if time.perf_counter() > until:
                     return
@@ -143,7 +150,7 @@ def run_rounds(
             seconds = time.perf_counter() - start
             trial = Trial(number, drawn[number], epochs, scores, seconds)
             with lock:
-                known_trials[number] = trial
+                trials[number] = trial
                 known.add(trial)
                 if ended is not None:
                     ended(trial)
@@ -152,16 +159,17 @@ def run_rounds(
             if waiting:
                 train_side_by_side(len(waiting), run, min(workers, len(waiting)), lockstep=lockstep)
         finally:
-            result.trials += [trial for trial in known_trials.values() if trial is not None]
-        if any(trial is None for trial in known_trials.values()):
+            result.trials += [trials[number] for number in numbers if number in trials]
+        if any(number not in trials for number in among):
             result.stopped = "time limit"
+        return trials
 
     try:
-        for count, epochs in rounds:
-            survivors = _best_of(result.trials, survivors)[:count]
-            run_round(epochs)
-            if result.stopped:
-                break
+        for place, (count, epochs) in enumerate(rounds):
+            now = time.perf_counter()
+            deadline = now + (until - now) / (len(rounds) - place)
+            trials = run_round(survivors[:count], epochs, deadline)
+            survivors = sorted(trials, key=lambda number: (-trials[number].score, number))
     except KeyboardInterrupt:
         if not result.trials:
             raise
@@ -171,9 +179,3 @@ def run_rounds(
             f"time_limit is {time_limit!r} and no trial ended by then; a longer time is needed"
         )
     return result
-
-
-def _best_of(trials: Sequence[Trial], among: Sequence[int]) -> list[int]:
-    """Return numbers of settings, those with the best last scores first."""
-    last = {trial.number: trial.score for trial in trials}
-    return sorted(among, key=lambda number: (-last.get(number, 0.0), number))

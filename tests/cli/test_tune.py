@@ -59,17 +59,37 @@ def test_the_best_is_saved_and_the_trials_are_kept(folder):
     assert (folder / "table.trials.jsonl").read_text().splitlines()[1:] == lines
 
 
-def test_ctrl_c_keeps_what_is_known(folder):
+def ended(folder, by):
+    """Begin a search of many trials and end it by a signal after the first of them.
+
+    Return the code it ended with, what it said and the lines that it kept.
+    """
     command = [*WORDS, "--trials", "1000"]
     with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
         kept, until = folder / "table.trials.jsonl", time.monotonic() + 60
         while not kept.exists() and time.monotonic() < until:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    return process.returncode, said, kept.read_text().splitlines()
+
+
+def test_ctrl_c_keeps_what_is_known(folder):
+    code, said, lines = ended(folder, signal.SIGINT)
+    assert code == 130
     assert b"trials are kept in table.trials.jsonl" in said
-    assert len(kept.read_text().splitlines()) >= 2
+    assert len(lines) >= 2
+
+
+def test_a_killed_search_goes_on(folder):
+    code, _, lines = ended(folder, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert len(lines) >= 2
+    done = tune(folder, "--trials", 1000, "--time-limit", 2)
+    assert done.returncode == 0, done.stderr
+    after = (folder / "table.trials.jsonl").read_text().splitlines()
+    assert after[: len(lines)] == lines
+    assert len(after) > len(lines)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import gpubp
 import gpubp.data
 from gpubp import errors
 from gpubp.backends.cpu.threads import one_thread
+from gpubp.distributed.communicator import Communicator
 from gpubp.networks import Each, Networks
 from thread_ranks import run_ranks
 
@@ -167,3 +168,25 @@ def test_ranks_with_other_members_or_data_are_told_so(settings, rows, said):
 def test_members_are_not_cut_into_shards(option):
     with pytest.raises(errors.ConfigurationError, match="dealt to the processes whole"):
         networks().fit(X, Y, distributed=True, **option)
+
+
+def test_ctrl_c_while_waiting_is_raised_when_all_have_come(monkeypatch):
+    answers = [False, False, True]
+
+    class Barrier:
+        def Ibarrier(self):  # noqa: N802, MPI's name
+            return self
+
+        def Test(self):  # noqa: N802, MPI's name
+            return answers.pop(0)
+
+    def press_ctrl_c(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", press_ctrl_c)
+    processes = object.__new__(Communicator)
+    processes._comm, processes.seconds = Barrier(), 0.0
+    with pytest.raises(KeyboardInterrupt):
+        processes.wait_for_all()
+    assert not answers
+    assert processes.seconds > 0

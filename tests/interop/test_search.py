@@ -18,7 +18,9 @@ from sklearn.preprocessing import StandardScaler
 
 import gpubp
 from gpubp import MLPClassifier, errors
+from gpubp.training import halving
 from gpubp.training.halving import rounds_of
+from gpubp.training.trials import TrialFile
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 X, Y = load_iris(return_X_y=True)
@@ -112,6 +114,32 @@ def test_the_time_limit_ends_a_search():
     found = searched(trials=10_000, time_limit=1.0, refit=False)
     assert found.stopped == "time limit"
     assert 0 < len(found.trials) < 10_000
+
+
+def test_a_time_limit_leaves_time_for_the_longer_rounds(monkeypatch):
+    class Clock:
+        now = 0.0
+
+        def perf_counter(self):
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(halving, "time", clock)
+
+    def score(settings, epochs, fold, watch):
+        clock.now += epochs
+        return settings["goodness"]
+
+    goodness = np.random.default_rng(0).permutation(30).tolist()
+    drawn, rounds = [{"goodness": one} for one in goodness], [(30, 1), (10, 3), (3, 9)]
+    found = halving.run_rounds(score, 1, drawn, rounds, 1, TrialFile(None, {}), time_limit=30)
+    assert found.stopped == "time limit"
+    # 0 to 10 for the first round, 11 to 20.5 for the second, 23 to 30 for the last
+    begun = {epochs: [t.number for t in found.trials if t.epochs == epochs] for _, epochs in rounds}
+    assert {epochs: len(numbers) for epochs, numbers in begun.items()} == {1: 11, 3: 4, 9: 1}
+    best_first = sorted(begun[1], key=lambda number: -goodness[number])
+    assert sorted(best_first[:4]) == begun[3]
+    assert best_first[:1] == begun[9] == [found.best.number]
 
 
 def test_a_setting_that_diverges_comes_last():

@@ -179,6 +179,28 @@ def test_several_numbers_are_answered_together(tmp_path):
     assert loaded.predict_interval(x).shape == (len(x), 2, 2)
 
 
+@pytest.mark.parametrize("kind", ["classes", "numbers", "several numbers"])
+def test_the_spread_is_that_of_the_networks_answers(kind):
+    columns, income = people()
+    targets = {
+        "classes": np.digitize(income, [500, 700]),
+        "numbers": income,
+        "several numbers": np.stack([income, 1e3 - 5 * income], axis=1),
+    }
+    classify = kind == "classes"
+    model = (TabularClassifier if classify else TabularRegressor)(**SMALL | {"members": 3})
+    model.fit(columns, targets[kind])
+    nets, answers = model.model_.nets, []
+    spread = model.predict_std(columns)
+    for net in nets:
+        model.model_.nets = [net]
+        answers.append(model.predict_proba(columns) if classify else model.predict(columns))
+    assert spread.shape == answers[0].shape
+    np.testing.assert_allclose(spread, np.std(answers, axis=0), rtol=1e-4, atol=1e-7)
+    assert spread.max() > 0
+    assert not model.predict_std(columns).any()  # of a single one
+
+
 def test_a_saved_model_answers_alike_and_keeps_its_intervals(tmp_path):
     pytest.importorskip("safetensors")
     columns, income = people()
