@@ -176,7 +176,7 @@ class _Measured:
         if histories:
             yield (
                 "Loss",
-                "The epoch marked is the one whose weights were kept, where rows were held out.",
+                _kept_epoch([*histories[0].metrics]),
                 [_picture(history.plot) for history in histories[:4]],
             )
         if self.is_classes:
@@ -292,6 +292,16 @@ def _confusion(true: Any, found: Any, classes: Sequence[Any], axes: Any) -> None
     names = [plots.literal(str(each)) for each in classes]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
+
+
+def _kept_epoch(metrics: Sequence[str]) -> str:
+    """Return what is said below the curves of the losses, where the epoch went by a metric."""
+    if metrics:
+        return (
+            "The epoch marked has the least loss on the rows held out; the weights kept are those"
+            f" of the epoch with the best {metrics[0]} there."
+        )
+    return "The epoch marked is the one whose weights were kept, where rows were held out."
 
 
 def _cell(value: Any) -> str:

@@ -1,5 +1,7 @@
 """A model of a table: parts, preprocessing, saving."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,22 @@ def test_learns_and_is_the_same_after_saving(trained, table, tmp_path):
     before, after = model.predict(table), loaded.predict(table)
     np.testing.assert_array_equal(before.outputs, after.outputs)
     assert before.labels.tolist() == after.labels.tolist()
+
+
+def test_the_weights_kept_are_those_of_the_epoch_with_the_best_metric(table):
+    """Which here is not the epoch with the least loss; measured again by scikit-learn."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    prepared = prepare(table, "label", "auto", 0.2, 0.4, 0)
+    recipe = replace(RECIPE, metric="auc", patience=80)
+    model = TabularModel.create(prepared, recipe, backend="cpu", dtype="float64")
+    history = model.train(prepared, recipe)
+    best = np.argmax(history.metrics["auc"])
+    assert best != np.argmin(history.validation_loss)
+    rows = prepared.split.validation
+    shares, expected = model.outputs(prepared.x[rows]), prepared.y[rows]
+    area = metrics.roc_auc_score(expected, shares[:, 1])
+    assert area == pytest.approx(history.metrics["auc"][best])
+    assert metrics.log_loss(expected, shares) == pytest.approx(history.validation_loss[best])
 
 
 def test_an_unknown_category_adds_nothing(trained, table):
