@@ -13,6 +13,7 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
+from gpubp.cli.cross_validation import as_dict, check_folds, measure_folds
 from gpubp.cli.options import (
     BackendName,
     Data,
@@ -38,6 +39,7 @@ from gpubp.errors import (
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.comparison import compare
+from gpubp.tables.folds import Spread
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare
@@ -106,6 +108,16 @@ def train(
     test: Annotated[float, typer.Option(help="Share of the rows held out to test; 0 for none.")] = (
         0.2
     ),
+    cv: Annotated[
+        int | None, typer.Option("--cv", help="Measure over so many folds of all rows first.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="What chooses the epoch: loss (the default), accuracy, auc, rmse or mae, on the"
+            " validation rows."
+        ),
+    ] = None,
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss before stopping.")
     ] = None,
@@ -154,8 +166,10 @@ def train(
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
+    apart = is_streamed(data, stream) or processes is not None
+    check_folds(cv, apart)
     if report is not None:
-        check_page(report, data, path, is_streamed(data, stream) or processes is not None)
+        check_page(report, data, path, apart)
     settings = {
         "hidden": None if hidden is None else _hidden_sizes(hidden),
         "activation": activation,
@@ -170,6 +184,7 @@ def train(
         "members": members,
         "refit": refit,
         "loss_name": _loss(loss),
+        "metric": metric,
     }
     recipe = Recipe.of(preset, 1, "classification", settings)  # tells what is wrong before reading
     validation = recipe.validation if validation is None else validation
@@ -194,21 +209,30 @@ def train(
     )
     if isinstance(prepared, StreamedTable):  # so many rows need no several networks
         settings["members"] = members or 1
-    recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
-    model = TabularModel.create(
-        prepared,
-        recipe,
-        dtype=dtype,
-        precision=precision,
-        seed=seed,
-        backend=where,
-    )
+
+    def untrained(prepared: Prepared | StreamedTable) -> tuple[TabularModel, Recipe]:
+        goal, rows = prepared.preprocessing, prepared.rows("train")
+        recipe = Recipe.of(preset, rows, goal.task, settings)
+        numbers = {"dtype": dtype, "precision": precision, "backend": where}
+        return TabularModel.create(prepared, recipe, seed, **numbers), recipe
+
+    def trained(fold: Prepared) -> TabularModel:
+        made, recipe = untrained(fold)
+        made.train(fold, recipe, time_limit=time_limit, class_weight=class_weight)
+        return made
+
+    model, recipe = untrained(prepared)
+    shown = sys.stderr.isatty() and not as_json
     if root:
         cli_output.before_training(prepared, model, as_json)
+    spreads: dict[str, Spread] = {}
+    if cv is not None and isinstance(prepared, Prepared):
+        spreads = measure_folds(prepared, cv, validation, seed, several, trained, shown)
+        if not as_json:
+            cli_output.folds(spreads, prepared.table.rows, predicted)
     start = time.perf_counter()
     stopped: KeyboardInterrupt | GpubpError | None = None
     try:
-        shown = sys.stderr.isatty() and not as_json
         model.train(
             *(prepared, recipe, shown, checkpoint, resume),
             *(processes or False, deterministic, time_limit),
@@ -225,6 +249,7 @@ def train(
         model.save(path)
         compared = compare(model, prepared) if isinstance(prepared, Prepared) else None
         result = training_result(model, prepared, path, seconds, compared, processes)
+        result |= {"cv": as_dict(spreads)} if spreads else {}
         tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
         cli_output.after_training(result, data, as_json, tested, options.words)
         if report is not None and isinstance(prepared, Prepared):

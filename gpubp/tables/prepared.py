@@ -103,17 +103,35 @@ def prepare(
     task = decide_task(table, target, task)
     labels = table.column(target) if task == "classification" else None
     split = train_validation_test_split(table.rows, test, validation, seed, labels)
+    prepared = prepare_split(table, target, task, split, seed, several)
+    preprocessing = prepared.preprocessing
+    told = (dropped, *preprocessing.notes, *cautions(table, target, task), *prepared.notes)
+    dealt = DealtRows.of(table, told_apart_by(preprocessing), split, (test, validation), seed)
+    return replace(
+        prepared,
+        preprocessing=replace(preprocessing, dealt=dealt),
+        notes=tuple(note for note in told if note),
+    )
+
+
+def prepare_split(
+    table: Table, target: str, task: str, split: Split, seed: int, several: bool
+) -> Prepared:
+    """Fit the preprocessing on rows that were dealt; notes are on what training lacks of the rest.
+
+    Raises
+    ------
+    GpubpError
+        When the table or the target cannot be used.
+    """
+    labels = table.column(target) if task == "classification" else None
     learnt = np.sort(np.concatenate([split.train, split.validation])) if several else split.train
     preprocessing = Preprocessing.fit(table, target, task, rows=learnt)
     transformed = preprocessing.transform(table, warned_share=TOLD_SHARE)
-    told = (dropped, *preprocessing.notes, *cautions(table, target, task), *transformed.warnings)
-    notes = tuple(note for note in told if note)
-    dealt = DealtRows.of(table, told_apart_by(preprocessing), split, (test, validation), seed)
-    preprocessing = replace(preprocessing, dealt=dealt)
-    y = preprocessing.targets(table)
-    count = len(split.validation)
+    y, count = preprocessing.targets(table), len(split.validation)
     deal = partial(deal_again, learnt, count, seed, labels) if several and count else None
-    return Prepared(table, preprocessing, split, transformed.x, y, notes, deal)
+    warnings = tuple(transformed.warnings)
+    return Prepared(table, preprocessing, split, transformed.x, y, warnings, deal)
 
 
 def embedded_bins(

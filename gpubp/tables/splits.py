@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +65,46 @@ def train_validation_test_split(
     remaining, tested = _deal(np.arange(rows), counts["test"], seed, labels)
     trained, validated = _deal(remaining, counts["validation"], seed, labels)
     return Split(trained, validated, tested)
+
+
+def fold_splits(
+    rows: int, count: int, validation: float, seed: int, labels: NDArray[Any] | None = None
+) -> list[Split]:
+    """Return a split for each of `count` folds, every row being in the test part of one.
+
+    Parameters
+    ----------
+    rows
+        Number of rows.
+    count
+        From 2 to the number of rows.
+    validation
+        Share of the other rows that each split validates with.
+    seed
+        From 0 to 2**32 - 1.
+    labels
+        Class of each row, shape (rows,): the folds then hold the classes in equal proportion, as
+        far as they have enough rows for that.
+
+    Raises
+    ------
+    ConfigurationError
+        When the count, the share or the seed is out of range.
+    """
+    check_shares(0, validation, seed)
+    if not 2 <= count <= rows:
+        raise ConfigurationError(f"{count} folds of {rows} rows; 2 to {rows} folds are needed")
+    selection = import_extra("sklearn.model_selection", "cli")
+    stratified = labels is not None and np.unique(labels, return_counts=True)[1].max() >= count
+    kind = selection.StratifiedKFold if stratified else selection.KFold
+    folds = kind(count, shuffle=True, random_state=seed)
+    splits = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a class is rarer than there are folds
+        for remaining, tested in folds.split(np.empty((rows, 1)), labels):
+            held = min(round(validation * len(remaining)), len(remaining) - 1)
+            splits.append(Split(*_deal(remaining, held, seed, labels), np.sort(tested)))
+    return splits
 
 
 def deal_again(
