@@ -93,7 +93,7 @@ def after_training(
 def folds(spreads: dict[str, Spread], rows: int, target: str) -> None:
     """Print measures over folds of so many rows; errors of numbers are in units of the target."""
     count = max(len(spread.folds) for spread in spreads.values())
-    print(f"{count} folds of {rows} rows, each measured by networks trained on the others:")
+    print(f"{rows} rows in {count} folds, each measured by networks trained on the others:")
     grid = Grid(box=None, pad_edge=False)
     head = f"(errors in units of {printable(target):.20})" if "r2" in spreads else ""
     grid.add_column(Text(head), no_wrap=True)

@@ -120,7 +120,7 @@ def test_measures_over_folds(tmp_path):
     assert spread["deviation"] == pytest.approx(statistics.stdev(spread["folds"]))
     text = good(*words, cwd=tmp_path)
     told, _, after = text.partition("4 epochs in")
-    assert "3 folds of 150 rows" in told
+    assert "150 rows in 3 folds" in told
     values = (spread["mean"], spread["deviation"], min(spread["folds"]), max(spread["folds"]))
     line = next(line for line in told.splitlines() if line.startswith("accuracy"))
     assert line.split()[1:] == [f"{value:.4g}" for value in values]
