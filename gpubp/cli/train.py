@@ -25,7 +25,7 @@ from gpubp.cli.options import (
     Separator,
 )
 from gpubp.cli.streaming import check_as_usual, is_streamed, stream_table
-from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
+from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train, target_of
 from gpubp.cli.training_result import check_page, training_result, write_page
 from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
@@ -45,7 +45,6 @@ from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
 from gpubp.tables.streamed import StreamedTable
-from gpubp.tables.table import BUNDLED, Table
 
 
 def train(
@@ -289,11 +288,3 @@ def _weight_decay(decay: float | None, optimizer: str | None) -> float | None:
     if decay is not None and optimizer not in (None, "adamw"):
         raise ConfigurationError(f"--weight-decay is for adamw and --optimizer is {optimizer}")
     return decay
-
-
-def target_of(table: Table, data: str, target: str) -> str:
-    """Return the column to predict; a bundled set has one."""
-    if target or data in BUNDLED:
-        return target or BUNDLED[data]
-    columns = ", ".join(list(table.columns)[:20])
-    raise ConfigurationError(f"--target is missing; one of the columns is needed: {columns}")
