@@ -12,14 +12,14 @@ from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 
 
-def check_folds(count: int | None, apart: bool) -> None:
+def check_folds(count: int | None, apart: bool, time_column: str) -> None:
     """Find out before the table is read whether folds are possible.
 
     Raises
     ------
     ConfigurationError
-        When there are fewer than two, or the table is read while training or by several processes,
-        which is `apart`.
+        When there are fewer than two, the table is read while training or by several processes,
+        which is `apart`, or rows are to be held out by time.
     """
     if count is None:
         return
@@ -29,6 +29,11 @@ def check_folds(count: int | None, apart: bool) -> None:
         raise ConfigurationError(
             f"--cv {count} of a table that is read while training, or by several processes; one in"
             " memory is needed"
+        )
+    if time_column:
+        raise ConfigurationError(
+            f"--cv {count} deals rows to folds at random and --time-column {time_column} by time;"
+            " one of them is needed"
         )
 
 

@@ -117,6 +117,13 @@ def train(
             " validation rows."
         ),
     ] = None,
+    time_column: Annotated[
+        str,
+        typer.Option(
+            help="Hold the last rows by this column out, as later rows are to be predicted.",
+            show_default=False,
+        ),
+    ] = "",
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss before stopping.")
     ] = None,
@@ -166,7 +173,7 @@ def train(
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
     apart = is_streamed(data, stream) or processes is not None
-    check_folds(cv, apart)
+    check_folds(cv, apart, time_column)
     if report is not None:
         check_page(report, data, path, apart)
     settings = {
@@ -192,13 +199,13 @@ def train(
     if class_weight not in (None, "balanced"):
         raise ConfigurationError(f"--class-weight is {class_weight!r}; balanced is needed")
     if is_streamed(data, stream):
-        check_as_usual(options, drop, types)
+        check_as_usual(options, drop, types, time_column)
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table, reading, notes = read_to_train(data, options, drop, types)
         column = target_of(table, data, target)
         several = recipe.members > 1
-        prepared = prepare(table, column, task, test, validation, seed, several)
+        prepared = prepare(table, column, task, test, validation, seed, several, time_column)
         prepared = keep_reading(prepared, reading, notes)
     if class_weight and prepared.preprocessing.task == "regression":
         raise ConfigurationError("--class-weight is for classes and the task is regression")

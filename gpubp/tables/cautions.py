@@ -31,12 +31,17 @@ MARKS = [sign * (10**nines - 1) for nines in range(2, 7) for sign in (-1, 1)]
 _NUMBERS_ROWS = re.compile(r"(^|[\W_])(id|uuid|guid|index|key|nr|no|number|row)([\W_]|$)", re.I)
 
 
-def cautions(table: Table, target: str, task: str) -> list[str]:
-    """Return lines on a table whose rows all have a target, each with what to do about it."""
+def cautions(table: Table, target: str, task: str, time_column: str = "") -> list[str]:
+    """Return lines on a table whose rows all have a target, each with what to do about it.
+
+    With a time column, by which parts are dealt, the order of rows is none to tell.
+    """
     if table.rows < FEWEST_ROWS:
         return []
     few = table.rows * len(table.columns) <= MOST_CELLS
-    return [line for check in (CHECKS if few else QUICK) for line in check(table, target, task)]
+    every = CHECKS if few else QUICK
+    told = [check for check in every if check is not order_of_rows or not time_column]
+    return [line for check in told for line in check(table, target, task)]
 
 
 def _others(table: Table, target: str) -> list[str]:
@@ -156,7 +161,7 @@ def order_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
         if len(values) == table.rows and steps.any() and ((steps >= 0).all() or (steps <= 0).all()):
             yield (
                 f"rows are in the order of {name!r}: if later rows are to be predicted, test on"
-                f" them; in Python fit(X, y, time_column={name!r})"
+                f" such: --time-column {shlex.quote(name)}"
             )
 
 

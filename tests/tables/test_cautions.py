@@ -32,7 +32,12 @@ CASES = {
     ),
     "ranges": ({"c": B + 9 * (LABELS == "yes")}, LABELS, {}, "column 'c' tells 'y' by itself"),
     "one row": ({}, np.append(LABELS[1:], "maybe"), {}, "classes of one row .*: 'maybe'"),
-    "ordered": ({"day": DAYS}, LABELS, {"day": "time"}, "rows are in the order of 'day'"),
+    "ordered": (
+        {"day": DAYS},
+        LABELS,
+        {"day": "time"},
+        "order of 'day': .* --time-column day$",
+    ),
     "long tail": ({}, np.exp(2 * A), {}, r"'y' has a long tail \(mean"),
     "grades": ({}, RANDOM.integers(1, 7, ROWS) * 1.0, {}, "taken as 6 classes, 1 to 6"),
 }

@@ -7,6 +7,7 @@ import pytest
 
 import gpubp
 from gpubp import errors
+from gpubp.tables.evaluated_rows import rows_of_part
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe
@@ -41,6 +42,18 @@ def test_parts_and_statistics_of_the_training_part_alone(table):
     size = table.column("size")
     scaled = (size - size[train].mean()) / size[train].std()
     np.testing.assert_allclose(found, scaled / np.sqrt(1 + (scaled / 3) ** 2), rtol=1e-5)
+
+
+def test_the_last_rows_by_a_column_are_held_out(table):
+    """Of a table in any order; the model file knows them, and its order is no caution."""
+    prepared = prepare(table, "label", "auto", 0.25, 0.25, 0, several=True, time_column="size")
+    size = table.column("size")
+    order = np.argsort(size)
+    for part, rows in zip(prepared.split, np.split(order, [60, 90]), strict=True):
+        np.testing.assert_array_equal(part, np.sort(rows))
+    np.testing.assert_array_equal(prepared.member_rows(1)[0], prepared.split.train)
+    found = rows_of_part(prepared.preprocessing, table, "test")
+    np.testing.assert_array_equal(np.sort(found.column("size")), size[order[90:]])
 
 
 def test_learns_and_is_the_same_after_saving(trained, table, tmp_path):
