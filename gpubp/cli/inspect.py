@@ -10,8 +10,7 @@ from rich.text import Text
 
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import Data, Decimal, Encoding, Missing, NoHeader, Separator
-from gpubp.cli.table_reading import TableOptions, read_to_train
-from gpubp.cli.train import target_of
+from gpubp.cli.table_reading import TableOptions, read_to_train, target_of
 from gpubp.errors import printable
 from gpubp.tables.cautions import cautions
 from gpubp.tables.coded_column import CodedColumn

@@ -14,10 +14,13 @@ from rich.text import Text
 
 from gpubp.cli.planning import Row
 from gpubp.errors import printable
+from gpubp.tables.folds import Spread
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.streamed import StreamedTable
 from gpubp.text import number_text
+
+UNTOLD = ("mean_squared_error",)  # its root is told
 
 
 def note(text: str, wanted: bool = True) -> None:
@@ -88,6 +91,24 @@ def after_training(
     print(printable(f"  gpubp explain {report['out']} {data} --row 1"), flush=True)
 
 
+def folds(spreads: dict[str, Spread], rows: int, target: str) -> None:
+    """Print measures over folds of so many rows; errors of numbers are in units of the target."""
+    count = max(len(spread.folds) for spread in spreads.values())
+    print(f"{rows} rows in {count} folds, each measured by networks trained on the others:")
+    grid = Grid(box=None, pad_edge=False)
+    head = f"(errors in units of {printable(target):.20})" if "r2" in spreads else ""
+    grid.add_column(Text(head), no_wrap=True)
+    for name in ("mean", "deviation", "least", "most"):
+        grid.add_column(name, justify="right")
+    for name, spread in spreads.items():
+        if name in UNTOLD:
+            continue
+        values = (spread.mean, spread.deviation, min(spread.folds), max(spread.folds))
+        grid.add_row(name, *(f"{value:.4g}" for value in values))
+    Console(highlight=False, markup=False).print(grid)
+    sys.stdout.flush()
+
+
 def _comparison(report: dict[str, Any]) -> None:
     """Print the measures of the test part, beside models that need no network."""
     simplest = [*report["baselines"].values()][-1]
@@ -98,7 +119,7 @@ def _comparison(report: dict[str, Any]) -> None:
     grid.add_column(Text(head), no_wrap=True)
     for name in columns:
         grid.add_column(name, justify="right")
-    for name in [each for each in simplest if each != "mean_squared_error"]:
+    for name in [each for each in simplest if each not in UNTOLD]:
         values = [each.get(name) for each in columns.values()]
         grid.add_row(name, *("-" if value is None else number_text(value) for value in values))
     console = Console(highlight=False, markup=False)

@@ -65,11 +65,11 @@ def stream_table(
     )
 
 
-def check_as_usual(options: TableOptions, drop: str | None, types: str) -> None:
+def check_as_usual(options: TableOptions, drop: str | None, types: str, time_column: str) -> None:
     """Raise ConfigurationError where options say how to read a table that is streamed."""
-    if options != TableOptions() or drop or types:
+    if options != TableOptions() or drop or types or time_column:
         raise ConfigurationError(
-            "--sep, --decimal, --missing, --no-header, --encoding, --drop and --types are for"
-            " tables in memory and this one is read while training; --no-stream is needed, or a"
-            " table without them"
+            "--sep, --decimal, --missing, --no-header, --encoding, --drop, --types and"
+            " --time-column are for tables in memory and this one is read while training;"
+            " --no-stream is needed, or a table without them"
         )

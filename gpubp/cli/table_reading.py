@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from gpubp.data.csv_form import CsvForm
 from gpubp.errors import ConfigurationError, DataError, UnknownNameError, import_extra
+from gpubp.tables.cell_formats import is_number
 from gpubp.tables.encoding import as_texts, stray_text
 from gpubp.tables.evaluated_rows import told_apart_by
 from gpubp.tables.prepared import Prepared
@@ -139,6 +140,25 @@ def read_to_train(
             why = stray_text(table, name) or f"column {name!r} holds names"
             raise DataError(f"--types says that {name!r} holds numbers; {why}")
     return table, reading, [*told, *notes]
+
+
+def target_of(table: Table, data: str, target: str) -> str:
+    """Return the column to predict; a bundled set has one.
+
+    Raises
+    ------
+    ConfigurationError
+        When none is named, or it is missing where the names of the columns are numbers.
+    """
+    columns = ", ".join(list(table.columns)[:20])
+    if target and target not in table.columns and any(map(is_number, table.columns)):
+        raise ConfigurationError(
+            f"--target {target!r} is no column, and the first line, {columns}, looks like data;"
+            " --no-header is needed if it is, and columns are then column1, column2, ..."
+        )
+    if target or data in BUNDLED:
+        return target or BUNDLED[data]
+    raise ConfigurationError(f"--target is missing; one of the columns is needed: {columns}")
 
 
 def keep_reading(prepared: Prepared, reading: Reading, notes: Iterable[str]) -> Prepared:

@@ -13,6 +13,7 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
+from gpubp.cli.cross_validation import as_dict, check_folds, measure_folds
 from gpubp.cli.options import (
     BackendName,
     Data,
@@ -24,7 +25,7 @@ from gpubp.cli.options import (
     Separator,
 )
 from gpubp.cli.streaming import check_as_usual, is_streamed, stream_table
-from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
+from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train, target_of
 from gpubp.cli.training_result import check_page, training_result, write_page
 from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
@@ -38,12 +39,12 @@ from gpubp.errors import (
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.comparison import compare
+from gpubp.tables.folds import Spread
 from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
 from gpubp.tables.streamed import StreamedTable
-from gpubp.tables.table import BUNDLED, Table
 
 
 def train(
@@ -106,6 +107,23 @@ def train(
     test: Annotated[float, typer.Option(help="Share of the rows held out to test; 0 for none.")] = (
         0.2
     ),
+    cv: Annotated[
+        int | None, typer.Option("--cv", help="Measure over so many folds of all rows first.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="What chooses the epoch: loss (the default), accuracy, auc, rmse or mae, on the"
+            " validation rows."
+        ),
+    ] = None,
+    time_column: Annotated[
+        str,
+        typer.Option(
+            help="Hold the last rows by this column out, as later rows are to be predicted.",
+            show_default=False,
+        ),
+    ] = "",
     patience: Annotated[
         int | None, typer.Option(help="Epochs without a better validation loss before stopping.")
     ] = None,
@@ -157,8 +175,10 @@ def train(
     processes = distributed.communicator() if distributed.is_launched() else None
     root = processes is None or processes.is_root
     distributed.on_root(processes, lambda: check_output(path, [data]), "the model file")
+    apart = is_streamed(data, stream) or processes is not None
+    check_folds(cv, apart, time_column)
     if report is not None:
-        check_page(report, data, path, is_streamed(data, stream) or processes is not None)
+        check_page(report, data, path, apart)
     settings = {
         "hidden": None if hidden is None else _hidden_sizes(hidden),
         "activation": activation,
@@ -173,6 +193,7 @@ def train(
         "members": members,
         "refit": refit,
         "loss_name": _loss(loss),
+        "metric": metric,
     }
     recipe = Recipe.of(preset, 1, "classification", settings)  # tells what is wrong before reading
     validation = recipe.validation if validation is None else validation
@@ -181,13 +202,13 @@ def train(
     if class_weight not in (None, "balanced"):
         raise ConfigurationError(f"--class-weight is {class_weight!r}; balanced is needed")
     if is_streamed(data, stream):
-        check_as_usual(options, drop, types)
+        check_as_usual(options, drop, types, time_column)
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table, reading, notes = read_to_train(data, options, drop, types)
         column = target_of(table, data, target)
         several = recipe.members > 1
-        prepared = prepare(table, column, task, test, validation, seed, several)
+        prepared = prepare(table, column, task, test, validation, seed, several, time_column)
         prepared = keep_reading(prepared, reading, notes)
     if class_weight and prepared.preprocessing.task == "regression":
         raise ConfigurationError("--class-weight is for classes and the task is regression")
@@ -197,21 +218,30 @@ def train(
     )
     if isinstance(prepared, StreamedTable):  # so many rows need no several networks
         settings["members"] = members or 1
-    recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
-    model = TabularModel.create(
-        prepared,
-        recipe,
-        dtype=dtype,
-        precision=precision,
-        seed=seed,
-        backend=where,
-    )
+
+    def untrained(prepared: Prepared | StreamedTable) -> tuple[TabularModel, Recipe]:
+        goal, rows = prepared.preprocessing, prepared.rows("train")
+        recipe = Recipe.of(preset, rows, goal.task, settings)
+        numbers = {"dtype": dtype, "precision": precision, "backend": where}
+        return TabularModel.create(prepared, recipe, seed, **numbers), recipe
+
+    def trained(fold: Prepared) -> TabularModel:
+        made, recipe = untrained(fold)
+        made.train(fold, recipe, time_limit=time_limit, class_weight=class_weight)
+        return made
+
+    model, recipe = untrained(prepared)
+    shown = sys.stderr.isatty() and not as_json
     if root:
         cli_output.before_training(prepared, model, as_json)
+    spreads: dict[str, Spread] = {}
+    if cv is not None and isinstance(prepared, Prepared):
+        spreads = measure_folds(prepared, cv, validation, seed, several, trained, shown)
+        if not as_json:
+            cli_output.folds(spreads, prepared.table.rows, predicted)
     start = time.perf_counter()
     stopped: KeyboardInterrupt | GpubpError | None = None
     try:
-        shown = sys.stderr.isatty() and not as_json
         model.train(
             *(prepared, recipe, shown, checkpoint, resume),
             *(processes or False, deterministic, time_limit),
@@ -228,6 +258,7 @@ def train(
         model.save(path)
         compared = compare(model, prepared) if isinstance(prepared, Prepared) else None
         result = training_result(model, prepared, path, seconds, compared, processes)
+        result |= {"cv": as_dict(spreads)} if spreads else {}
         tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
         cli_output.after_training(result, data, as_json, tested, options.words)
         if report is not None and isinstance(prepared, Prepared):
@@ -267,11 +298,3 @@ def _weight_decay(decay: float | None, optimizer: str | None) -> float | None:
     if decay is not None and optimizer not in (None, "adamw"):
         raise ConfigurationError(f"--weight-decay is for adamw and --optimizer is {optimizer}")
     return decay
-
-
-def target_of(table: Table, data: str, target: str) -> str:
-    """Return the column to predict; a bundled set has one."""
-    if target or data in BUNDLED:
-        return target or BUNDLED[data]
-    columns = ", ".join(list(table.columns)[:20])
-    raise ConfigurationError(f"--target is missing; one of the columns is needed: {columns}")

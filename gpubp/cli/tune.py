@@ -12,8 +12,7 @@ import typer
 from gpubp.backends import get_backend
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Data, Json
-from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
-from gpubp.cli.train import target_of
+from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train, target_of
 from gpubp.cli.training_result import training_result
 from gpubp.cli.written_files import check_output
 from gpubp.errors import ConfigurationError

@@ -23,6 +23,7 @@ MOST_CELLS = 2_000_000  # of a larger table only what is quick is looked at
 COPIES = 0.01  # of the rows: so many like another are worth a line
 BEYOND_CHANCE = 1.5  # times as many as in shuffled columns
 SAME = 0.9999  # correlation of a copy
+OFTEN = 5  # rows of a value, and of a class, from which on a value of one class is no chance
 SKEWED = 3.0  # skewness of a target from which on its logarithm is looked at
 CLASSES = 5  # from so many whole numbers on a target may be a number after all
 CHANCE = 2.0  # deviations of a number of copies, counted by Poisson, that are still chance
@@ -30,12 +31,17 @@ MARKS = [sign * (10**nines - 1) for nines in range(2, 7) for sign in (-1, 1)]
 _NUMBERS_ROWS = re.compile(r"(^|[\W_])(id|uuid|guid|index|key|nr|no|number|row)([\W_]|$)", re.I)
 
 
-def cautions(table: Table, target: str, task: str) -> list[str]:
-    """Return lines on a table whose rows all have a target, each with what to do about it."""
+def cautions(table: Table, target: str, task: str, time_column: str = "") -> list[str]:
+    """Return lines on a table whose rows all have a target, each with what to do about it.
+
+    With a time column, by which parts are dealt, the order of rows is none to tell.
+    """
     if table.rows < FEWEST_ROWS:
         return []
     few = table.rows * len(table.columns) <= MOST_CELLS
-    return [line for check in (CHECKS if few else QUICK) for line in check(table, target, task)]
+    every = CHECKS if few else QUICK
+    told = [check for check in every if check is not order_of_rows or not time_column]
+    return [line for check in told for line in check(table, target, task)]
 
 
 def _others(table: Table, target: str) -> list[str]:
@@ -81,12 +87,32 @@ def copies_of_the_target(table: Table, target: str, task: str) -> Iterator[str]:
 
 
 def _tells(values: NDArray[Any], expected: NDArray[Any], task: str) -> bool:
-    pairs = set(zip(values.tolist(), expected.tolist(), strict=True))
-    one_to_one = len(pairs) == len(set(values.tolist())) == len(set(expected.tolist()))
+    """Tell whether a column decides the target: other names of it, ranges of it, or its order."""
     if task == "classification":
-        return one_to_one
-    numbers = values.dtype != object and expected.dtype != object
-    return numbers and np.ptp(expected) > 0 and abs(np.corrcoef(values, expected)[0, 1]) > SAME
+        return _decides_classes(values, expected)
+    if object in (values.dtype, expected.dtype) or np.ptp(expected) == 0:
+        return False
+    alike = ((values, expected), (_ranks(values), _ranks(expected)))
+    return any(abs(np.corrcoef(*pair)[0, 1]) > SAME for pair in alike)
+
+
+def _decides_classes(values: NDArray[Any], expected: NDArray[Any]) -> bool:
+    different, classes = set(values.tolist()), Counter(expected.tolist())
+    if len(set(zip(values.tolist(), expected.tolist(), strict=True))) > len(different):
+        return False  # a value has two classes
+    if len(different) == len(classes):
+        return True
+    if min(classes.values()) < OFTEN:  # each of its values may have one class by chance
+        return False
+    in_order = expected[np.argsort(values, kind="stable")] if values.dtype != object else expected
+    ranges = 1 + int((in_order[1:] != in_order[:-1]).sum())
+    return len(different) * OFTEN <= len(values) or (
+        values.dtype != object and ranges == len(classes)
+    )
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[np.int64]:
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
 
 
 def copies_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
@@ -135,7 +161,7 @@ def order_of_rows(table: Table, target: str, task: str) -> Iterator[str]:
         if len(values) == table.rows and steps.any() and ((steps >= 0).all() or (steps <= 0).all()):
             yield (
                 f"rows are in the order of {name!r}: if later rows are to be predicted, test on"
-                f" them; in Python fit(X, y, time_column={name!r})"
+                f" such: --time-column {shlex.quote(name)}"
             )
 
 

@@ -61,7 +61,7 @@ class Comparison:
         network, (simplest, its) = self.measures[NETWORK], [*self.simple.items()][-1]
         lines = []
         if rows < FEW_ROWS:
-            lines.append(f"{rows} test rows are few to judge by: go by the range")
+            lines.append(f"{rows} test rows are few to judge by: go by the range, or by --cv 5")
         worse = its.get("log_loss", math.inf) <= network.get("log_loss", -math.inf)
         if worse or network.get("r2", 1.0) <= its.get("r2", -math.inf):
             lines.append(f"the network is no better than '{simplest}'")

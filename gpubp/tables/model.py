@@ -25,13 +25,12 @@ from gpubp.tables.members import has_learnt, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
 from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forget, member_data
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
-from gpubp.tables.recipe import Recipe
+from gpubp.tables.recipe import LOSS, Recipe
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
 from gpubp.tables.targets import NumberTarget
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.dealt import Deal, begin_alike
-from gpubp.training.stopping import EarlyStopping
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,16 @@ class TabularModel:
     def create(
         cls, prepared: Prepared | StreamedTable, recipe: Recipe, seed: int = 0, **settings: Any
     ) -> TabularModel:
-        """Make untrained networks; settings are those of `Network` besides sizes and output."""
+        """Make untrained networks; settings are those of `Network` besides sizes and output.
+
+        Raises
+        ------
+        ConfigurationError
+            When the recipe's metric does not suit the table.
+        """
         preprocessing = replace(prepared.preprocessing, learning_rate=recipe.learning_rate)
+        classes, held = len(preprocessing.classes), prepared.rows("validation")
+        recipe.check_metric(preprocessing.task, classes, held)
         sizes = [len(preprocessing.features), *recipe.hidden, preprocessing.outputs]
         output = "softmax" if preprocessing.task == "classification" else "identity"
         bins, width = embedded_bins(prepared, recipe)
@@ -125,7 +132,7 @@ class TabularModel:
 
         def fit(net: Network, member: int, watch: Sequence[Any]) -> None:
             train, validation, rows = member_data(prepared, member)
-            stopping = [] if validation is None else [EarlyStopping(recipe.patience)]
+            stopping = recipe.stopping()
             folder = checkpoint
             if checkpoint is not None and len(self.nets) > 1:
                 folder = os.path.join(checkpoint, f"member-{member}")
@@ -136,7 +143,8 @@ class TabularModel:
                 epochs=recipe.epochs,
                 batch_size=recipe.batch_size,
                 validation=validation,
-                callbacks=[*callbacks, *watch, *stopping],
+                callbacks=[*callbacks, *watch, *([] if validation is None else [stopping])],
+                metrics=() if recipe.metric == LOSS else recipe.metric,
                 progress=shown,
                 checkpoint=folder,
                 resume=resume,
@@ -146,8 +154,8 @@ class TabularModel:
             )
             if isinstance(prepared, Prepared) and validation is not None:
                 self._held[member] = net.predict(validation[0])
-                if recipe.refit:
-                    self._train_again(net, prepared, recipe, watch, settings)
+                if recipe.refit and stopping.best_epoch:
+                    self._train_again(net, prepared, recipe, stopping.best_epoch, watch, settings)
 
         one_reader = isinstance(prepared, StreamedTable)
         side_by_side = jointly is False and not shown and not one_reader
@@ -181,11 +189,11 @@ class TabularModel:
         net: Network,
         prepared: Prepared,
         recipe: Recipe,
+        epochs: int,
         watch: Sequence[Any],
         settings: dict[str, Any],
     ) -> None:
         """Train from the beginning on all rows, for as many epochs as were best."""
-        best = 1 + int(np.argmin(net.history.validation_loss))
         whole = prepared.whole()
         fresh = Network(**net.spec.to_dict(), backend=net.backend)
         forget(fresh, whole.unused())
@@ -194,7 +202,7 @@ class TabularModel:
             **train,
             optimizer=recipe.make_optimizer(rows),
             loss=recipe.loss(self.preprocessing.task),
-            epochs=best,
+            epochs=epochs,
             batch_size=recipe.batch_size,
             callbacks=watch,
             **settings,

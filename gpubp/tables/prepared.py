@@ -21,7 +21,7 @@ from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.evaluated_rows import told_apart_by
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
-from gpubp.tables.splits import Split, deal_again, train_validation_test_split
+from gpubp.tables.splits import Split, deal_again, time_split, train_validation_test_split
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
 from gpubp.tables.targets import decide_task
@@ -88,11 +88,13 @@ def prepare(
     validation: float,
     seed: int,
     several: bool = False,
+    time_column: str = "",
 ) -> Prepared:
     """Deal the rows to three parts and fit the preprocessing on the training part.
 
     With `several` networks each holds other rows out for validation, so that the preprocessing is
-    fitted on the rows of both parts. It notes which rows are used, for `gpubp evaluate --part`.
+    fitted on the rows of both parts. With a time column the last rows are held out, the same for
+    all. The preprocessing notes which rows are used, for `gpubp evaluate --part`.
 
     Raises
     ------
@@ -102,18 +104,40 @@ def prepare(
     table, dropped = keep_rows_with_target(table, target)
     task = decide_task(table, target, task)
     labels = table.column(target) if task == "classification" else None
-    split = train_validation_test_split(table.rows, test, validation, seed, labels)
+    if time_column:
+        split = time_split(table.column(time_column), test, validation)
+    else:
+        split = train_validation_test_split(table.rows, test, validation, seed, labels)
+    prepared = prepare_split(table, target, task, split, seed, several and not time_column)
+    preprocessing = prepared.preprocessing
+    warned = cautions(table, target, task, time_column)
+    told = (dropped, *preprocessing.notes, *warned, *prepared.notes)
+    dealt = DealtRows.of(table, told_apart_by(preprocessing), split, (test, validation), seed)
+    return replace(
+        prepared,
+        preprocessing=replace(preprocessing, dealt=dealt),
+        notes=tuple(note for note in told if note),
+    )
+
+
+def prepare_split(
+    table: Table, target: str, task: str, split: Split, seed: int, several: bool
+) -> Prepared:
+    """Fit the preprocessing on rows that were dealt; notes are on what training lacks of the rest.
+
+    Raises
+    ------
+    GpubpError
+        When the table or the target cannot be used.
+    """
+    labels = table.column(target) if task == "classification" else None
     learnt = np.sort(np.concatenate([split.train, split.validation])) if several else split.train
     preprocessing = Preprocessing.fit(table, target, task, rows=learnt)
     transformed = preprocessing.transform(table, warned_share=TOLD_SHARE)
-    told = (dropped, *preprocessing.notes, *cautions(table, target, task), *transformed.warnings)
-    notes = tuple(note for note in told if note)
-    dealt = DealtRows.of(table, told_apart_by(preprocessing), split, (test, validation), seed)
-    preprocessing = replace(preprocessing, dealt=dealt)
-    y = preprocessing.targets(table)
-    count = len(split.validation)
+    y, count = preprocessing.targets(table), len(split.validation)
     deal = partial(deal_again, learnt, count, seed, labels) if several and count else None
-    return Prepared(table, preprocessing, split, transformed.x, y, notes, deal)
+    warnings = tuple(transformed.warnings)
+    return Prepared(table, preprocessing, split, transformed.x, y, warnings, deal)
 
 
 def embedded_bins(

@@ -11,11 +11,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from gpubp.errors import UnknownNameError, checked_whole
+from gpubp.errors import ConfigurationError, UnknownNameError, checked_whole
 from gpubp.nn.losses import Loss, cross_entropy
 from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
 from gpubp.nn.schedules import CosineDecay, CosineWaves, LearningRate, as_schedule
+from gpubp.training.stopping import EarlyStopping
 
+LOSS = "loss"
+EPOCH_METRICS = {  # what may choose the epoch, by task
+    "classification": (LOSS, "accuracy", "auc"),
+    "regression": (LOSS, "rmse", "mae"),
+}
 FEWEST_STEPS, MOST_STEPS = 400, 20_000  # of a training: small tables get more epochs, huge fewer
 MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
 
@@ -64,6 +70,8 @@ class Recipe:
         all rows, for so many epochs.
     loss_name : str
         One of `gpubp.losses`, or "auto" for that of the task.
+    metric : str
+        What chooses the epoch, measured on the validation rows: one of `EPOCH_METRICS`.
     """
 
     hidden: tuple[int, ...] = (256, 256, 256)
@@ -86,8 +94,12 @@ class Recipe:
     mixing: bool = False
     refit: bool = False
     loss_name: str = "auto"
+    metric: str = LOSS
 
     def __post_init__(self) -> None:
+        names = [name for of_task in EPOCH_METRICS.values() for name in of_task]
+        if self.metric not in names:
+            raise UnknownNameError("metric", self.metric, sorted(set(names)))
         for name in ("epochs", "patience", "batch_size", "members"):
             checked_whole(name, getattr(self, name))
         as_schedule(self.learning_rate)
@@ -146,6 +158,40 @@ class Recipe:
         if task == "regression" or not self.label_smoothing:
             return "auto"
         return cross_entropy(self.label_smoothing)
+
+    def stopping(self) -> EarlyStopping:
+        """Return what ends a training and puts back the weights of its best epoch."""
+        return EarlyStopping(self.patience, metric=None if self.metric == LOSS else self.metric)
+
+    def check_metric(self, task: str, classes: int, validation: int) -> None:
+        """Find out before a training whether its metric can be measured.
+
+        Parameters
+        ----------
+        classes, validation : int
+            How many classes the target has, and how many validation rows there are.
+
+        Raises
+        ------
+        ConfigurationError
+            When the metric is of the other task, of two classes and there are more, or there are no
+            validation rows.
+        """
+        known = EPOCH_METRICS[task]
+        if self.metric not in known:
+            raise ConfigurationError(
+                f"metric is {self.metric!r} and the task is {task}; {', '.join(known)} is needed"
+            )
+        if self.metric == "auc" and classes != 2:
+            raise ConfigurationError(
+                f"metric is 'auc', which is of two classes, and the target has {classes}; loss or"
+                " accuracy is needed"
+            )
+        if self.metric != LOSS and not validation:
+            raise ConfigurationError(
+                f"metric is {self.metric!r} and there are no validation rows to measure it on; a"
+                " validation share above 0 is needed"
+            )
 
     def with_settings(self, settings: Mapping[str, Any]) -> Recipe:
         """Return the recipe with some settings replaced; None leaves one as it is."""

@@ -181,7 +181,7 @@ class _Measured:
         if histories:
             yield (
                 "Loss",
-                "The epoch marked is the one whose weights were kept, where rows were held out.",
+                _kept_epoch([*histories[0].metrics]),
                 [picture(history.plot) for history in histories[:4]],
             )
         if self.is_classes:
@@ -282,6 +282,16 @@ class _Measured:
             with contextlib.suppress(PackageNotFoundError):
                 versions[package] = version(package)
         return {key: str(value) for key, value in (facts | versions).items()}
+
+
+def _kept_epoch(metrics: Sequence[str]) -> str:
+    """Return what is said below the curves of the losses, where the epoch went by a metric."""
+    if metrics:
+        return (
+            "The epoch marked has the least loss on the rows held out; the weights kept are those"
+            f" of the epoch with the best {metrics[0]} there."
+        )
+    return "The epoch marked is the one whose weights were kept, where rows were held out."
 
 
 def cell_text(value: Any, kind: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,19 +52,74 @@ def train_validation_test_split(
     check_shares(test, validation, seed)
     if labels is not None and len(labels) != rows:
         raise ShapeError(f"labels has {len(labels)} entries for {rows} rows; one each is needed")
-    counts = {"test": round(test * rows), "validation": round(validation * rows)}
-    empty = [part for part, share in (("test", test), ("validation", validation)) if share]
-    empty = [part for part in empty if not counts[part]]
-    if rows - sum(counts.values()) < 1:
-        empty.append("training")
-    if empty:
-        raise DataError(
-            f"{rows} rows with test {test:g} and validation {validation:g} leave the {empty[0]}"
-            " part empty; more rows or another share are needed"
-        )
+    counts = _counts(rows, test, validation)
     remaining, tested = _deal(np.arange(rows), counts["test"], seed, labels)
     trained, validated = _deal(remaining, counts["validation"], seed, labels)
     return Split(trained, validated, tested)
+
+
+def time_split(times: NDArray[Any], test: float, validation: float) -> Split:
+    """Deal rows to three parts by time: the last to test, those before to validate, then to train.
+
+    Parameters
+    ----------
+    times : array, (rows,)
+    test, validation : float
+        Shares, as in `train_validation_test_split`.
+
+    Raises
+    ------
+    ConfigurationError
+        When a share is out of range.
+    DataError
+        When a time is missing or no number, or there are too few rows to give each part one.
+    """
+    check_shares(test, validation, seed=0)
+    counts = _counts(len(times), test, validation)
+    order = _by_time(times)
+    tested = len(order) - counts["test"]
+    trained = tested - counts["validation"]
+    return Split(*map(np.sort, np.split(order, [trained, tested])))
+
+
+def fold_splits(
+    rows: int, count: int, validation: float, seed: int, labels: NDArray[Any] | None = None
+) -> list[Split]:
+    """Return a split for each of `count` folds, every row being in the test part of one.
+
+    Parameters
+    ----------
+    rows
+        Number of rows.
+    count
+        From 2 to the number of rows.
+    validation
+        Share of the other rows that each split validates with.
+    seed
+        From 0 to 2**32 - 1.
+    labels
+        Class of each row, shape (rows,): the folds then hold the classes in equal proportion, as
+        far as they have enough rows for that.
+
+    Raises
+    ------
+    ConfigurationError
+        When the count, the share or the seed is out of range.
+    """
+    check_shares(0, validation, seed)
+    if not 2 <= count <= rows:
+        raise ConfigurationError(f"{count} folds of {rows} rows; 2 to {rows} folds are needed")
+    selection = import_extra("sklearn.model_selection", "cli")
+    stratified = labels is not None and np.unique(labels, return_counts=True)[1].max() >= count
+    kind = selection.StratifiedKFold if stratified else selection.KFold
+    folds = kind(count, shuffle=True, random_state=seed)
+    splits = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a class is rarer than there are folds
+        for remaining, tested in folds.split(np.empty((rows, 1)), labels):
+            held = min(round(validation * len(remaining)), len(remaining) - 1)
+            splits.append(Split(*_deal(remaining, held, seed, labels), np.sort(tested)))
+    return splits
 
 
 def deal_again(
@@ -105,10 +161,30 @@ def deal_last(
 
     The same for every member. Raises DataError where a time is missing.
     """
+    order = _by_time(times)
+    return np.sort(order[:-count]), np.sort(order[-count:])
+
+
+def _by_time(times: NDArray[Any]) -> NDArray[np.int64]:
+    """Return row indices in the order of time; raises DataError where a time is missing."""
     if times.dtype == object or np.isnan(times).any():
         raise DataError("the time column holds text or has missing values; times are needed")
-    order = np.argsort(times, kind="stable")
-    return np.sort(order[:-count]), np.sort(order[-count:])
+    return np.argsort(times, kind="stable")
+
+
+def _counts(rows: int, test: float, validation: float) -> dict[str, int]:
+    """Return the rows of the held-out parts; raises DataError where a part would be empty."""
+    counts = {"test": round(test * rows), "validation": round(validation * rows)}
+    empty = [part for part, share in (("test", test), ("validation", validation)) if share]
+    empty = [part for part in empty if not counts[part]]
+    if rows - sum(counts.values()) < 1:
+        empty.append("training")
+    if empty:
+        raise DataError(
+            f"{rows} rows with test {test:g} and validation {validation:g} leave the {empty[0]}"
+            " part empty; more rows or another share are needed"
+        )
+    return counts
 
 
 def check_shares(test: float, validation: float, seed: int) -> None:

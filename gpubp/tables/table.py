@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.csv_form import AS_USUAL, CsvForm
+from gpubp.data.idx_files import idx_columns, is_idx
 from gpubp.errors import DataError, ShapeError, UnknownNameError, import_extra
 
 BUNDLED = {
@@ -151,9 +152,10 @@ def read_table(source: str | Path, text: Iterable[str] = (), form: CsvForm = AS_
     ----------
     source
         Path of a .csv, .tsv, .csv.gz, .tsv.gz, .parquet, .feather, .arrow, .jsonl, .ndjson or .xlsx
-        file, or of a .zip file with one of them; "-" for standard input, which holds CSV; or a
-        name in `BUNDLED`. A CSV file without a comma in its header line may be separated by
-        semicolons, tabs or bars. Empty cells, NA, N/A, NaN and null are missing values.
+        file, of a .zip file with one of them, or of images as MNIST comes; "-" for standard input,
+        which holds CSV; or a name in `BUNDLED`. A CSV file without a comma in its header line may
+        be separated by semicolons, tabs or bars. Empty cells, NA, N/A, NaN and null are missing
+        values.
     text
         Columns of a CSV file to keep as text even where all values look like numbers.
     form
@@ -182,6 +184,8 @@ def read_table(source: str | Path, text: Iterable[str] = (), form: CsvForm = AS_
             f"{str(source)!r} {what}; {hint}a CSV or Parquet file is needed, or one of"
             f" {', '.join(BUNDLED)}"
         )
+    if is_idx(path):
+        return checked(Table(path.name, idx_columns(path)))
     import_extra("pyarrow", "cli")
     from gpubp.data.arrow_files import read_file
 

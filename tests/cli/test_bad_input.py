@@ -33,6 +33,18 @@ BAD = [
     (["train", "iris", "--batch-size", "0"], "batch_size is 0"),
     (["train", "iris", "--batch-size", "500"], "batch_size is 500 and the data have 90 rows"),
     (["train", "iris", "--test", "0.9"], "leave nothing to train on"),
+    (["train", "bare.csv", "--target", "y"], "first line, 1, x, looks like data; --no-header"),
+    (["train", "iris", "--time-column", "day"], "unknown column 'day'"),
+    (["train", "people.csv", "--target", "rich", "--time-column", "town"], "holds text or has mis"),
+    (["train", "iris", "--cv", "3", "--time-column", "day"], "one of them is needed"),
+    (["train", "iris", "--cv", "1"], "--cv is 1; 2 folds or more"),
+    (["train", "iris", "--cv", "151"], "151 folds of 150 rows; 2 to 150"),
+    (["train", "people.csv", "--target", "rich", "--cv", "3", "--stream"], "--cv 3 of a table"),
+    (["train", "iris", "--metric", "acuracy"], "did you mean 'accuracy'"),
+    (["train", "iris", "--metric", "rmse"], "is 'rmse' and the task is classification; loss, acc"),
+    (["train", "diabetes", "--metric", "auc"], "is 'auc' and the task is regression; loss, rmse"),
+    (["train", "iris", "--metric", "auc"], "is of two classes, and the target has 3"),
+    (["train", "iris", "--metric", "accuracy", "--validation", "0"], "no validation rows"),
     (["train", "iris", "--preset", "bset"], "did you mean 'best'"),
     (["train", "iris", "--members", "0"], "members is 0"),
     (["train", "iris", "--backend", "tpu"], "known: auto, cpu, gpu"),
@@ -63,6 +75,7 @@ def test_bad_input_is_one_line_and_exit_code_2(words, message, folder):
     (folder / "header.csv").write_text("a,b\n")
     (folder / "one.csv").write_text("a,y\n" + "1,x\n" * 20)
     (folder / "inf.csv").write_text("a,y\n" + "1,x\n2,z\n" * 3 + "inf,x\n" + "1,x\n2,z\n" * 9)
+    (folder / "bare.csv").write_text("1,x\n2,z\n")
     (folder / "text.csv").write_text("town,age\nRome,old\n")
     (folder / "text2.csv").write_text("town,age\nRome,33\n")
     (folder / "torn.model").write_bytes((folder / "people.safetensors").read_bytes()[:200])

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -10,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from command_runs import ENVIRONMENT, good, gpubp
+from command_runs import ENVIRONMENT, good, gpubp, refused
+from gpubp import load
 
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
@@ -105,3 +107,32 @@ def test_the_bar_is_drawn_on_a_terminal_only(tmp_path):
     assert process.wait(30) == 0
     assert "3/3" in shown.decode()
     assert "━" in shown.decode()
+
+
+def test_measures_over_folds(tmp_path):
+    """They are told before the training, and in JSON with what each fold gave."""
+    words = ("train", "iris", "--preset", "fast", "--epochs", "4", "--cv", "3", "--test", "0")
+    spread = json.loads(good(*words, "--json", cwd=tmp_path))["cv"]["accuracy"]
+    assert len(spread["folds"]) == 3
+    for share in spread["folds"]:
+        assert share * 50 == pytest.approx(round(share * 50)), "50 rows a fold"
+    assert spread["mean"] == pytest.approx(statistics.mean(spread["folds"]))
+    assert spread["deviation"] == pytest.approx(statistics.stdev(spread["folds"]))
+    text = good(*words, cwd=tmp_path)
+    told, _, after = text.partition("4 epochs in")
+    assert "150 rows in 3 folds" in told
+    values = (spread["mean"], spread["deviation"], min(spread["folds"]), max(spread["folds"]))
+    line = next(line for line in told.splitlines() if line.startswith("accuracy"))
+    assert line.split()[1:] == [f"{value:.4g}" for value in values]
+    assert "model saved" in after
+
+
+def test_the_epoch_may_go_by_another_measure(tmp_path):
+    """What it is of each epoch lies in the model file; a checkpoint of another one is refused."""
+    words = ("train", "breast_cancer", "--preset", "fast", "--epochs", "3", "--checkpoint", "run")
+    good(*words, "--metric", "auc", cwd=tmp_path)
+    history = load(tmp_path / "breast_cancer.safetensors").model_.net.history
+    assert [*history.metrics] == ["auc"]
+    assert len(history.metrics["auc"]) == 3
+    line = refused(*words, "--metric", "accuracy", "--resume", cwd=tmp_path)
+    assert "is of another run" in line

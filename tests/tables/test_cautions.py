@@ -25,8 +25,19 @@ CASES = {
     "named": ({"user_id": NAMES}, LABELS, {}, "column 'user_id' numbers the rows"),
     "copy": ({"y2": LABELS == "yes"}, LABELS, {}, "column 'y2' tells 'y' by itself"),
     "scaled copy": ({"c": 3 - 2 * A}, A + 0, {}, "column 'c' tells 'y' by itself"),
+    "any copy": ({"c": np.exp(A)}, A + 0, {}, "column 'c' tells 'y' by itself"),
+    "finer names": (
+        {"c": np.char.add(LABELS.astype(str), (np.arange(ROWS) % 3).astype(str)).astype(object)},
+        *(LABELS, {}, "column 'c' tells 'y' by itself"),
+    ),
+    "ranges": ({"c": B + 9 * (LABELS == "yes")}, LABELS, {}, "column 'c' tells 'y' by itself"),
     "one row": ({}, np.append(LABELS[1:], "maybe"), {}, "classes of one row .*: 'maybe'"),
-    "ordered": ({"day": DAYS}, LABELS, {"day": "time"}, "rows are in the order of 'day'"),
+    "ordered": (
+        {"day": DAYS},
+        LABELS,
+        {"day": "time"},
+        "order of 'day': .* --time-column day$",
+    ),
     "long tail": ({}, np.exp(2 * A), {}, r"'y' has a long tail \(mean"),
     "grades": ({}, RANDOM.integers(1, 7, ROWS) * 1.0, {}, "taken as 6 classes, 1 to 6"),
 }
@@ -44,6 +55,20 @@ def test_what_is_said(case):
     assert any(re.search(expected, line) for line in found), found
     if columns:
         assert not said({}, LABELS, {}), "nothing without the column"
+
+
+CHANCES = {
+    "few rows of each value": NAMES,
+    "few rows of a class": np.array([f"n{place // 2}" for place in range(ROWS)], object),
+    "nearly ranges": np.sort(A) + 0.0,
+}
+
+
+@pytest.mark.parametrize("case", CHANCES)
+def test_a_column_that_decides_by_chance_or_nearly_is_no_caution(case):
+    rare = np.where(np.arange(ROWS) < 4, "yes", "no").astype(object)
+    y = {"few rows of a class": rare}.get(case, LABELS)
+    assert not any("by itself" in line for line in said({"c": CHANCES[case]}, y, {}))
 
 
 MARKED = [([-999], -999, "row"), ([99999, 99999], 99999, "rows"), ([-99, -9999], -9999, "row")]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp.errors import ConfigurationError, DataError, ShapeError
-from gpubp.tables.splits import train_validation_test_split
+from gpubp.tables.splits import time_split, train_validation_test_split
 
 
 @given(st.integers(5, 200), st.integers(0, 2**32 - 1), st.integers(1, 6), st.booleans())
@@ -20,6 +20,27 @@ def test_parts_are_sorted_disjoint_and_complete(rows, seed, classes, labelled):
     ]
     assert all((np.diff(part) > 0).all() for part in split)
     assert sorted(np.concatenate(split).tolist()) == list(range(rows))
+
+
+@given(st.lists(st.integers(0, 9), min_size=5, max_size=60), st.booleans())
+def test_parts_by_time_follow_each_other(times, tested):
+    times = np.array(times, float)
+    split = time_split(times, 0.2 * tested, 0.3)
+    assert [len(part) for part in split][1:] == [
+        round(0.3 * len(times)),
+        round(0.2 * len(times)) * tested,
+    ]
+    assert sorted(np.concatenate(split).tolist()) == list(range(len(times)))
+    train, validation, test = (times[part] for part in split)
+    assert train.max() <= validation.min()
+    assert not tested or validation.max() <= test.min()
+
+
+def test_times_that_are_none():
+    with pytest.raises(DataError, match="missing values; times are needed"):
+        time_split(np.array([1.0, np.nan, 2, 3, 4, 5, 6, 7, 8, 9]), 0.2, 0.2)
+    with pytest.raises(DataError, match="leave the test part empty"):
+        time_split(np.arange(2.0), 0.2, 0.2)
 
 
 def test_classes_are_in_proportion():

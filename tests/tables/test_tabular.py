@@ -1,10 +1,13 @@
 """A model of a table: parts, preprocessing, saving."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import gpubp
 from gpubp import errors
+from gpubp.tables.evaluated_rows import rows_of_part
 from gpubp.tables.model import TabularModel, finite_only
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe
@@ -41,6 +44,18 @@ def test_parts_and_statistics_of_the_training_part_alone(table):
     np.testing.assert_allclose(found, scaled / np.sqrt(1 + (scaled / 3) ** 2), rtol=1e-5)
 
 
+def test_the_last_rows_by_a_column_are_held_out(table):
+    """Of a table in any order; the model file knows them, and its order is no caution."""
+    prepared = prepare(table, "label", "auto", 0.25, 0.25, 0, several=True, time_column="size")
+    size = table.column("size")
+    order = np.argsort(size)
+    for part, rows in zip(prepared.split, np.split(order, [60, 90]), strict=True):
+        np.testing.assert_array_equal(part, np.sort(rows))
+    np.testing.assert_array_equal(prepared.member_rows(1)[0], prepared.split.train)
+    found = rows_of_part(prepared.preprocessing, table, "test")
+    np.testing.assert_array_equal(np.sort(found.column("size")), size[order[90:]])
+
+
 def test_learns_and_is_the_same_after_saving(trained, table, tmp_path):
     model, prepared = trained
     assert model.evaluate(table.take(prepared.split.test))[0]["accuracy"] > 0.85
@@ -50,6 +65,22 @@ def test_learns_and_is_the_same_after_saving(trained, table, tmp_path):
     before, after = model.predict(table), loaded.predict(table)
     np.testing.assert_array_equal(before.outputs, after.outputs)
     assert before.labels.tolist() == after.labels.tolist()
+
+
+def test_the_weights_kept_are_those_of_the_epoch_with_the_best_metric(table):
+    """Which here is not the epoch with the least loss; measured again by scikit-learn."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    prepared = prepare(table, "label", "auto", 0.2, 0.4, 0)
+    recipe = replace(RECIPE, metric="auc", patience=80)
+    model = TabularModel.create(prepared, recipe, backend="cpu", dtype="float64")
+    history = model.train(prepared, recipe)
+    best = np.argmax(history.metrics["auc"])
+    assert best != np.argmin(history.validation_loss)
+    rows = prepared.split.validation
+    shares, expected = model.outputs(prepared.x[rows]), prepared.y[rows]
+    area = metrics.roc_auc_score(expected, shares[:, 1])
+    assert area == pytest.approx(history.metrics["auc"][best])
+    assert metrics.log_loss(expected, shares) == pytest.approx(history.validation_loss[best])
 
 
 def test_an_unknown_category_adds_nothing(trained, table):

@@ -1,0 +1,63 @@
+"""What `train --cv` does before the training: measures over folds, with their spread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gpubp.cli import output as cli_output
+from gpubp.errors import ConfigurationError
+from gpubp.tables.folds import Spread, cross_validate
+from gpubp.tables.model import TabularModel
+from gpubp.tables.prepared import Prepared
+
+
+def check_folds(count: int | None, apart: bool, time_column: str) -> None:
+    """Find out before the table is read whether folds are possible.
+
+    Raises
+    ------
+    ConfigurationError
+        When there are fewer than two, the table is read while training or by several processes,
+        which is `apart`, or rows are to be held out by time.
+    """
+    if count is None:
+        return
+    if count < 2:
+        raise ConfigurationError(f"--cv is {count}; 2 folds or more are needed")
+    if apart:
+        raise ConfigurationError(
+            f"--cv {count} of a table that is read while training, or by several processes; one in"
+            " memory is needed"
+        )
+    if time_column:
+        raise ConfigurationError(
+            f"--cv {count} deals rows to folds at random and --time-column {time_column} by time;"
+            " one of them is needed"
+        )
+
+
+def measure_folds(
+    prepared: Prepared,
+    count: int,
+    validation: float,
+    seed: int,
+    several: bool,
+    train: Callable[[Prepared], TabularModel],
+    shown: bool,
+) -> dict[str, Spread]:
+    """Return measures over folds; see `cross_validate`. Says how far it is, where it is `shown`."""
+    trained = 0
+
+    def train_fold(fold: Prepared) -> TabularModel:
+        nonlocal trained
+        trained += 1
+        cli_output.note(f"fold {trained} of {count}", shown)
+        return train(fold)
+
+    return cross_validate(prepared, count, validation, seed, several, train_fold)
+
+
+def as_dict(spreads: dict[str, Spread]) -> dict[str, Any]:
+    """Return measures over folds as JSON holds them."""
+    return {name: spread._asdict() for name, spread in spreads.items()}
