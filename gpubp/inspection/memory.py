@@ -15,7 +15,7 @@ from gpubp.errors import DeviceMemoryError, checked_whole
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers import Room
 from gpubp.nn.view import NetworkView
-from gpubp.text import ShownAsText
+from gpubp.text import ShownAsText, size_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,7 +77,7 @@ class MemoryPlan(ShownAsText):
         }
         width = max(map(len, parts))
         return "\n".join(
-            f"{name:<{width}}  {size / 2**20:>12,.1f} MiB" for name, size in parts.items() if size
+            f"{name:<{width}}  {size_text(size):>14}" for name, size in parts.items() if size
         )
 
 

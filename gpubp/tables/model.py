@@ -27,7 +27,7 @@ from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forg
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
 from gpubp.tables.recipe import LOSS, Recipe
 from gpubp.tables.streamed import StreamedTable
-from gpubp.tables.table import Table
+from gpubp.tables.table import Table, cell_text
 from gpubp.tables.targets import NumberTarget
 from gpubp.training.callbacks import Callback, History
 from gpubp.training.dealt import Deal, begin_alike
@@ -321,13 +321,15 @@ class TabularModel:
         target = self.preprocessing.target
         x = self.preprocessing.transform(one).x
         if target in one.columns and not one.missing(target).any():
-            y, expected, is_own = self.preprocessing.targets(one), one.column(target)[0], False
+            y, is_own = self.preprocessing.targets(one), False
+            expected = cell_text(one.column(target)[0], one.kinds[target])
         else:
             outputs = self.outputs(x)
             y = outputs if self.preprocessing.task == "regression" else outputs.argmax(axis=1)
-            expected, is_own = self.preprocessing.labels(outputs)[0], True
+            kind = getattr(self.preprocessing.goal, "kind", "text")
+            expected, is_own = cell_text(self.preprocessing.labels(outputs)[0], kind), True
         trace = self.net.trace(x, y, learning_rate)
-        return ExplainedRow(trace, row, target, str(expected), is_own)
+        return ExplainedRow(trace, row, target, expected, is_own)
 
     def page_names(self, title: str = "", explained: ExplainedRow | None = None) -> PageNames:
         """Return what the page of a step calls inputs, outputs, target and row."""

@@ -26,7 +26,7 @@ from gpubp.tables.dependence import SAMPLE, partial_dependence
 from gpubp.tables.evaluated_rows import seen_in_training
 from gpubp.tables.preprocessing import keep_rows_with_target
 from gpubp.tables.report_pictures import draw_confusion, draw_dependence, picture
-from gpubp.tables.table import Table
+from gpubp.tables.table import Table, cell_text
 from gpubp.text import number_text
 
 MOST_ROWS = 2000  # that columns are shuffled in
@@ -292,15 +292,3 @@ def _kept_epoch(metrics: Sequence[str]) -> str:
             f" of the epoch with the best {metrics[0]} there."
         )
     return "The epoch marked is the one whose weights were kept, where rows were held out."
-
-
-def cell_text(value: Any, kind: str) -> str:
-    """Return a value of a column for people; times are kept as seconds, and none is empty."""
-    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
-        return ""
-    if kind == "time":
-        moment = str(np.datetime64(int(value), "s"))
-        return moment.removesuffix("T00:00:00").replace("T", " ")
-    if isinstance(value, float | np.floating):
-        return f"{value:.12g}" if value == int(value) else f"{value:.6g}"
-    return str(value)

@@ -248,3 +248,15 @@ def _seconds(times: NDArray[Any]) -> NDArray[np.float64]:
     """Return datetime64 values as seconds since 1970, NaN where missing."""
     seconds = times.astype("datetime64[us]").astype(np.int64) / 1e6
     return np.where(np.isnat(times), np.nan, seconds)
+
+
+def cell_text(value: Any, kind: str) -> str:
+    """Return a value of a column for people; times are kept as seconds, and none is empty."""
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return ""
+    if kind == "time":
+        moment = str(np.datetime64(int(value), "s"))
+        return moment.removesuffix("T00:00:00").replace("T", " ")
+    if isinstance(value, float | np.floating):
+        return f"{value:.12g}" if float(value).is_integer() else f"{value:.6g}"
+    return str(value)

@@ -226,6 +226,18 @@ def test_every_neuron_and_weight_opens(visit, lessons):
                 assert page.locator(".sentence").last.inner_text().endswith(value.inner_text())
 
 
+@pytest.mark.parametrize("selector", [".neuron[role=button]", "#numbers button", "#loss"])
+def test_what_is_opened_by_keyboard_keeps_the_focus(visit, lessons, selector):
+    page = visit(lessons, "#stage=8")
+    page.locator(selector).last.focus()
+    focused = "document.activeElement.dataset.id"
+    before = page.evaluate(focused)
+    page.keyboard.press("Enter")
+    assert page.locator(".sentence").count() > 0
+    assert before
+    assert page.evaluate(focused) == before
+
+
 def test_inputs_expected_values_and_weights_can_be_changed(visit, tmp_path):
     path = tmp_path / "page.html"
     write_lessons(path, "worked_example")

@@ -38,6 +38,8 @@ def test_the_plan_prints_as_a_table():
     assert text.splitlines()[0].split() == ["weights", "1.6", "MiB"]
     assert text.splitlines()[-1].startswith("total ")
     assert "half" not in text
+    small = str(gpubp.Network([2, 3, 1], backend="cpu").memory_plan(32))
+    assert small.splitlines()[0].split() == ["weights", "52", "bytes"]  # 13 of 4 bytes
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, None])

@@ -111,6 +111,17 @@ def test_explaining_a_row_uses_its_target_or_the_own_answer(trained, table):
     assert model.page_names("m", own).is_own
 
 
+def test_what_a_row_should_give_is_written_as_people_write_it():
+    days = (np.datetime64("2024-03-01") + np.arange(80)).astype("datetime64[s]")
+    table = Table("sales", {"size": np.arange(80.0), "sold": days})
+    model = TabularModel.create(prepare(table, "sold", "auto", 0.2, 0.2, 0), RECIPE, backend="cpu")
+    assert model.explain(table, 3, 0.1).expected == "2024-03-03"
+    own = model.explain(table.without("sold"), 3, 0.1).expected
+    assert own.startswith("2024-0")
+    sizes = TabularModel.create(prepare(table, "size", "auto", 0.2, 0.2, 0), RECIPE, backend="cpu")
+    assert sizes.explain(table, 3, 0.1).expected == "2"
+
+
 def test_the_page_of_a_step_turns_an_output_into_the_units_of_the_column(table):
     prepared = prepare(table, "size", "auto", 0.2, 0.2, 0)
     model = TabularModel.create(prepared, RECIPE, backend="cpu")

@@ -28,7 +28,7 @@ FOLDER = Path(__file__).parent
 # in the order of what they need of each other
 SCRIPTS = (
     *("activations", "losses", "arithmetic", "formats", "explanations", "stages"),
-    *("diagram", "pictures", "session", "elements", "words", "table", "formula", "running", "app"),
+    *("elements", "diagram", "pictures", "session", "words", "table", "formula", "running", "app"),
 )
 LANGUAGES = tuple(sorted(path.stem for path in (FOLDER / "messages").glob("*.json")))
 

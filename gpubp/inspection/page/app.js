@@ -1,7 +1,7 @@
 // The page as a whole: it is shown anew after everything that a person does.
 
 import { drawDiagram } from "./diagram.js";
-import { $, element, fill } from "./elements.js";
+import { $, element, fill, renew } from "./elements.js";
 import { litBy } from "./explanations.js";
 import { formatNumber } from "./formats.js";
 import { showFormula } from "./formula.js";
@@ -65,9 +65,9 @@ function showStage() {
   const chips = [];
   if (at >= stages.findIndex((each) => each.kind === "loss")) chips.push(["loss", state.step.before.loss]);
   if (stage().kind === "again") chips.push(["loss_again", state.step.again.loss]);
-  $("losses").replaceChildren(
+  renew($("losses"),
     ...chips.map(([kind, value]) =>
-      element("button", { type: "button", class: "chip", id: kind, "data-value": value, onclick: () => choose({ kind, layer: state.layers.length }) },
+      element("button", { type: "button", class: "chip", id: kind, "data-id": kind, "data-value": value, onclick: () => choose({ kind, layer: state.layers.length }) },
         text(`quantity_${kind}`), " ", element("b", { dir: "ltr" }, formatNumber(value)))),
   );
   drawDiagram($("diagram"), state, { stages, at, selected, lit: litBy(state, selected), names: nameOf, text, count, choose });

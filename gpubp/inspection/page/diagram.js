@@ -1,5 +1,6 @@
 // The network as a picture: neurons, weights, colour for the sign and thickness for the size.
 
+import { renew } from "./elements.js";
 import { idOf, valueOf } from "./explanations.js";
 import { formatNumber, shortNumber } from "./formats.js";
 import { shownAt } from "./stages.js";
@@ -76,7 +77,7 @@ export function drawDiagram(element, state, { stages, at, selected, lit, names, 
       write(svg, more, { x: x(k), y: y(k, places.length), class: "folded" });
     }
   });
-  element.replaceChildren(svg);
+  renew(element, svg);
 
   function drawEdges(number, layer) {
     const kind = weightKind(number);

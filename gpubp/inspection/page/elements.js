@@ -18,6 +18,13 @@ export const leftToRight = (tag, className, content) => element(tag, { dir: "ltr
 
 export const link = (label, onclick) => element("button", { type: "button", class: "link", onclick }, label);
 
+/** Replace what an element holds; what had the focus has it again, where there is one of its data-id. */
+export function renew(parent, ...children) {
+  const focused = parent.contains(document.activeElement) && document.activeElement.dataset.id;
+  parent.replaceChildren(...children);
+  if (focused) parent.querySelector(`[data-id="${focused}"]`)?.focus({ preventScroll: true });
+}
+
 /** Put options into a list, each a value and what a person reads. */
 export function fill(select, pairs, chosen) {
   select.replaceChildren(...pairs.map(([value, label]) => element("option", { value, selected: String(value) === String(chosen) }, label)));

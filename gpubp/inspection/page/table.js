@@ -1,6 +1,6 @@
 // The numbers of a stage as a table, the largest first where there are too many.
 
-import { $, element, link } from "./elements.js";
+import { $, element, link, renew } from "./elements.js";
 import { idOf, valueOf } from "./explanations.js";
 import { formatNumber } from "./formats.js";
 import { model, page, stage } from "./session.js";
@@ -48,9 +48,7 @@ export function showNumbers(choose) {
   if (folded) order = order.sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, MOST_LISTED);
   const rows = order.map((k) => tableRow(all[k], values[k], choose));
   const heads = ["of", "what", "value"].map((key) => element("th", { scope: "col" }, text(`head_${key}`)));
-  const focused = document.activeElement?.dataset?.id;
-  $("numbers").replaceChildren(element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)));
-  if (focused) [...$("numbers").querySelectorAll("[data-id]")].find((each) => each.dataset.id === focused)?.focus();
+  renew($("numbers"), element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)));
   $("folded").replaceChildren(...(folded ? foldedWords(all.length, choose) : []));
 }
 
