@@ -47,6 +47,8 @@ SLOW = ("realmlp", "tabm")
 PARTS: dict[str, list[str]] = {
     "the default, two networks": [],
     "numbers not embedded": ["bins=0"],
+    "bins of 5 rows at least": ["leaf=5"],
+    "bins of 16 rows at least": ["leaf=16"],
     "one network": ["members=1"],
     "eight networks": ["members=8"],
     "constant learning rate": ["schedule=constant"],
@@ -177,10 +179,13 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
     if not names:
         return []
     rows = []
+    measured = {name: by_label(kept, "parts", name) for name in names}
     for part in PARTS:
+        if not any(part in found for found in measured.values()):
+            continue
         row = [part]
         for name in names:
-            found = by_label(kept, "parts", name)
+            found = measured[name]
             main = "log loss" if TABLES[name][1] == "classification" else "r2"
             runs, base = found.get(part, []), found.get(next(iter(PARTS)), [])
             if not runs or len(runs) != len(base):
