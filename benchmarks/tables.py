@@ -44,9 +44,12 @@ OWN = {
 }
 PEERS = ("sklearn-mlp", "hgb", "lightgbm", "catboost", "torch-same")
 SLOW = ("realmlp", "tabm")
+BUSY = 4.0  # load average from which on seconds say nothing of a fit
 PARTS: dict[str, list[str]] = {
     "the default, two networks": [],
     "numbers not embedded": ["bins=0"],
+    "bins of 5 rows at least": ["leaf=5"],
+    "bins of 16 rows at least": ["leaf=16"],
     "one network": ["members=1"],
     "eight networks": ["members=8"],
     "constant learning rate": ["schedule=constant"],
@@ -163,7 +166,8 @@ def peers_report(kept: dict[str, Any]) -> list[str]:
             runs = found[label]
             row = [label, shown([each[main] for each in runs])]
             row += [shown([r[key] for r in runs], 3) if key in runs[0] else "" for key in others]
-            row += [shown([each["seconds"] for each in runs], 1)]
+            seconds = [each["seconds"] for each in runs if each["load"] < BUSY]
+            row += [shown(seconds, 1) if seconds else "busy"]
             row += [str(max(each["peak MB"] for each in runs)), str(len(runs))]
             rows.append(row)
         head = ["library", main, *others, "seconds of a fit", "peak MB", "seeds"]
@@ -177,10 +181,13 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
     if not names:
         return []
     rows = []
+    measured = {name: by_label(kept, "parts", name) for name in names}
     for part in PARTS:
+        if not any(part in found for found in measured.values()):
+            continue
         row = [part]
         for name in names:
-            found = by_label(kept, "parts", name)
+            found = measured[name]
             main = "log loss" if TABLES[name][1] == "classification" else "r2"
             runs, base = found.get(part, []), found.get(next(iter(PARTS)), [])
             if not runs or len(runs) != len(base):
@@ -221,7 +228,8 @@ def report(kept: dict[str, Any], peer_python: str) -> str:
     lines += ["## Beside other libraries, on the test files", ""]
     lines += [
         "Means over the seeds, with their standard deviation. Best first. Fits ran one after the",
-        "other, each in a process of its own.",
+        "other, each in a process of its own. Seconds are those of fits at a load below"
+        f" {BUSY:g}; busy: there were none.",
         "",
     ]
     lines += peers_report(kept) + installed_report(peer_python)

@@ -56,6 +56,8 @@ class CategoricalColumn(NamesColumn):
                 f" such as {next(iter(counts))!r:.60}"
             )
         missing = sum(counts.values()) < rows
+        if len(counts) == 1 and not missing:
+            return f"it holds {next(iter(counts))!r:.60} in every training row"
         if len(counts) <= MOST_INPUTS:
             return cls(name, tuple(sorted(counts)), missing)
         frequent = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_CODES]

@@ -34,9 +34,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         Share of the rows held out to choose the epoch; None takes that of the preset.
     class_weight : {"balanced"}, dict or None
         What the rows of each class weigh.
-    hidden, activation, dropout, bins, embedding, category_width, optimizer, learning_rate,
-    weight_decay, epochs, patience, batch_size, members, schedule, label_smoothing,
-    input_factors, mixing, refit
+    hidden, activation, dropout, bins, leaf, embedding, category_width, optimizer,
+    learning_rate, weight_decay, epochs, patience, batch_size, members, schedule,
+    label_smoothing, input_factors, mixing, refit
         Settings of the preset to replace, see `gpubp.tables.recipe.Recipe`; None leaves one as it
         is.
     random_state : int, numpy.random.Generator, RandomState or None
@@ -86,6 +86,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         activation: str | None = None,
         dropout: float | None = None,
         bins: int | None = None,
+        leaf: int | None = None,
         embedding: int | None = None,
         category_width: int | None = None,
         optimizer: str | None = None,

@@ -37,7 +37,7 @@ from gpubp.tables.targets import Target
 FEWEST_ROWS = 20  # from which on some are held out for validation
 FEW_ROWS = 1000  # fewer are computed in float64: it takes no time then
 SETTINGS = (
-    *("hidden", "activation", "dropout", "bins", "embedding", "category_width"),
+    *("hidden", "activation", "dropout", "bins", "leaf", "embedding", "category_width"),
     *("optimizer", "learning_rate", "weight_decay", "epochs", "patience", "batch_size"),
     *("members", "schedule", "label_smoothing", "input_factors", "mixing", "refit"),
 )

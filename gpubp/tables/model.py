@@ -83,8 +83,7 @@ class TabularModel:
         recipe.check_metric(preprocessing.task, classes, held)
         sizes = [len(preprocessing.features), *recipe.hidden, preprocessing.outputs]
         output = "softmax" if preprocessing.task == "classification" else "identity"
-        bins, width = embedded_bins(prepared, recipe)
-        settings |= {"activation": recipe.activation, "dropout": recipe.dropout, "bins": bins}
+        settings |= {"activation": recipe.activation, "dropout": recipe.dropout}
         settings |= {
             "categories": preprocessing.categories,
             "category_width": recipe.category_width,
@@ -92,9 +91,9 @@ class TabularModel:
         settings |= {"input_factors": recipe.input_factors, "mixing": recipe.mixing}
         nets = []
         for member in range(recipe.members):
-            net = Network(
-                sizes, output=output, embedding=width, seed=(seed + member) % 2**32, **settings
-            )
+            bins, width = embedded_bins(prepared, recipe, member)
+            drawn = (seed + member) % 2**32
+            net = Network(sizes, output=output, bins=bins, embedding=width, seed=drawn, **settings)
             bring_near_zero(net)
             forget(net, prepared.unused(member))
             nets.append(net)

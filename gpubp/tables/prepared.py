@@ -27,7 +27,6 @@ from gpubp.tables.table import Table
 from gpubp.tables.targets import decide_task
 
 SAMPLED_ROWS = 100_000  # in which bins are found
-LEAF = 16  # training rows in a bin at least
 TOLD_SHARE = 0.01  # of the rows of a table, from which on what training lacks in them is told
 FIRST_VALUES = 0.1  # what the first values of embedded names are multiplied by
 
@@ -73,9 +72,9 @@ class Prepared:
         """Return inputs that are zero in every training row: the slots of unknown categories."""
         return np.flatnonzero(~self.x[self.member_rows(member)[0]].any(axis=0))
 
-    def sample(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """Return training rows and their targets to find bins in."""
-        chosen = self.split.train
+    def sample(self, member: int = 0) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Return training rows of a member and their targets to find bins in."""
+        chosen = self.member_rows(member)[0]
         chosen = chosen[:: -(-len(chosen) // SAMPLED_ROWS)]
         return self.x[chosen], self.y[chosen]
 
@@ -141,17 +140,19 @@ def prepare_split(
 
 
 def embedded_bins(
-    prepared: Prepared | StreamedTable, recipe: Recipe
+    prepared: Prepared | StreamedTable, recipe: Recipe, member: int = 0
 ) -> tuple[list[list[float]] | None, int]:
-    """Return the bins of every input of a network, and how many numbers one with bins becomes.
+    """Return the bins of every input of a member, and how many numbers one with bins becomes.
 
     Columns of numbers with more than two values are embedded, where there are not too many of them.
+    The bins are found in the member's own training rows: had they seen the targets of the rows that
+    it is validated on, that loss would be too good.
     """
     if not recipe.bins:
         return None, recipe.embedding
     numbers = prepared.preprocessing.number_features
     bins: list[list[float]] = [[] for _ in prepared.preprocessing.features]
-    found = _bins(prepared, numbers, recipe.bins) if numbers else []
+    found = _bins(prepared, numbers, recipe, member) if numbers else []
     for place, edges in zip(numbers, found, strict=True):
         bins[place] = edges if len(edges) > 2 else []
     embedded = sum(map(bool, bins))
@@ -159,14 +160,16 @@ def embedded_bins(
     return (bins, width) if embedded and width >= 2 else (None, recipe.embedding)
 
 
-def _bins(prepared: Prepared | StreamedTable, numbers: list[int], count: int) -> list[list[float]]:
+def _bins(
+    prepared: Prepared | StreamedTable, numbers: list[int], recipe: Recipe, member: int
+) -> list[list[float]]:
     """Return bins by trees on the targets, where scikit-learn is at hand, else by quantiles."""
-    x, y = prepared.sample()
+    x, y = prepared.sample(member)
     classes = prepared.preprocessing.task == "classification"
     try:
-        return tree_bins(x[:, numbers], y, count, LEAF, classes)
+        return tree_bins(x[:, numbers], y, recipe.bins, recipe.leaf, classes)
     except MissingExtraError:
-        return quantile_bins(x[:, numbers], count)
+        return quantile_bins(x[:, numbers], recipe.bins)
 
 
 def forget(net: Network, inputs: NDArray[np.int64]) -> None:

@@ -40,6 +40,8 @@ class Recipe:
         Share of the hidden outputs dropped in training.
     bins : int
         Bins of a column of numbers at most, see `gpubp.tree_bins`; 0 for none.
+    leaf : int
+        Training rows in a bin at least.
     embedding : int
         Numbers that a column with bins becomes.
     category_width : int
@@ -78,6 +80,7 @@ class Recipe:
     activation: str = "relu"
     dropout: float = 0.0
     bins: int = 128
+    leaf: int = 16
     embedding: int = 16
     category_width: int = 8
     optimizer: str = "adamw"
@@ -100,7 +103,7 @@ class Recipe:
         names = [name for of_task in EPOCH_METRICS.values() for name in of_task]
         if self.metric not in names:
             raise UnknownNameError("metric", self.metric, sorted(set(names)))
-        for name in ("epochs", "patience", "batch_size", "members"):
+        for name in ("epochs", "patience", "batch_size", "members", "leaf"):
             checked_whole(name, getattr(self, name))
         as_schedule(self.learning_rate)
 
@@ -223,8 +226,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 MANY_ROWS = 10_000
 PATIENCE = 3 / 8  # of the epochs
 TASKS: dict[str, dict[str, Any]] = {
-    "regression": {"activation": "relu", "dropout": 0.0},
-    "classification": {"activation": "mish", "dropout": 0.2},
+    "regression": {"activation": "relu", "dropout": 0.0, "leaf": 5},
+    "classification": {"activation": "mish", "dropout": 0.2, "leaf": 16},
 }
 
 

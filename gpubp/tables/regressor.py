@@ -38,6 +38,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         activation: str | None = None,
         dropout: float | None = None,
         bins: int | None = None,
+        leaf: int | None = None,
         embedding: int | None = None,
         category_width: int | None = None,
         optimizer: str | None = None,

@@ -161,7 +161,7 @@ class StreamedTable:
         names = enumerate(self.preprocessing.features)
         return np.array([index for index, name in names if name.endswith("=(unknown)")], np.int64)
 
-    def sample(self) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    def sample(self, member: int = 0) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Return training rows of a few row groups and their targets, to find bins in."""
         dataset = self.dataset("train")
         filled = np.flatnonzero(dataset.sizes)

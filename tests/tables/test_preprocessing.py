@@ -103,7 +103,7 @@ def test_missing_numbers_are_imputed_as_by_scikit_learn():
     np.testing.assert_array_equal(x[:, 1::2], np.isnan(matrix))
 
 
-@given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=30))
+@given(st.lists(st.sampled_from("abcdef"), min_size=2, max_size=30).filter(lambda v: len({*v}) > 1))
 def test_categories_are_encoded_as_by_scikit_learn(values):
     data = table(c=values, y=np.linspace(0, 0.5, len(values)))
     fitted = Preprocessing.fit(data, "y")
@@ -173,6 +173,14 @@ def test_columns_without_values_or_of_other_types_are_left_out_with_a_note():
         "column 'empty' is left out: it has no value in the training part",
         "column 'late' is left out: it has no value in the training part",
     )
+
+
+def test_names_that_are_one_in_training_are_left_out_with_a_note():
+    """An input that is 1 in every row is a second bias, which another name would take away."""
+    data = table(c=["x", "x", "x", "z"], d=["x", None, "x", "z"], n=[1, 2, 3, 4], y=CLASSES)
+    fitted = Preprocessing.fit(data, "y", rows=np.array([0, 1, 2]))
+    assert [column.name for column in fitted.columns] == ["d", "n"]
+    assert fitted.notes == ("column 'c' is left out: it holds 'x' in every training row",)
 
 
 def test_stray_text_among_numbers_is_noted():
