@@ -83,7 +83,12 @@ def test_a_cpu_takes_every_precision(name):
     twin = gpubp.Network(
         [6, 8, 2], output="softmax", backend="cpu", dtype=PRECISIONS[name].dtype.name
     )
-    assert net.fit(x, y, epochs=2).loss == twin.fit(x, y, epochs=2).loss
+    found, expected = (each.fit(x, y, epochs=2).loss for each in (net, twin))
+    if name == "bfloat16" and not net.backend.notes:  # its products are in bfloat16
+        np.testing.assert_allclose(found, expected, rtol=0.01)
+        assert found != expected
+    else:
+        assert found == expected
 
 
 def bfloat16(values):
