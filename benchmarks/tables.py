@@ -169,8 +169,9 @@ def peers_report(kept: dict[str, Any]) -> list[str]:
             seconds = [each["seconds"] for each in runs if each["load"] < BUSY]
             row += [shown(seconds, 1) if seconds else "busy"]
             row += [str(max(each["peak MB"] for each in runs)), str(len(runs))]
+            row += [max(each["date"] for each in runs)]
             rows.append(row)
-        head = ["library", main, *others, "seconds of a fit", "peak MB", "seeds"]
+        head = ["library", main, *others, "seconds of a fit", "peak MB", "seeds", "day"]
         lines += [f"### {name}", "", table(head, rows), ""]
     return lines
 
@@ -203,7 +204,8 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
                 row.append(f"{mean(better):+.4f}{spread}")
         rows.append(row)
     heads = [f"{n} ({'log loss' if TABLES[n][1] == 'classification' else 'R2'})" for n in names]
-    return [table(["part", *heads], rows), ""]
+    days = {run["date"] for found in measured.values() for runs in found.values() for run in runs}
+    return [table(["part", *heads], rows), "", f"Measured on {', '.join(sorted(days))}.", ""]
 
 
 def installed_report(peer_python: str) -> list[str]:
