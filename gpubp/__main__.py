@@ -12,15 +12,9 @@ from gpubp.errors import GpubpError, printable
 
 def main() -> None:
     """Run the command; bad input ends with one line on standard error and exit code 2."""
-    missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
-    if missing:
-        _fail(f"the command needs {' and '.join(missing)}: pip install 'gpubp[cli]'")
-    use_best_kernels()  # before the next line imports NumPy
-    from gpubp.cli.app import app
-
     try:
         try:
-            app()  # leaves by SystemExit
+            _run()
         finally:
             sys.stdout.flush()
     except GpubpError as error:
@@ -32,8 +26,21 @@ def main() -> None:
         _discard_output()
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
-        print("gpubp: interrupted before it was done; no file was written", file=sys.stderr)
+        print(
+            "gpubp: interrupted before it was done; no file is left half written", file=sys.stderr
+        )
         sys.exit(130)
+
+
+def _run() -> None:
+    """Import the command, which takes a while that Ctrl-C may end, and run it."""
+    missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
+    if missing:
+        _fail(f"the command needs {' and '.join(missing)}: pip install 'gpubp[cli]'")
+    use_best_kernels()  # before the next line imports NumPy
+    from gpubp.cli.app import app
+
+    app()  # leaves by SystemExit
 
 
 def _discard_output() -> None:

@@ -292,6 +292,26 @@ def test_ctrl_c_saves_the_best_model_so_far(tmp_path):
     assert measured["accuracy"] > 0.9
 
 
+PRESSED_AT_AN_IMPORT = """
+import sys
+class Press:
+    def find_spec(self, name, *others):
+        if name == "gpubp.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Press())
+from gpubp.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_is_imported_is_one_line(tmp_path):
+    """On a busy machine the imports take seconds."""
+    command = [sys.executable, "-c", PRESSED_AT_AN_IMPORT]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 130
+    assert done.stderr == "gpubp: interrupted before it was done; no file is left half written\n"
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals of POSIX")
 def test_the_bar_is_drawn_on_a_terminal_only(tmp_path):
     import pty
