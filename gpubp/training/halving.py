@@ -122,7 +122,9 @@ def run_rounds(
     lock = threading.Lock()
 
     def run_round(epochs: int) -> None:
-        known_trials = {number: known.get(number, epochs, drawn[number]) for number in survivors}
+        known_trials = {
+            number: known.get(number, epochs, drawn[number], folds) for number in survivors
+        }
         waiting = [number for number in survivors if known_trials[number] is None]
 
         def run(place: int, watches: Sequence[Any]) -> None:
