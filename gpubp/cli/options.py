@@ -33,5 +33,9 @@ NoHeader = Annotated[
     bool,
     typer.Option("--no-header", help="The first line is data; columns are column1, column2, ..."),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Write over a file that is no model of this target."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse categories not seen in training.")]
 Language = Annotated[str, typer.Option(help=f"Language of the page: {', '.join(LANGUAGES)}.")]
