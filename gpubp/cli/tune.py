@@ -16,7 +16,7 @@ from gpubp.cli.options import BackendName, Data, Json, Overwrite
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train
 from gpubp.cli.train import target_of, training_report
 from gpubp.cli.written_files import check_output, check_overwrite
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, check_seconds
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe, preset_help
@@ -65,8 +65,7 @@ def tune(
     check_output(kept, [data], "--file")
     if path.resolve() == kept.resolve():
         raise ConfigurationError(f"--out and --file are both {path}; two files are needed")
-    if time_limit is not None and not time_limit > 0:
-        raise ConfigurationError(f"--time-limit is {time_limit}; seconds above 0 are needed")
+    check_seconds("--time-limit", time_limit)
     where = get_backend(backend)
     table, reading, notes = read_to_train(data, TableOptions())
     settings = {"epochs": epochs}

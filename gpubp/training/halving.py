@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, check_seconds
 from gpubp.training.side_by_side import Watch, train_side_by_side
 from gpubp.training.trials import SearchResult, Trial, TrialFile
 
@@ -113,10 +113,11 @@ def run_rounds(
     Raises
     ------
     ConfigurationError
-        When no trial ended within the time.
+        When the time is no number above 0, or no trial ended within it.
     KeyboardInterrupt
         After Ctrl-C before the first trial has ended; later the result says so.
     """
+    check_seconds("time_limit", time_limit)
     until = math.inf if time_limit is None else time.perf_counter() + time_limit
     result, survivors = SearchResult([]), list(range(len(drawn)))
     lock = threading.Lock()

@@ -148,6 +148,12 @@ def test_a_trial_on_other_folds_is_done_again(tmp_path):
     assert known.get(0, 0, {}, 2) is None
 
 
+@pytest.mark.parametrize("limit", [0, -1, "3", np.nan, np.inf, True])
+def test_a_time_limit_that_is_none_is_refused(limit):
+    with pytest.raises(errors.ConfigurationError, match=r"time_limit is .* above 0 is needed"):
+        searched(time_limit=limit)
+
+
 def test_the_time_limit_ends_a_search():
     found = searched(trials=10_000, time_limit=1.0, refit=False)
     assert found.stopped == "time limit"
