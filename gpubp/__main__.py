@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
+from typing import Any, NoReturn
 
 from gpubp.cli.openblas import use_best_kernels
 from gpubp.errors import GpubpError, printable
 
+_presses: list[int] = []  # of Ctrl-C
+
 
 def main() -> None:
     """Run the command; bad input ends with one line on standard error and exit code 2."""
-    missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
-    if missing:
-        _fail(f"the command needs {' and '.join(missing)}: pip install 'gpubp[cli]'")
-    use_best_kernels()  # before the next line imports NumPy
-    from gpubp.cli.app import app
-
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else Ctrl-C is ignored
+        signal.signal(signal.SIGINT, _press)
     try:
         try:
-            app()  # leaves by SystemExit
+            _run()
         finally:
             sys.stdout.flush()
     except GpubpError as error:
@@ -32,8 +32,33 @@ def main() -> None:
         _discard_output()
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except KeyboardInterrupt:
-        print("gpubp: interrupted before it was done; no file was written", file=sys.stderr)
-        sys.exit(130)
+        _leave_interrupted()
+    except Exception:
+        if not _presses:
+            raise
+        _leave_interrupted()  # a library that Ctrl-C met at its import may raise anything
+
+
+def _press(number: int, frame: Any) -> NoReturn:
+    """Raise KeyboardInterrupt as Python does, and note that Ctrl-C was pressed."""
+    _presses.append(number)
+    raise KeyboardInterrupt
+
+
+def _leave_interrupted() -> NoReturn:
+    print("gpubp: interrupted before it was done; no file is left half written", file=sys.stderr)
+    sys.exit(130)
+
+
+def _run() -> None:
+    """Import the command, which takes a while that Ctrl-C may end, and run it."""
+    missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
+    if missing:
+        _fail(f"the command needs {' and '.join(missing)}: pip install 'gpubp[cli]'")
+    use_best_kernels()  # before the next line imports NumPy
+    from gpubp.cli.app import app
+
+    app()  # leaves by SystemExit
 
 
 def _discard_output() -> None:

@@ -141,6 +141,14 @@ def checked_whole(name: str, value: Any) -> int:
     return int(value)
 
 
+def check_seconds(name: str, value: Any) -> None:
+    """Raise ConfigurationError unless a limit is None or a finite number of seconds above 0."""
+    if value is not None and not (is_number(value) and value > 0):
+        raise ConfigurationError(
+            f"{name} is {value!r:.60}; a finite number of seconds above 0 is needed"
+        )
+
+
 def checked_list(name: str, value: Any) -> tuple[Any, ...]:
     """Return what a list holds.
 

@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Self
 
 from gpubp.backends import Backend, get_backend
@@ -18,13 +17,20 @@ from gpubp.data.batches import checked_batch_size, take_inputs
 from gpubp.data.fingerprint import fingerprint_of_rows, sampled_rows
 from gpubp.data.protocol import Dataset
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_whole
+from gpubp.errors import (
+    ConfigurationError,
+    DivergenceError,
+    ShapeError,
+    checked_list,
+    checked_whole,
+)
 from gpubp.inspection.health import Health
 from gpubp.inspection.memory import MemoryPlan
 from gpubp.network import Network
 from gpubp.saving import save_networks
 from gpubp.training import evaluation
-from gpubp.training.callbacks import Callback, History
+from gpubp.training.callbacks import Callback, History, as_callbacks
+from gpubp.training.checkpoint_files import CheckpointFolder
 from gpubp.training.checkpoints import resumable
 from gpubp.training.dealt import Deal, begin_alike, processes_of, train_dealt
 
@@ -112,9 +118,21 @@ class Networks:
 
     @classmethod
     def of(cls, members: Sequence[Network]) -> Self:
-        """Return networks that there are already, together; their parameters move."""
+        """Return networks that there are already, together; their parameters move.
+
+        Raises
+        ------
+        ConfigurationError
+            When they are no networks, have different shapes, or one stands there twice.
+        """
         made = cls.__new__(cls)
-        made._hold(members)
+        networks = checked_list("members", members)
+        for net in networks:
+            if not isinstance(net, Network):
+                raise ConfigurationError(f"members hold {net!r:.60}; each must be a Network")
+        if len(set(map(id, networks))) != len(networks):
+            raise ConfigurationError("members hold a network twice; different ones are needed")
+        made._hold(networks)
         return made
 
     def _hold(self, members: Sequence[Network]) -> None:
@@ -208,10 +226,11 @@ class Networks:
             _of_member(options | {"callbacks": callbacks, "sample_weight": weights}, number, count)
             for number in range(count)
         ]
+        folder = None if checkpoint is None else CheckpointFolder(checkpoint).path
         for number, settings in enumerate(each):
-            settings["callbacks"] = tuple(copy.deepcopy(list(settings["callbacks"])))
-            if checkpoint is not None:
-                settings["checkpoint"] = Path(checkpoint, f"member-{number}")
+            settings["callbacks"] = tuple(copy.deepcopy(as_callbacks(settings["callbacks"])))
+            if folder is not None:
+                settings["checkpoint"] = folder / f"member-{number}"
         self.callbacks = tuple(settings["callbacks"] for settings in each)
         shared = x
         if not isinstance(x, Dataset):

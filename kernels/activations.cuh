@@ -125,23 +125,24 @@ GPUBP_HD T silu_backward(T x, T, T dy) {
   return dy * (sigmoid(x) * (T(1) + x * sigmoid(-x)));
 }
 
-// x * P(X <= x) for a standard normal X; erfc keeps the relative accuracy where erf would cancel.
+// x P(X <= x) for a standard normal X
 template <typename T>
 GPUBP_HD T gelu(T x) {
-  return x * (T(0.5) * math::erfc(-x * T(0.7071067811865476)));
+  return x * math::normal_cdf(x);
 }
 
 template <typename T>
 GPUBP_HD T gelu_backward(T x, T, T dy) {
-  const T probability = T(0.5) * math::erfc(-x * T(0.7071067811865476));
   const T density = T(0.3989422804014327) * math::exp(T(-0.5) * x * x);
-  return dy * (probability + x * density);
+  return dy * (math::normal_cdf(x) + x * density);
 }
 
-// 0.5 (1 + tanh(u)) = sigmoid(2 u), with 2 u = 2 sqrt(2 / pi) (x + 0.044715 x^3)
+// x sigmoid(2 u), with 2 u = 2 sqrt(2 / pi) (x + 0.044715 x^3). exp turns a rounding of 2 u into a
+// relative error of its size: this order has the fewest roundings of the larger term.
 template <typename T>
 GPUBP_HD T gelu_tanh(T x) {
-  return x * sigmoid(T(1.5957691216057308) * x * (T(1) + T(0.044715) * x * x));
+  const T gate = T(1.5957691216057308) * x + (T(0.07135481627260025) * x) * (x * x);
+  return x / (T(1) + math::exp(-gate));
 }
 
 // Beyond +-30 the derivative is 0 or 1 to the last bit; the clamp keeps x * x finite.

@@ -11,7 +11,7 @@ import pytest
 import gpubp
 from gpubp.backends.cpu import compiled_backend
 from gpubp.backends.cpu.threads import one_thread
-from gpubp.errors import ConfigurationError, DataError, DivergenceError, ShapeError
+from gpubp.errors import ConfigurationError, DataError, DivergenceError, GpubpError, ShapeError
 from gpubp.networks import Each, Networks
 
 RANDOM = np.random.default_rng(0)
@@ -227,3 +227,33 @@ def test_a_thread_that_works_alone_does_so_until_it_has_left_all_contexts():
         assert compiled_backend.steps.alone
         assert not compiled_backend.undivided()
     assert not compiled_backend.steps.alone
+
+
+ODD = [3, object(), {"a": 1}, gpubp.Each([])]
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        *((name, odd) for name in ("callbacks", "checkpoint", "class_weight") for odd in ODD),
+        *(("time_limit", odd) for odd in ["3", *ODD[1:]]),
+    ],
+)
+def test_odd_arguments_of_fit_are_refused_by_one_line(name, odd):
+    nets = gpubp.Networks([4, 5, 3], members=2, output="softmax", backend="cpu")
+    x, y = np.ones((9, 4), np.float32), np.arange(9) % 3
+    with pytest.raises(GpubpError) as refused:
+        nets.fit(x, y, epochs=1, **{name: odd})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("members", [3, None, [], [3], gpubp.Each([1, 2]), "ab"])
+def test_only_networks_are_held_together(members):
+    with pytest.raises(ConfigurationError, match="members"):
+        gpubp.Networks.of(members)
+
+
+def test_a_network_stands_in_one_place_alone():
+    net = gpubp.Network([4, 5, 3], backend="cpu")
+    with pytest.raises(ConfigurationError, match="a network twice"):
+        gpubp.Networks.of([net, net])

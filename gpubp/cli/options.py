@@ -44,5 +44,9 @@ Encoding = Annotated[
         "--encoding", help="Of a CSV file that is not UTF-8, such as cp1251; else cp1252 is tried."
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Write over a file that is no model of this target."),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse categories not seen in training.")]
 Language = Annotated[str, typer.Option(help=f"Language of the page: {', '.join(LANGUAGES)}.")]

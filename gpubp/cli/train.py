@@ -14,6 +14,7 @@ from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
 from gpubp.cli.cross_validation import as_dict, check_folds, measure_folds
+from gpubp.cli.endings import leave_if_stopped, train_until_stopped
 from gpubp.cli.options import (
     BackendName,
     Data,
@@ -22,6 +23,7 @@ from gpubp.cli.options import (
     Json,
     Missing,
     NoHeader,
+    Overwrite,
     Separator,
 )
 from gpubp.cli.streaming import check_as_usual, is_streamed, stream_table
@@ -29,18 +31,13 @@ from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train, t
 from gpubp.cli.training_result import check_page, training_result, write_page
 from gpubp.cli.written_files import check_output, check_overwrite
 from gpubp.errors import (
-    CheckpointError,
     ConfigurationError,
-    DivergenceError,
-    GpubpError,
-    OutputPathError,
     UnknownNameError,
 )
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.comparison import compare
 from gpubp.tables.folds import Spread
-from gpubp.tables.members import has_learnt
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
@@ -144,10 +141,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Write over a file that is no model of this target."),
-    ] = False,
+    overwrite: Overwrite = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="A folder for a checkpoint after each epoch.")
     ] = None,
@@ -240,19 +234,11 @@ def train(
         if not as_json:
             cli_output.folds(spreads, prepared.table.rows, predicted)
     start = time.perf_counter()
-    stopped: KeyboardInterrupt | GpubpError | None = None
-    try:
-        model.train(
-            *(prepared, recipe, shown, checkpoint, resume),
-            *(processes or False, deterministic, time_limit),
-            class_weight=class_weight,
-        )
-    except (KeyboardInterrupt, DivergenceError) as error:
-        stopped = error
-    except (OutputPathError, CheckpointError) as error:
-        if not has_learnt(model.net):  # nothing would be lost
-            raise
-        stopped = error
+    stopped = train_until_stopped(
+        *(model, prepared, recipe, shown, checkpoint, resume),
+        *(processes or False, deterministic, time_limit),
+        class_weight=class_weight,
+    )
     seconds = time.perf_counter() - start
     if root:
         model.save(path)
@@ -263,20 +249,7 @@ def train(
         cli_output.after_training(result, data, as_json, tested, options.words)
         if report is not None and isinstance(prepared, Prepared):
             write_page(report, model, prepared, recipe, compared)
-    if isinstance(stopped, KeyboardInterrupt):
-        cli_output.note(f"interrupted: the best model so far is saved in {path}", root)
-        _leave(processes, 130)
-    if stopped is not None:
-        what = "they are" if isinstance(stopped, DivergenceError) else "the model so far is"
-        cli_output.note(f"error: {stopped}; {what} saved in {path}", root)
-        _leave(processes, 1 if isinstance(stopped, DivergenceError) else 2)
-
-
-def _leave(processes: distributed.Communicator | None, code: int) -> None:
-    """Exit with a code when all processes are done: the first to leave so ends the others."""
-    if processes is not None:
-        processes.barrier("the end")
-    raise typer.Exit(code)
+    leave_if_stopped(stopped, path, processes)
 
 
 def _hidden_sizes(text: str) -> tuple[int, ...]:

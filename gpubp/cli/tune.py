@@ -11,11 +11,12 @@ import typer
 
 from gpubp.backends import get_backend
 from gpubp.cli import output as cli_output
-from gpubp.cli.options import BackendName, Data, Json
+from gpubp.cli.endings import leave_if_stopped, train_until_stopped
+from gpubp.cli.options import BackendName, Data, Json, Overwrite
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train, target_of
 from gpubp.cli.training_result import training_result
-from gpubp.cli.written_files import check_output
-from gpubp.errors import ConfigurationError
+from gpubp.cli.written_files import check_output, check_overwrite
+from gpubp.errors import ConfigurationError, check_seconds
 from gpubp.tables.comparison import compare
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
@@ -48,6 +49,7 @@ def tune(
     out: Annotated[
         Path | None, typer.Option(help="The model file; by default DATA's name.safetensors.")
     ] = None,
+    overwrite: Overwrite = False,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -62,14 +64,16 @@ def tune(
     path, kept = out or Path(f"{stem}.safetensors"), file or Path(f"{stem}.trials.jsonl")
     check_output(path, [data])
     check_output(kept, [data], "--file")
-    if time_limit is not None and not time_limit > 0:
-        raise ConfigurationError(f"--time-limit is {time_limit}; seconds above 0 are needed")
+    if path.resolve() == kept.resolve():
+        raise ConfigurationError(f"--out and --file are both {path}; two files are needed")
+    check_seconds("--time-limit", time_limit)
     where = get_backend(backend)
     table, reading, notes = read_to_train(data, TableOptions())
     settings = {"epochs": epochs}
     several = Recipe.of(preset, table.rows, "classification", settings).members > 1
     prepared = prepare(table, target_of(table, data, target), task, test, validation, seed, several)
     prepared = keep_reading(prepared, reading, notes)
+    check_overwrite(path, prepared.preprocessing.target, overwrite)
     recipe = Recipe.of(preset, prepared.rows("train"), prepared.preprocessing.task, settings)
     show = Progress(trials, wanted=not as_json)
     result = tune_table(
@@ -88,13 +92,14 @@ def tune(
     best = tuned(recipe, result.best.settings)
     start = time.perf_counter()
     model = TabularModel.create(prepared, best, seed, backend=where)
-    model.train(prepared, best)
+    stopped = train_until_stopped(model, prepared, best)
     model.save(path)
     seconds = time.perf_counter() - start
     result_of_best = training_result(model, prepared, path, seconds, compare(model, prepared))
     extra = {"trials": len(result.trials), "settings": result.best.settings, "kept": str(kept)}
     tested = prepared.rows("test") > 0
     cli_output.after_training(result_of_best | extra, data, as_json, tested, TableOptions().words)
+    leave_if_stopped(stopped, path)
 
 
 class Progress:

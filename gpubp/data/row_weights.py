@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpubp.backends import Array, Backend
 from gpubp.backends.interchange import take_in
@@ -100,11 +101,19 @@ def _weights_by_class(
                 f"class_weight has key {unknown[0]!r}; class indices from 0 to {classes - 1} are"
                 " needed"
             )
-        table = np.array([class_weight.get(index, 1.0) for index in range(classes)], np.float64)
+        table = _numbers([class_weight.get(index, 1.0) for index in range(classes)])
     else:
-        table = np.asarray(class_weight, np.float64)
+        table = _numbers(class_weight)
     if table.shape != (classes,) or not np.isfinite(table).all() or (table < 0).any():
         raise ConfigurationError(
             f"class_weight is {class_weight!r}; {classes} finite numbers from 0 are needed"
         )
     return net.backend.asarray(table[indices], net.dtype)
+
+
+def _numbers(values: Any) -> NDArray[np.float64]:
+    """Return an array of float64; an empty one where the values are no numbers."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return np.empty(0)

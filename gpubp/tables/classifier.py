@@ -13,6 +13,7 @@ from sklearn.utils.validation import column_or_1d
 
 from gpubp.errors import DataError
 from gpubp.tables.estimator import BaseTabular, take_settings
+from gpubp.tables.frames import is_missing
 from gpubp.tables.targets import ClassTarget
 
 
@@ -111,8 +112,15 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         if y is None:
             raise DataError("requires y to be passed, but the target y is None")
         labels = column_or_1d(np.asarray(y), warn=True)
-        check_classification_targets(labels)
-        self.classes_, encoded = np.unique(labels, return_inverse=True)
+        if labels.dtype == object:
+            missing = [row for row, label in enumerate(labels) if is_missing(label)]
+            if missing:
+                raise DataError(f"y has no label in row {missing[0]}; leave such rows out")
+        try:
+            check_classification_targets(labels)
+            self.classes_, encoded = np.unique(labels, return_inverse=True)
+        except TypeError as error:
+            raise DataError(f"y holds labels that have no order: {error}") from error
         if len(self.classes_) < 2:
             raise DataError(f"y has one class only, {self.classes_[0]!r}; two or more are needed")
         return ClassTarget("target", tuple(self.classes_.tolist())), encoded.astype(np.int64)

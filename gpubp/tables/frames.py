@@ -110,6 +110,13 @@ def unnamed(columns: int) -> list[str]:
 
 def _column(name: str, values: Any) -> tuple[NDArray[Any], str]:
     """Return a column in a form that `Table` takes, and its kind if the dtype does not say it."""
+    try:
+        return _taken(name, values)
+    except (OverflowError, UnicodeError) as error:
+        raise DataError(f"column {name!r} holds what no number or text can be: {error}") from error
+
+
+def _taken(name: str, values: Any) -> tuple[NDArray[Any], str]:
     if hasattr(values, "cat") and hasattr(values, "iloc"):  # pandas' categories are names
         return _as_names(np.asarray(values.astype(object), object)), "text"
     check_unmasked(values, f"column {name!r}")
@@ -158,7 +165,7 @@ def _plain(values: Any) -> NDArray[Any]:
 
 def _of_objects(values: NDArray[Any]) -> NDArray[Any]:
     """Return objects of one kind as an array of that: booleans, numbers, times; else themselves."""
-    missing = np.array([_is_missing(value) for value in values], bool)
+    missing = np.array([is_missing(value) for value in values], bool)
     present = values[~missing]
     kinds = {type(value) for value in present}
     if all(issubclass(kind, bool | np.bool_) for kind in kinds) and kinds and not missing.any():
@@ -188,7 +195,7 @@ def _utc(value: Any) -> np.datetime64:
 def _as_names(values: NDArray[Any]) -> NDArray[Any]:
     """Return values as text, numbers written as in a CSV file; None where missing."""
     names = np.empty(len(values), object)
-    names[:] = [None if _is_missing(value) else _name(value) for value in values.tolist()]
+    names[:] = [None if is_missing(value) else _name(value) for value in values.tolist()]
     return names
 
 
@@ -200,7 +207,7 @@ def _name(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Tell whether a value stands for none: None, NaN, NaT, pandas' NA."""
     if value is None or isinstance(value, str):
         return value is None

@@ -152,9 +152,12 @@ def _numbers(y: Any) -> tuple[NDArray[np.float64], bool]:
         raise DataError("Complex data not supported: y holds complex numbers, real ones are needed")
     if values.ndim == 2 and values.shape[1] == 1:
         values = column_or_1d(values, warn=True)
-    numbers = check_array(
-        values.astype(np.float64), ensure_2d=False, ensure_all_finite=False, dtype=np.float64
-    )
+    try:
+        numbers = check_array(
+            values.astype(np.float64), ensure_2d=False, ensure_all_finite=False, dtype=np.float64
+        )
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"y holds no numbers: {error}") from error
     wrong = np.argwhere(~np.isfinite(numbers))
     if len(wrong):
         raise NonFiniteError(

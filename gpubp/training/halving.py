@@ -18,7 +18,7 @@ import numpy as np
 
 from gpubp.backends import Backend
 from gpubp.backends.cpu.compiled_backend import thread_count
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, check_seconds
 from gpubp.training.side_by_side import Watch, train_side_by_side
 from gpubp.training.trials import SearchResult, Trial, TrialFile
 
@@ -121,10 +121,11 @@ def run_rounds(
     Raises
     ------
     ConfigurationError
-        When no trial ended within the time.
+        When the time is no number above 0, or no trial ended within it.
     KeyboardInterrupt
         After Ctrl-C before the first trial has ended; later the result says so.
     """
+    check_seconds("time_limit", time_limit)
     until = math.inf if time_limit is None else time.perf_counter() + time_limit
     numbers = range(len(drawn))
     result, survivors = SearchResult([]), [*numbers]
@@ -133,7 +134,9 @@ def run_rounds(
 
     def run_round(among: Sequence[int], epochs: int, deadline: float) -> dict[int, Trial]:
         """Do the trials of a round that are not known; return by number all that ended."""
-        known_trials = {number: known.get(number, epochs, drawn[number]) for number in numbers}
+        known_trials = {
+            number: known.get(number, epochs, drawn[number], folds) for number in numbers
+        }
         trials = {number: trial for number, trial in known_trials.items() if trial is not None}
         waiting = [number for number in among if number not in trials]
 

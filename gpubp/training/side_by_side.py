@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from gpubp.backends import Lockstep
 from gpubp.backends.cpu.threads import one_thread
-from gpubp.errors import ConfigurationError, DivergenceError
+from gpubp.errors import DivergenceError, check_seconds
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import History
 from gpubp.training.stopping import TIME_LIMIT
@@ -97,10 +96,7 @@ def train_side_by_side(
     KeyboardInterrupt
         After Ctrl-C, when all have ended.
     """
-    if time_limit is not None and not 0 < time_limit < math.inf:
-        raise ConfigurationError(
-            f"time_limit is {time_limit!r}; a finite number of seconds above 0 is needed"
-        )
+    check_seconds("time_limit", time_limit)
     asked, start = threading.Event(), time.perf_counter()
     turns = -(-count // workers)
 

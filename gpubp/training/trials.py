@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.errors import CheckpointError
+from gpubp import tensor_files
+from gpubp.errors import CheckpointError, is_number
 from gpubp.files import write_atomically
 
 
@@ -113,9 +114,14 @@ class TrialFile:
         self._known: dict[tuple[int, int], Trial] = {}
         if self._path is None or not self._path.exists():
             return
+        if not self._path.is_file():  # a pipe would be waited for without end
+            raise CheckpointError(f"{path} is a folder, a pipe or a device; a file is needed")
         try:
-            first, *others = map(json.loads, self._path.read_text().splitlines())
-            trials = [Trial(**each) for each in others]
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+            first, *trials = map(tensor_files.parse_json, lines)
+            if not isinstance(first, dict):
+                raise ValueError(f"it begins with {first!r:.60}")
+            trials = [_checked_trial(each) for each in trials]
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{path} holds no trials: {error}") from error
         differing = [name for name in about if first.get(name) != about[name]]
@@ -127,10 +133,12 @@ class TrialFile:
         for trial in trials:
             self._note(trial)
 
-    def get(self, number: int, epochs: int, settings: dict[str, Any]) -> Trial | None:
+    def get(self, number: int, epochs: int, settings: dict[str, Any], folds: int) -> Trial | None:
         """Return a trial of these settings that ended before; None where there is none."""
         trial = self._known.get((number, epochs))
-        return None if trial is None else replace(trial, settings=settings)  # as they were drawn
+        if trial is None or len(trial.scores) != folds:
+            return None
+        return replace(trial, settings=settings)  # as they were drawn
 
     def add(self, trial: Trial) -> None:
         """Keep a trial; the file is replaced when the new one is whole."""
@@ -141,3 +149,14 @@ class TrialFile:
     def _note(self, trial: Trial) -> None:
         self._known[trial.number, trial.epochs] = trial
         self._lines.append(json.dumps(asdict(trial), default=str))
+
+
+def _checked_trial(line: Any) -> Trial:
+    """Return the trial of a line; raises TypeError or ValueError for one that is none."""
+    trial = Trial(**line)
+    whole = all(type(value) is int for value in (trial.number, trial.epochs))
+    scores = trial.scores if isinstance(trial.scores, list) else [None]
+    scored = all(type(score) is float or is_number(score) for score in scores)  # or not finite
+    if not (whole and scored and scores and is_number(trial.seconds)):
+        raise ValueError(f"{line!r:.60} is no trial")
+    return trial

@@ -9,6 +9,11 @@
 #include <cstdint>
 #include <cstring>
 
+// The processors whose instructions have x y + z with one rounding.
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || (defined(_MSC_VER) && defined(__AVX2__))
+#define GPUBP_FMA
+#endif
+
 namespace gpubp {
 namespace math {
 
@@ -61,6 +66,20 @@ inline float fabs(float x) { return std::fabs(x); }
 inline double fabs(double x) { return std::fabs(x); }
 inline float sqrt(float x) { return std::sqrt(x); }
 inline double sqrt(double x) { return std::sqrt(x); }
+
+// x y - product without rounding, for a product that is x y rounded. Without a fused instruction
+// the upper half of the digits, whose product has no rounding, and what is left of them (Dekker
+// 1971).
+template <typename T>
+inline T product_error(T x, T y, T product) {
+#ifdef GPUBP_FMA
+  return std::fma(x, y, -product);
+#else
+  const T upper = from_bits<T>(bits_of(x) & Format<T>::upper_digits), lower = x - upper;
+  const T high = from_bits<T>(bits_of(y) & Format<T>::upper_digits), low = y - high;
+  return ((upper * high - product) + (upper * low + lower * high)) + lower * low;
+#endif
+}
 
 // e^r - 1 for |r| <= ln(2) / 2
 inline float exp_series(float r) {
@@ -154,7 +173,7 @@ inline T log1p(T x) {
   return math::log(sum) + (x - (sum - T(1))) / sum;
 }
 
-// The Chebyshev fits of gpubp/backends/cpu/normal_cdf.py, which says how they were made.
+// The Chebyshev fits of gpubp/backends/formulas/normal_cdf.py, which says how they were made.
 inline float erfc_polynomial(float s) {
   float p = -9.88667142691e-07f;
   p = p * s + 2.10439372921e-05f;
@@ -202,22 +221,20 @@ inline double erfc_polynomial(double s) {
   return p;
 }
 
-// For a = |x| and t = 2 / (2 + a): erfc(a) = 2 t exp(-a^2) times a polynomial in 2 t - 1.
+// P(X <= x) for a standard normal X. For a = |x| / sqrt(2) and t = 2 / (2 + a), P(X > |x|) is
+// t exp(-a^2) times a polynomial in 2 t - 1, which hardly feels the rounding of a.
 template <typename T>
-inline T erfc(T x) {
+inline T normal_cdf(T x) {
   const T size = math::fabs(x);
-  const T a = size > T(30) ? T(30) : size;  // erfc(30) is zero in either precision
-  const T twice = T(4) / (T(2) + a);
-  // exp turns the rounding of a * a into a relative error a * a times as large: find it and put it
-  // right. The upper half of a's digits has an exact square, and so have the rest and the mixed
-  // product (Dekker 1971).
-  const T square = a * a;
-  const T upper = from_bits<T>(bits_of(a) & Format<T>::upper_digits);
-  const T lower = a - upper;
-  const T error = ((upper * upper - square) + T(2) * upper * lower) + lower * lower;
-  const T power = math::exp(-square);
-  const T tail = twice * erfc_polynomial(twice - T(1)) * (power - power * error);
-  return x < T(0) ? T(2) - tail : tail;
+  const T held = size > T(40) ? T(40) : size;  // P(X > 40) is zero in either precision
+  const T twice = T(4) / (T(2) + held * T(0.7071067811865476));
+  // exp turns the rounding of x * x into a relative error: find it and put it right.
+  const T square = held * held;
+  const T error = math::product_error(held, held, square);
+  const T power = math::exp(T(-0.5) * square);
+  const T tail =
+      T(0.5) * twice * erfc_polynomial(twice - T(1)) * (power - power * (T(0.5) * error));
+  return x > T(0) ? T(1) - tail : tail;
 }
 
 }  // namespace math

@@ -136,3 +136,29 @@ def test_the_epoch_may_go_by_another_measure(tmp_path):
     assert len(history.metrics["auc"]) == 3
     line = refused(*words, "--metric", "accuracy", "--resume", cwd=tmp_path)
     assert "is of another run" in line
+
+
+PRESSED_AT_AN_IMPORT = """
+import builtins, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Press:
+    def find_spec(self, name, *others):
+        if name == "gpubp.cli.app":
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt as error:
+                raise getattr(builtins, sys.argv[1]) from error
+sys.meta_path.insert(0, Press())
+from gpubp.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "AttributeError"])
+def test_ctrl_c_while_the_command_is_imported_is_one_line(tmp_path, raised):
+    """On a busy machine imports take seconds, and pandas' raises another error when torn."""
+    command = [sys.executable, "-c", PRESSED_AT_AN_IMPORT, raised]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 130
+    assert done.stderr == "gpubp: interrupted before it was done; no file is left half written\n"

@@ -19,6 +19,9 @@ pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
 pytest.importorskip("sklearn")
 
+import gpubp
+from gpubp.tables.model import TabularModel
+
 ENVIRONMENT = {**os.environ, "COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
 WORDS = [sys.executable, "-m", "gpubp", "tune", "table.csv", "--target", "y", "--preset", "fast"]
 
@@ -92,9 +95,45 @@ def test_a_killed_search_goes_on(folder):
     assert len(after) > len(lines)
 
 
+def test_ctrl_c_while_the_best_is_trained_saves_the_best_model_so_far(folder, monkeypatch, capsys):
+    """The press comes after the first epoch of the last training."""
+    from gpubp.cli.app import app
+
+    train = TabularModel.train
+
+    def pressed(model, prepared, recipe, **settings):
+        class Press(gpubp.Callback):
+            def epoch_end(self, net, history):
+                raise KeyboardInterrupt
+
+        extra = {"callbacks": [Press()]}  # in place of those that watch a trial
+        return train(model, prepared, recipe, **(extra | settings))
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(TabularModel, "train", pressed)
+    words = ["tune", "table.csv", "--target", "y", "--preset", "fast", "--trials", "1"]
+    with pytest.raises(SystemExit) as end:
+        app([*words, "--epochs", "3"])
+    assert end.value.code == 130
+    assert "the best model so far is saved in table.safetensors" in capsys.readouterr().err
+    assert TabularModel.load(folder / "table.safetensors").net.history.epochs == 1
+
+
+def test_a_file_that_is_no_model_of_the_target_is_not_written_over(folder):
+    (folder / "mine").write_text("mine")
+    done = tune(folder, "--trials", 1, "--epochs", 1, "--out", "mine")
+    assert done.returncode == 2
+    assert "--overwrite, is needed" in done.stderr
+    assert (folder / "mine").read_text() == "mine"
+    assert (
+        tune(folder, "--trials", 1, "--epochs", 1, "--out", "mine", "--overwrite").returncode == 0
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--out", "a", "--file", "./a"], "--out and --file are both a"),
         (["--validation", 0], "validation is 0"),
         (["--time-limit", 0], "--time-limit is 0"),
         (["--target", "z"], "'z'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from itertools import pairwise
 
 import numpy as np
@@ -108,6 +109,50 @@ def test_a_file_of_another_search_is_refused(tmp_path):
     with pytest.raises(errors.CheckpointError, match="holds no trials"):
         searched(file=file)
     assert file.read_text() == "{"
+
+
+GOOD = {"number": 0, "settings": {}, "epochs": 0, "scores": [0.5], "seconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"5\n", b"[]\n", b"\xff", b"[" * 100_000, b'{"a": "\\ud800"}'),
+        b"{}\n[0]",
+        b"{}\n" + json.dumps(GOOD | {"number": [0]}).encode(),
+        b"{}\n" + json.dumps(GOOD | {"scores": ["x"]}).encode(),
+        b"{}\n" + json.dumps(GOOD | {"scores": []}).encode(),
+        b"{}\n" + json.dumps(GOOD | {"scores": 1}).encode(),
+        b"{}\n" + json.dumps(GOOD | {"seconds": "x"}).encode(),
+    ],
+)
+def test_a_forged_file_of_trials_is_refused_by_one_line(tmp_path, content):
+    file = tmp_path / "trials.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(errors.CheckpointError, match="holds no trials") as refused:
+        TrialFile(file, {})
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="named pipes of POSIX")
+def test_a_pipe_in_place_of_trials_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(errors.CheckpointError, match="a pipe or a device; a file is needed"):
+        TrialFile(tmp_path / "pipe", {})
+
+
+def test_a_trial_on_other_folds_is_done_again(tmp_path):
+    file = tmp_path / "trials.jsonl"
+    file.write_text("{}\n" + json.dumps(GOOD))
+    known = TrialFile(file, {})
+    assert known.get(0, 0, {}, 1).scores == [0.5]
+    assert known.get(0, 0, {}, 2) is None
+
+
+@pytest.mark.parametrize("limit", [0, -1, "3", np.nan, np.inf, True])
+def test_a_time_limit_that_is_none_is_refused(limit):
+    with pytest.raises(errors.ConfigurationError, match=r"time_limit is .* above 0 is needed"):
+        searched(time_limit=limit)
 
 
 def test_the_time_limit_ends_a_search():

@@ -340,6 +340,31 @@ def test_bad_input_is_told_by_column_and_row():
         TabularClassifier().fit(columns, np.ones(40))
 
 
+@pytest.mark.parametrize("cell", [10**400, b"\xff"])
+def test_cells_that_no_number_or_text_can_be_are_told_by_column(cell):
+    with pytest.raises(errors.DataError, match="column 'b' holds what no number or text can be"):
+        table_of({"a": np.ones(2), "b": np.array([cell, cell], object)})
+
+
+@pytest.mark.parametrize(
+    ("estimator", "cell", "said"),
+    [
+        (TabularClassifier, np.nan, "no label in row 1"),
+        (TabularClassifier, None, "no label in row 1"),
+        (TabularClassifier, 3, "no order"),
+        (TabularRegressor, 10**400, "no numbers"),
+        (TabularRegressor, object(), "no numbers"),
+        (TabularRegressor, "x", "no numbers"),
+    ],
+)
+def test_targets_that_are_none_are_refused(estimator, cell, said):
+    y = np.array(["p", cell] * 10, object)
+    if estimator is TabularRegressor:
+        y[::2] = 1.0
+    with pytest.raises(errors.DataError, match=said):
+        estimator(preset="fast", epochs=1, backend="cpu").fit({"a": np.arange(20.0)}, y)
+
+
 def test_the_same_seed_gives_the_same_bits():
     columns, income = people()
     one, other = (TabularRegressor(**SMALL).fit(columns, income) for _ in range(2))

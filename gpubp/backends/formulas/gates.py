@@ -81,10 +81,9 @@ def gelu_tanh_derivative(x: Floats, slope: Floats, scratch: Temporaries) -> None
 def _gelu_gate(x: Floats, gate: Floats, clipped: Floats) -> None:
     np.clip(x, -30, 30, out=clipped)
     np.multiply(clipped, clipped, out=gate)
-    gate *= GELU_CUBIC
-    gate += 1
+    gate *= GELU_FACTOR * GELU_CUBIC
+    gate += GELU_FACTOR  # exp feels each rounding: three here
     gate *= clipped
-    gate *= GELU_FACTOR
 
 
 def mish(x: Floats, y: Floats, scratch: Temporaries) -> None:
