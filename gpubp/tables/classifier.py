@@ -158,7 +158,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         array, (rows, classes)
             Standard deviations among the networks; 0 for a single one.
         """
-        return self.model_.spread(self._inputs(X))
+        inputs = self._inputs(X)
+        return self.model_.spread(inputs)
 
     def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return the logarithm of `predict_proba`."""

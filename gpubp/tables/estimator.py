@@ -212,7 +212,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         return self.model_.preprocessing.transform(self._table(X, first=False)).x
 
     def _outputs(self, X: Any) -> NDArray[Any]:
-        return self.model_.outputs(self._inputs(X))
+        inputs = self._inputs(X)
+        return self.model_.outputs(inputs)
 
     def predict(self, X: Any) -> Any:
         """Return the answer for every row: labels (rows,), or numbers (rows,) or (rows, targets).

@@ -153,8 +153,12 @@ class TabularModel:
             )
             if isinstance(prepared, Prepared) and validation is not None:
                 self._held[member] = net.predict(validation[0])
-                if recipe.refit and stopping.best_epoch:
-                    self._train_again(net, prepared, recipe, stopping.best_epoch, watch, settings)
+                best = stopping.best_epoch
+                if jointly is not False:  # callbacks are those of rank 0 alone
+                    processes = communicator() if jointly is True else jointly
+                    best = processes.share(best, "the best epoch")
+                if recipe.refit and best:
+                    self._train_again(net, prepared, recipe, best, watch, settings)
 
         one_reader = isinstance(prepared, StreamedTable)
         side_by_side = jointly is False and not shown and not one_reader

@@ -126,7 +126,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         It says how unsure the networks are of one another, not how far the targets lie from them:
         that is `predict_interval`.
         """
-        spread = self.model_.spread(self._inputs(X)) * [each.scale for each in self._scales()]
+        inputs = self._inputs(X)
+        spread = self.model_.spread(inputs) * [each.scale for each in self._scales()]
         return np.asarray(spread if self._several else spread[:, 0])
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[Any]:

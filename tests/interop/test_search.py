@@ -170,6 +170,7 @@ def test_a_time_limit_leaves_time_for_the_longer_rounds(monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr(halving, "time", clock)
+    monkeypatch.setattr(halving, "thread_count", lambda: 1)
 
     def score(settings, epochs, fold, watch):
         clock.now += epochs
@@ -177,7 +178,8 @@ def test_a_time_limit_leaves_time_for_the_longer_rounds(monkeypatch):
 
     goodness = np.random.default_rng(0).permutation(30).tolist()
     drawn, rounds = [{"goodness": one} for one in goodness], [(30, 1), (10, 3), (3, 9)]
-    found = halving.run_rounds(score, 1, drawn, rounds, 1, TrialFile(None, {}), time_limit=30)
+    backend, file = gpubp.get_backend("cpu"), TrialFile(None, {})
+    found = halving.run_rounds(score, 1, drawn, rounds, backend, file, time_limit=30)
     assert found.stopped == "time limit"
     # 0 to 10 for the first round, 11 to 20.5 for the second, 23 to 30 for the last
     begun = {epochs: [t.number for t in found.trials if t.epochs == epochs] for _, epochs in rounds}
@@ -201,7 +203,8 @@ def test_a_setting_that_diverges_comes_last():
     ("wrong", "said"),
     [
         ({"trials": 0}, "trials"),
-        ({"time_limit": -1.0}, "no trial ended"),
+        ({"time_limit": -1.0}, "time_limit is -1.0"),
+        ({"time_limit": 1e-9}, "no trial ended"),
         ({"epochs": "nothing"}, "most_epochs is None"),
     ],
 )

@@ -44,7 +44,7 @@ def test_parts_are_those_of_the_split():
 
 
 def test_equal_rows_in_several_parts_are_dealt_as_they_were():
-    found = table(x=[1.0] * 50, c=["a"] * 50, y=[2.0, 3.0] * 25)
+    found = table(x=[1.0] * 50, c=["a", "b"] * 25, y=[2.0, 3.0] * 25)
     ready = prepared(found)
     parts = ready.preprocessing.dealt.parts_of(found, COLUMNS, found.column("y"))
     for number, rows in enumerate(ready.split):
