@@ -94,11 +94,18 @@ class ParquetFiles:
         return table.select(columns)
 
     def statistics(self, index: int, column: str) -> Any:
-        """Return pyarrow's statistics of a column in a row group, or None where there are none."""
+        """Return pyarrow's statistics of a column in a row group, or None where there are none.
+
+        Raises
+        ------
+        DataError
+            When the metadata of the column cannot be read.
+        """
         group = self.groups[index]
         place = self.schema.get_field_index(column)
-        chunk = self._opened(group.file).metadata.row_group(group.number).column(place)
-        return chunk.statistics if chunk.path_in_schema == column else None
+        with _reading(group.file):  # what metadata name a column may be torn
+            chunk = self._opened(group.file).metadata.row_group(group.number).column(place)
+            return chunk.statistics if chunk.path_in_schema == column else None
 
     def sorted_by(self, column: str, window: int) -> str:
         """Say that rows lie in the order of a column, more than a window can mix; "" if not."""
@@ -107,7 +114,8 @@ class ParquetFiles:
         filled = [each for each in known if each is None or each.num_values]  # with any value
         if len(filled) <= window or not all(each and each.has_min_max for each in filled):
             return ""
-        lows, highs = [each.min for each in filled], [each.max for each in filled]
+        with _reading(self.files[0]):  # least and greatest texts may be torn
+            lows, highs = [each.min for each in filled], [each.max for each in filled]
         rising = all(high <= low for high, low in zip(highs, lows[1:], strict=False))
         falling = all(low >= high for low, high in zip(lows, highs[1:], strict=False))
         if not (rising or falling) or lows[0] == highs[-1]:

@@ -131,6 +131,19 @@ def test_a_csv_file_is_converted_once(tmp_path, capsys, monkeypatch):
         gpubp.data.csv(file, "y", cache=tmp_path / "cache")
 
 
+def test_metadata_whose_names_are_torn(tmp_path):
+    """Each row group names its columns too, where pyarrow looks late."""
+    from gpubp.data.parquet_files import ParquetFiles
+
+    x = np.zeros((90, INPUTS), np.float32)
+    path = write(tmp_path, x, np.arange(90), group=30)
+    named = b"\x19\x18\x01y"  # a list of one text, of one byte
+    assert path.read_bytes().count(named) == 3
+    path.write_bytes(path.read_bytes().replace(named, b"\x19\x18\x01\xf9"))
+    with pytest.raises(errors.DataError, match="cannot be read as a Parquet file"):
+        ParquetFiles(path).sorted_by("y", 1)
+
+
 def test_a_csv_file_that_is_none(tmp_path):
     pytest.importorskip("pyarrow")
     file = tmp_path / "t.csv"
