@@ -20,7 +20,7 @@ struct Matrix {
   GPUBP_HD T& at(int64 i, int64 j) const { return data[i * row + j * column]; }
 };
 
-const int PRODUCT_ROWS = 4;  // of a column, which one thread sums at once
+enum { PRODUCT_ROWS = 4 };  // of a column, which one thread sums at once
 
 // Write out = scale a b, (rows, columns); each sum has `terms` in order. The threads of a warp have
 // neighbouring columns, so they read b side by side and a together.

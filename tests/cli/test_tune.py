@@ -68,7 +68,11 @@ def ended(folder, by):
     Return the code it ended with, what it said and the lines that it kept.
     """
     command = [*WORDS, "--trials", "1000"]
-    with subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE,
+        # a shell that started the tests in the background has them ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         kept, until = folder / "table.trials.jsonl", time.monotonic() + 60
         while not kept.exists() and time.monotonic() < until:
             time.sleep(0.05)
