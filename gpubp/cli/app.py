@@ -1,10 +1,8 @@
-"""The command line, one function a command but `train` and `plan`, which lie beside this file."""
+"""The command line, one function a command; the longer ones lie beside this file."""
 
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +11,7 @@ import typer
 from gpubp import __version__, exchange
 from gpubp.cli import output as cli_output
 from gpubp.cli.answers import answer_columns, content_for, written
-from gpubp.cli.card import Measured, model_card
+from gpubp.cli.documents import card, learn, report
 from gpubp.cli.explanation import legend
 from gpubp.cli.inspect import inspect
 from gpubp.cli.options import (
@@ -37,11 +35,9 @@ from gpubp.cli.tune import tune
 from gpubp.cli.written_files import check_no_model, check_output
 from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
-from gpubp.inspection.lessons import LESSONS, write_lessons
 from gpubp.inspection.page import check_language
 from gpubp.tables.evaluated_rows import rows_of_part, seen_in_training
 from gpubp.tables.model import TabularModel, finite_only
-from gpubp.tables.report import TrainingFacts, check_installed, write_report
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,10 +65,9 @@ def command(
     """Dense neural networks trained by backpropagation, on the CPU or an NVIDIA GPU."""
 
 
+app.command(epilog="Example: gpubp inspect people.csv --target income")(inspect)
 app.command(epilog="Example: gpubp train people.csv --target income")(train)
 app.command(epilog="Example: gpubp tune people.csv --target income --trials 64")(tune)
-app.command(epilog="Example: gpubp inspect people.csv --target income")(inspect)
-app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(plan_command)
 
 
 @app.command(epilog="Example: gpubp predict people.safetensors new.csv --out predictions.csv")
@@ -187,41 +182,9 @@ def explain(
     print(trace.table(max_rows=lines))
 
 
-@app.command(epilog="Example: gpubp report people.safetensors people.csv")
-def report(
-    model: Model,
-    data: Data,
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
-    part: Part = "all",
-    sep: Separator = None,
-    decimal: Decimal = None,
-    missing: Missing = None,
-    no_header: NoHeader = False,
-    backend: BackendName = "auto",
-) -> None:
-    """Write a page about a model, measured on a table that has the target column."""
-    check_output(out, [data, model])
-    check_installed()
-    loaded = TabularModel.load(model, backend)
-    options = TableOptions.of(sep, decimal, missing, no_header)
-    table = rows_of_part(loaded.preprocessing, read_for(loaded.preprocessing, data, options), part)
-    measured = "" if part == "all" else f"the {part} part"
-    facts = TrainingFacts(part=measured, command=shlex.join(["gpubp", *sys.argv[1:]]))
-    write_report(out, loaded, table, facts)
-    cli_output.note(f"the report is written to {out}")
-
-
-@app.command(epilog="Example: gpubp learn xor --out xor.html")
-def learn(
-    lesson: Annotated[
-        str, typer.Argument(help=f"One of {', '.join(LESSONS)}; by default all.")
-    ] = "",
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("learn.html"),
-    language: Language = "en",
-) -> None:
-    """Write a page to learn backpropagation from, on small networks: open it in a browser."""
-    write_lessons(out, lesson, language)
-    cli_output.note(f"the page is written to {out}")
+app.command(epilog="Example: gpubp report people.safetensors people.csv")(report)
+app.command(epilog="Example: gpubp card people.safetensors new.csv --out README.md")(card)
+app.command(epilog="Example: gpubp learn xor --out xor.html")(learn)
 
 
 @app.command(epilog="Example: gpubp export people.safetensors people.onnx")
@@ -244,32 +207,7 @@ def export(
     cli_output.note(f"{model} written to {out}")
 
 
-@app.command(epilog="Example: gpubp card people.safetensors new.csv --out README.md")
-def card(
-    model: Model,
-    data: Annotated[
-        str | None, typer.Argument(help="A table to measure it on, better none of its training.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write to this Markdown file.")] = None,
-    backend: BackendName = "auto",
-) -> None:
-    """Write a model card in Markdown: what the model is, learnt from and is good for."""
-    if out is not None:
-        check_output(out, [model, *([data] if data else [])])
-        check_no_model(out)
-    loaded = TabularModel.load(model, backend)
-    measured = None
-    if data is not None:
-        table = read_for(loaded.preprocessing, data, TableOptions())
-        measures, warnings = loaded.evaluate(table)
-        cli_output.warn(warnings)
-        measured = Measured(measures, table.rows, Path(data).name)
-    text = model_card(loaded, model, measured)
-    if out is None:
-        cli_output.write(text)
-    else:
-        write_atomically(out, text.encode())
-        cli_output.note(f"the card of {model} written to {out}")
+app.command("plan", epilog="Example: gpubp plan --parameters 1e8 --gpus 1024")(plan_command)
 
 
 @app.command(epilog="Example: gpubp doctor --json")

@@ -12,7 +12,17 @@ import typer
 from gpubp.backends import get_backend
 from gpubp.cli import output as cli_output
 from gpubp.cli.endings import leave_if_stopped, train_until_stopped
-from gpubp.cli.options import BackendName, Data, Json, Overwrite
+from gpubp.cli.options import (
+    BackendName,
+    Data,
+    Decimal,
+    Encoding,
+    Json,
+    Missing,
+    NoHeader,
+    Overwrite,
+    Separator,
+)
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train, target_of
 from gpubp.cli.training_result import training_result
 from gpubp.cli.written_files import check_output, check_overwrite
@@ -31,6 +41,11 @@ def tune(
     target: Annotated[
         str, typer.Option(help="The column to predict; bundled sets have one.", show_default=False)
     ] = "",
+    sep: Separator = None,
+    decimal: Decimal = None,
+    missing: Missing = None,
+    no_header: NoHeader = False,
+    encoding: Encoding = None,
     trials: Annotated[int, typer.Option(help="Settings to try.", min=1)] = 64,
     time_limit: Annotated[
         float | None, typer.Option(help="Seconds for the trials; the best is then trained.")
@@ -60,6 +75,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Try settings on a table, train the best and save it."""
+    options = TableOptions.of(sep, decimal, missing, no_header, encoding)
     stem = Path(data).name.split(".")[0] or "model"
     path, kept = out or Path(f"{stem}.safetensors"), file or Path(f"{stem}.trials.jsonl")
     check_output(path, [data])
@@ -68,7 +84,7 @@ def tune(
         raise ConfigurationError(f"--out and --file are both {path}; two files are needed")
     check_seconds("--time-limit", time_limit)
     where = get_backend(backend)
-    table, reading, notes = read_to_train(data, TableOptions())
+    table, reading, notes = read_to_train(data, options)
     settings = {"epochs": epochs}
     several = Recipe.of(preset, table.rows, "classification", settings).members > 1
     prepared = prepare(table, target_of(table, data, target), task, test, validation, seed, several)
@@ -98,7 +114,7 @@ def tune(
     result_of_best = training_result(model, prepared, path, seconds, compare(model, prepared))
     extra = {"trials": len(result.trials), "settings": result.best.settings, "kept": str(kept)}
     tested = prepared.rows("test") > 0
-    cli_output.after_training(result_of_best | extra, data, as_json, tested, TableOptions().words)
+    cli_output.after_training(result_of_best | extra, data, as_json, tested, options.words)
     leave_if_stopped(stopped, path)
 
 

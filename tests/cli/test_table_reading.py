@@ -212,3 +212,14 @@ def test_a_column_without_a_name_is_read_and_can_be_dropped(tmp_path):
     words = ("train", "t.csv", "--target", "y", "--preset", "fast")
     assert json.loads(good(*words, "--json", cwd=tmp_path))["accuracy"] == 1
     assert json.loads(good(*words, "--json", "--drop", "", cwd=tmp_path))["accuracy"] < 1
+
+
+def test_documents_and_searches_read_tables_as_options_say(trained, tmp_path):
+    model = trained / "people.safetensors"
+    (tmp_path / "p.csv").write_text((trained / "people.csv").read_text().replace(",", "#"))
+    told = good("card", model, "p.csv", "--sep", "#", cwd=tmp_path)
+    plain = good("card", model, trained / "people.csv", cwd=tmp_path)
+    assert told == plain.replace("people.csv", "p.csv")
+    few = ("--trials", "1", "--epochs", "1", "--preset", "fast")
+    found = good("tune", "p.csv", "--target", "rich", "--sep", "#", *few, cwd=tmp_path)
+    assert "gpubp evaluate p.safetensors p.csv --sep '#' --part test" in found
