@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gpubp.interop.regressor import MLPRegressor as MLPRegressor
     from gpubp.interop.search import search as search
     from gpubp.network import Network
-    from gpubp.networks import Each, Networks
+    from gpubp.networks import Networks
     from gpubp.nn import losses as losses
     from gpubp.nn.bins import quantile_bins, tree_bins
     from gpubp.nn.layers.periodic import Periodic
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from gpubp.tables.model import TabularModel as TabularModel
     from gpubp.tables.regressor import TabularRegressor as TabularRegressor
     from gpubp.training.callbacks import Callback, HealthWatch, History, ReduceOnPlateau
+    from gpubp.training.each import Each
     from gpubp.training.logs import CSVLog, ModelCheckpoint, TensorBoard
     from gpubp.training.stopping import EarlyStopping, TimeLimit
 
@@ -106,7 +107,8 @@ _MODULES = {
     "inspection.gradient_checking": ("gradient_check",),
     "training.logs": ("CSVLog", "ModelCheckpoint", "TensorBoard"),
     "network": ("Network",),
-    "networks": ("Each", "Networks"),
+    "networks": ("Networks",),
+    "training.each": ("Each",),
     "nn.bins": ("quantile_bins", "tree_bins"),
     "nn.layers.periodic": ("Periodic",),
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Self
 
 from gpubp.backends import Backend, get_backend
@@ -20,7 +20,6 @@ from gpubp.distributed.communicator import Communicator
 from gpubp.errors import (
     ConfigurationError,
     DivergenceError,
-    ShapeError,
     checked_list,
     checked_whole,
 )
@@ -33,22 +32,10 @@ from gpubp.training.callbacks import Callback, History, as_callbacks
 from gpubp.training.checkpoint_files import CheckpointFolder
 from gpubp.training.checkpoints import resumable
 from gpubp.training.dealt import Deal, begin_alike, processes_of, train_dealt
+from gpubp.training.each import Each, of_member, weights_of_members
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
 COPIES = 4  # of what a member takes on a GPU, with the parameters to go back to and the best ones
-
-
-@dataclass(frozen=True)
-class Each:
-    """A value of its own for each member, wherever `Networks` is given one for all.
-
-    Parameters
-    ----------
-    values : sequence
-        One a member, such as ``gpubp.Each([0.1, 0.2, 0.3])``.
-    """
-
-    values: Sequence[Any]
 
 
 class Networks:
@@ -111,7 +98,7 @@ class Networks:
         settings["seed"] = seeds
         self._hold(
             [
-                Network(sizes, backend=chosen, **_of_member(settings, number, count))
+                Network(sizes, backend=chosen, **of_member(settings, number, count))
                 for number in range(count)
             ]
         )
@@ -221,9 +208,9 @@ class Networks:
             As `Network.fit` does.
         """
         processes = processes_of(distributed, options)
-        count, weights = len(self.members), _weights_of_members(sample_weight, len(self.members))
+        count, weights = len(self.members), weights_of_members(sample_weight, len(self.members))
         each = [
-            _of_member(options | {"callbacks": callbacks, "sample_weight": weights}, number, count)
+            of_member(options | {"callbacks": callbacks, "sample_weight": weights}, number, count)
             for number in range(count)
         ]
         folder = None if checkpoint is None else CheckpointFolder(checkpoint).path
@@ -361,36 +348,6 @@ class Networks:
 
     def __repr__(self) -> str:
         return f"Networks({list(self.members[0].sizes)}, members={len(self)})"
-
-
-def _of_member(settings: dict[str, Any], number: int, count: int) -> dict[str, Any]:
-    """Return the settings of one member of so many.
-
-    Raises
-    ------
-    ShapeError
-        When one has other than a value a member.
-    """
-    own = {}
-    for name, value in settings.items():
-        if isinstance(value, Each) and len(value.values) != count:
-            raise ShapeError(
-                f"{name} has values for {len(value.values)} members; {count} are needed"
-            )
-        own[name] = value.values[number] if isinstance(value, Each) else value
-    return own
-
-
-def _weights_of_members(weights: Any, count: int) -> Any:
-    """Return weights (members, rows) as one a member, and others as they are."""
-    shape: tuple[int, ...] = getattr(weights, "shape", ())
-    if len(shape) != 2:
-        return weights
-    if shape[0] != count:
-        raise ShapeError(
-            f"sample_weight has shape {tuple(shape)}; ({count}, rows), a row a member, is needed"
-        )
-    return Each(list(weights))
 
 
 def _restored(

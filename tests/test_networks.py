@@ -12,7 +12,8 @@ import gpubp
 from gpubp.backends.cpu import compiled_backend
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.errors import ConfigurationError, DataError, DivergenceError, GpubpError, ShapeError
-from gpubp.networks import Each, Networks
+from gpubp.networks import Networks
+from gpubp.training.each import Each
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(300, 6)).astype(np.float32)

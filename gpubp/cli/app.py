@@ -37,7 +37,8 @@ from gpubp.errors import ConfigurationError, printable
 from gpubp.files import write_atomically
 from gpubp.inspection.page import check_language
 from gpubp.tables.evaluated_rows import rows_of_part, seen_in_training
-from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.metrics import finite_only
+from gpubp.tables.model import TabularModel
 
 app = typer.Typer(
     no_args_is_help=True,

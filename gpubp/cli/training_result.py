@@ -13,7 +13,8 @@ from gpubp.cli import output as cli_output
 from gpubp.cli.written_files import check_output
 from gpubp.errors import ConfigurationError
 from gpubp.tables.comparison import Comparison
-from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.metrics import finite_only
+from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.report import TrainingFacts, check_installed, write_report

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from gpubp.errors import import_extra
 from gpubp.tables.baselines import baselines
-from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.metrics import finite_only
+from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 
 NETWORK = "network"  # its measures beside those of simple models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -153,3 +154,8 @@ def _numbers(values: Any, name: str) -> NDArray[np.float64]:
         row = int(np.argwhere(~finite)[0][0])
         raise NonFiniteError(f"{name} is not finite in row {row + 1}; finite numbers are needed")
     return array
+
+
+def finite_only(measures: dict[str, float]) -> dict[str, float | None]:
+    """Return measures as JSON can hold them: null for what is not finite."""
+    return {name: value if math.isfinite(value) else None for name, value in measures.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -394,8 +393,3 @@ class TabularModel:
                     f" fit a network of {list(net.sizes)}"
                 )
         return model
-
-
-def finite_only(measures: dict[str, float]) -> dict[str, float | None]:
-    """Return measures as JSON can hold them: null for what is not finite."""
-    return {name: value if math.isfinite(value) else None for name, value in measures.items()}

@@ -15,7 +15,8 @@ import simulated.cupy
 from gpubp.backends.gpu import lockstep
 from gpubp.backends.gpu.recording import RecordedSteps
 from gpubp.errors import ConfigurationError, DivergenceError
-from gpubp.networks import Each, Networks
+from gpubp.networks import Networks
+from gpubp.training.each import Each
 from kernel_compilation import host_compiler
 
 pytestmark = pytest.mark.skipif(

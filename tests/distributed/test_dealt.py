@@ -10,7 +10,8 @@ import gpubp.data
 from gpubp import errors
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.distributed.communicator import Communicator
-from gpubp.networks import Each, Networks
+from gpubp.networks import Networks
+from gpubp.training.each import Each
 from thread_ranks import run_ranks
 
 RANDOM = np.random.default_rng(0)

@@ -8,7 +8,8 @@ import pytest
 import gpubp
 from gpubp import errors
 from gpubp.tables.evaluated_rows import rows_of_part
-from gpubp.tables.model import TabularModel, finite_only
+from gpubp.tables.metrics import finite_only
+from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.table import Table
