@@ -173,7 +173,7 @@ def many_names(table: Table, target: str, task: str) -> Iterator[str]:
         if MOST_INPUTS < len(counts) <= table.rows / 2 and lonely > COPIES * table.rows:
             yield (
                 f"column {name!r} has {len(counts)} names, of which {lonely} are in one row alone"
-                " and are taken as unknown"
+                f" and are taken as unknown; if it tells little, --drop {shlex.quote(name)}"
             )
 
 

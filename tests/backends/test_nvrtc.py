@@ -54,9 +54,9 @@ def test_every_kernel_compiles(architecture: str) -> None:
     assert compile_nvrtc(source, architecture, ["--Ofast-compile=max"]).startswith(ELF)
 
 
-@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], ARCHITECTURES[-1]])
-def test_no_kernel_spills_registers(architecture: str) -> None:
-    bytes_spilled = spills(cuda_source(preamble(), KERNELS), architecture)
+def test_no_kernel_spills_registers() -> None:
+    """On one architecture, for time; all have the same number of registers."""
+    bytes_spilled = spills(cuda_source(preamble(), KERNELS), "sm_90")
     assert len(bytes_spilled) >= len(KERNELS)
     assert not {name: count for name, count in bytes_spilled.items() if count}
 
@@ -91,8 +91,7 @@ def joined(kernel: Elementwise, types: Types) -> Elementwise:
     return replace(made, name=f"{made.name}_{'_'.join(types.values())}")
 
 
-@pytest.mark.parametrize("architecture", [ARCHITECTURES[0], ARCHITECTURES[-1]])
-def test_every_kernel_for_several_networks_compiles(architecture: str) -> None:
+def test_every_kernel_for_several_networks_compiles() -> None:
     kernels = [
         joined(kernel, types)
         for kernel in ELEMENTWISE
@@ -101,7 +100,7 @@ def test_every_kernel_for_several_networks_compiles(architecture: str) -> None:
     ]
     source = cuda_source(preamble(), kernels)
     assert source.count("joined_places[") == len(kernels) > len(ELEMENTWISE)
-    assert compile_nvrtc(source, architecture, ["--Ofast-compile=max"]).startswith(ELF)
+    assert compile_nvrtc(source, ARCHITECTURES[0], ["--Ofast-compile=max"]).startswith(ELF)
 
 
 def test_compiling_writes_to_no_object_that_others_share() -> None:

@@ -102,6 +102,7 @@ def test_very_many_names_are_told():
     )
     (line,) = cautions(table, "y", "regression")
     assert line.startswith("column 'town' has 1301 names, of which 100 are in one row alone")
+    assert line.endswith("--drop town")
 
 
 @pytest.mark.parametrize("name", BUNDLED)
