@@ -162,6 +162,16 @@ def test_those_that_go_on_after_one_has_stopped(cublas):
         np.testing.assert_allclose(net.parameters.get(), other.parameters.get(), atol=1e-3)
 
 
+def test_a_training_in_lockstep_goes_on_from_its_checkpoints_to_the_same_bits(cublas, tmp_path):
+    whole = trained(epochs=4)
+    trained(epochs=2, checkpoint=tmp_path)
+    resumed = trained(epochs=4, checkpoint=tmp_path, resume=True)
+    assert cublas.products > 0
+    for net, other in zip(resumed.members, whole.members, strict=True):
+        np.testing.assert_array_equal(net.parameters.get(), other.parameters.get())
+        assert net.history.loss == other.history.loss
+
+
 def test_one_that_diverges_leaves_the_others_what_they_learn_alone(cublas):
     y = X[:, :1]
     given = {"sizes": [6, 8, 1], "network": {"output": "identity"}, "y": y}
