@@ -24,17 +24,11 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.gpu.elementwise import Elementwise
+from gpubp.backends.gpu.joining import C_TYPES as JOINED_C_TYPES
 
-C_TYPES = {
+C_TYPES = JOINED_C_TYPES | {
     "float16": "_Float16",  # of the host compiler; CuPy has a class of its own
-    "float32": "float",
-    "float64": "double",
-    "uint8": "unsigned char",
-    "uint16": "unsigned short",
-    "int32": "int",
-    "int64": "long long",
     "uint32": "unsigned int",
-    "uint64": "unsigned long long",
 }
 Types = dict[str, str]  # the dtype's name of each type parameter of a kernel
 _ARITHMETIC = [

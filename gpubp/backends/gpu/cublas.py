@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ctypes import POINTER, byref, c_int, c_size_t, c_void_p
 from typing import Any
 
-from gpubp.backends.gpu.cublaslt import STATUS, CublasLtError, load_library
+from gpubp.backends.gpu.cublaslt import check, declare, load_library
 
 DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 _PROTOTYPES: dict[str, Sequence[Any]] = {
@@ -37,9 +37,7 @@ class Cublas:
 
     def __init__(self, library: Any = None) -> None:
         self._library = load_library("cublas") if library is None else library
-        for name, arguments in _PROTOTYPES.items():
-            function = getattr(self._library, name)
-            function.argtypes, function.restype = arguments, c_int
+        declare(self._library, _PROTOTYPES)
         self._handle = c_void_p()
         self._call("cublasCreate_v2", byref(self._handle))
 
@@ -84,6 +82,4 @@ class Cublas:
         )
 
     def _call(self, name: str, *arguments: Any) -> None:
-        status = getattr(self._library, name)(*arguments)
-        if status:
-            raise CublasLtError(f"{name} failed: {STATUS.get(status, 'status')} ({status})")
+        check(name, getattr(self._library, name)(*arguments))

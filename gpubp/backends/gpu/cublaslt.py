@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, byref, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from typing import Any
 
@@ -108,9 +108,7 @@ class CublasLt:
 
     def __init__(self, library: Any = None) -> None:
         self._library = _load() if library is None else library
-        for name, arguments in _PROTOTYPES.items():
-            function = getattr(self._library, name)
-            function.argtypes, function.restype = arguments, c_int
+        declare(self._library, _PROTOTYPES)
         self._library.cublasLtGetVersion.restype = c_size_t
         self.version = int(self._library.cublasLtGetVersion())
         self.matmul = self._library.cublasLtMatmul  # called each step: no wrapper around it
@@ -168,7 +166,7 @@ class CublasLt:
         )
         if status == 15:
             return []
-        _check("cublasLtMatmulAlgoGetHeuristic", status)
+        check("cublasLtMatmulAlgoGetHeuristic", status)
         return [
             Algorithm.from_buffer_copy(result.algorithm)
             for result in results[: count.value]
@@ -176,10 +174,18 @@ class CublasLt:
         ]
 
     def _call(self, name: str, *arguments: Any) -> None:
-        _check(name, getattr(self._library, name)(*arguments))
+        check(name, getattr(self._library, name)(*arguments))
 
 
-def _check(name: str, status: int) -> None:
+def declare(library: Any, prototypes: Mapping[str, Sequence[Any]]) -> None:
+    """Say what functions of a library take; each returns a status."""
+    for name, arguments in prototypes.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, c_int
+
+
+def check(name: str, status: int) -> None:
+    """Raise CublasLtError when a call has failed; names the call and the reason."""
     if status:
         raise CublasLtError(f"{name} failed: {STATUS.get(status, 'status')} ({status})")
 

@@ -31,15 +31,15 @@ def fused(operations: Sequence[Operation], narrow: Callable[[Array], Array]) -> 
     narrow : callable
         Returns the copy in half precision of a view of the parameters, itself where there is none.
     """
-    fused: list[Operation] = []
+    pairs: list[Operation] = []
     for operation in operations:
-        before = fused[-1] if fused else None
+        before = pairs[-1] if pairs else None
         together = None if before is None else _together(before, operation, narrow)
         if together is None:
-            fused.append(operation)
+            pairs.append(operation)
         else:
-            fused[-1] = together
-    return fused
+            pairs[-1] = together
+    return pairs
 
 
 def _together(
@@ -87,7 +87,7 @@ def with_masks(
         Told the three operations of a layer without a mask and those with one, which it may carry
         out, tells whether the latter are to be taken.
     """
-    branched = list(operations)
+    changed = list(operations)
     for at, (product, slope) in enumerate(pairwise(operations)):
         if (product.name, slope.name) != ("multiply", "dense_backward"):
             continue
@@ -104,8 +104,8 @@ def with_masks(
             Operation("dense_backward", ("identity", *slope.arguments[1:])),
         ]
         if pays([forward, product, slope], masked):
-            branched[place], branched[at], branched[at + 1] = masked
-    return branched
+            changed[place], changed[at], changed[at + 1] = masked
+    return changed
 
 
 def _relu_of(slope: Operation, before: Sequence[Operation]) -> int | None:

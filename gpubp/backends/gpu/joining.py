@@ -203,20 +203,22 @@ class Joiner:
         # by columns a matrix is its transpose, so out.T = b.T @ a.T is asked for
         named = [[getattr(one, name) for one in products] for name in ("b", "a", "out")]
         tables = [self._addresses(each) for each in named]
-        operands = [
-            (table.data.ptr, KINDS[each[0].dtype.name], _leading(each[0]))
-            for table, each in zip(tables, named, strict=True)
-        ]
+        kinds_of_operands = [(KINDS[each[0].dtype.name], _leading(each[0])) for each in named]
         rows, columns = first.out.shape
         ways = int(transposed(first.b)), int(transposed(first.a))
-        given = (ways, (columns, rows, first.a.shape[1]), number, operands, len(products))
+        shape = columns, rows, first.a.shape[1]
 
         def multiply() -> None:
-            assert tables, "what the call reads is kept"
+            operands = [
+                (table.data.ptr, *kind)
+                for table, kind in zip(tables, kinds_of_operands, strict=True)
+            ]
             memory = self._workspace()
             stream = self._cupy.cuda.get_current_stream().ptr
             self._cublas.use(stream, memory.data.ptr, memory.nbytes)
-            self._cublas.multiply_all(*given, CONSTANTS[compute])
+            self._cublas.multiply_all(
+                ways, shape, number, operands, len(products), CONSTANTS[compute]
+            )
 
         return multiply
 

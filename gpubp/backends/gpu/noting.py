@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu.dense import DenseLayers
 from gpubp.backends.gpu.elementwise import Elementwise
+from gpubp.backends.gpu.kernel_table import ELEMENTWISE
 from gpubp.backends.program import Operation
 from gpubp.backends.scratch import Array
 
@@ -101,30 +104,22 @@ class _NoArrayFunctions:
         raise NotJoinable(f"cupy.{name} is no kernel of gpubp's")
 
 
-def noted(
-    backend: Any, kernels: Iterable[Elementwise], operations: Iterable[Operation], written: type
-) -> list[Noted]:
-    """Return the launches of operations, none of which is done.
-
-    Parameters
-    ----------
-    backend : CupyBackend
-        A copy of it, which becomes one that notes.
-    written : type
-        The class whose methods are array expressions, which cannot be noted.
+def noted(backend: Any, operations: Iterable[Operation]) -> list[Noted]:
+    """Return the launches of operations of the CuPy backend, none of which is done.
 
     Raises
     ------
     NotJoinable
         When an operation is more than kernels and products.
     """
-    notes = Notes()
+    notes, backend = Notes(), copy(backend)
     backend.xp = _NoArrayFunctions()
     backend.kernel = notes.kernel
-    backend._kernels = {kernel.name: notes.kernel(kernel) for kernel in kernels}
+    backend._kernels = {kernel.name: notes.kernel(kernel) for kernel in ELEMENTWISE}
     backend._dense = DenseLayers(_Kernels(backend, notes), None, None)
     for operation in operations:
-        if getattr(type(backend), operation.name) is getattr(written, operation.name, None):
+        expressed = getattr(ArrayOperations, operation.name, None)
+        if getattr(type(backend), operation.name) is expressed:
             raise NotJoinable(f"{operation.name} is done by array expressions")
         getattr(backend, operation.name)(*operation.arguments)
     return notes.noted

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from copy import copy
 from functools import cache, partial
 from typing import Any
 
-from gpubp.backends.formulas.operations import ArrayOperations
-from gpubp.backends.gpu import kernel_table as table
 from gpubp.backends.gpu import persistent, recording
 from gpubp.backends.gpu.branching import CupyBranching, with_branch
 from gpubp.backends.gpu.choices import CupyChoices
@@ -19,7 +16,7 @@ from gpubp.backends.gpu.elementwise import Elementwise
 from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
 from gpubp.backends.gpu.joining import Joiner
 from gpubp.backends.gpu.lockstep import JointSteps, Lockstep, current_lockstep
-from gpubp.backends.gpu.noting import Noted, NotJoinable, noted
+from gpubp.backends.gpu.noting import NotJoinable, noted
 from gpubp.backends.gpu.output_layer import with_output_layer
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
 from gpubp.backends.gpu.sources import preamble
@@ -72,7 +69,7 @@ class CupyRecording(CupyBranching, CupyChoices):
             )
         return JointSteps(
             together,
-            self._noted(ended_with_update(operations)),
+            noted(self, ended_with_update(operations)),
             self._joiner,
             self._recording,
             several=all_products(separate) <= recording.SMALL_STEP,
@@ -92,13 +89,10 @@ class CupyRecording(CupyBranching, CupyChoices):
         if self._tuner is None or not counts or size > persistent.LARGEST:
             return RecordedSteps(*recorded)
         try:
-            steps = persistent.PersistentSteps(self.xp, preamble(), self._noted(plain))
+            steps = persistent.PersistentSteps(self.xp, preamble(), noted(self, plain))
         except NotJoinable:
             return RecordedSteps(*recorded)
         return persistent.FasterSteps(*recorded, steps, self._tuner)
-
-    def _noted(self, operations: list[Operation]) -> list[Noted]:
-        return noted(copy(self), table.ELEMENTWISE, operations, ArrayOperations)
 
     def _recording(self, steps: Callable[[], None]) -> Recording:
         reason = "" if self._products else self.notes[0]
