@@ -11,7 +11,6 @@ from dataclasses import fields, replace
 from typing import Any, Self
 
 from gpubp.backends import Backend, get_backend
-from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.interchange import give_back
 from gpubp.data.batches import checked_batch_size, take_inputs
 from gpubp.data.fingerprint import fingerprint_of_rows, sampled_rows
@@ -33,6 +32,7 @@ from gpubp.training.checkpoint_files import CheckpointFolder
 from gpubp.training.checkpoints import resumable
 from gpubp.training.dealt import Deal, begin_alike, processes_of, train_dealt
 from gpubp.training.each import Each, of_member, weights_of_members
+from gpubp.training.side_by_side import at_a_time
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
 COPIES = 4  # of what a member takes on a GPU, with the parameters to go back to and the best ones
@@ -236,10 +236,11 @@ class Networks:
                     file=sys.stderr,
                 )
 
-        workers = 1 if isinstance(x, Dataset) else self._workers(each, shared.shape[0])
+        on_cpu, streamed = self.backend.name == "cpu", isinstance(x, Dataset)
+        most = None if on_cpu or streamed else self._fitting(each, shared.shape[0])
+        workers, lockstep = at_a_time(self.backend, 1 if streamed else count, most)
         deal = None if processes is None else Deal(processes, self._learnt, self._take_over)
-        undivided, lockstep = self.backend.name == "cpu", self.backend.lockstep()
-        failures = train_dealt(deal, count, train, workers, time_limit, undivided, lockstep)
+        failures = train_dealt(deal, count, train, workers, time_limit, on_cpu, lockstep)
         self.failures = tuple(failures)
         diverged = [number for number, failure in enumerate(failures) if failure is not None]
         if diverged and (processes is None or processes.is_root):
@@ -270,15 +271,12 @@ class Networks:
         for one, memory in zip(resumable(self.callbacks[number]), memories, strict=True):
             one.set_state(net, memory)
 
-    def _workers(self, each: Sequence[dict[str, Any]], rows: int) -> int:
-        """Return how many members train at a time: one a processor, or as many as a GPU holds."""
-        count = len(self.members)
-        if self.backend.name == "cpu":
-            return min(count, thread_count())
+    def _fitting(self, each: Sequence[dict[str, Any]], rows: int) -> int:
+        """Return how many members a GPU's memory holds while they train, at least one."""
         largest = max(checked_batch_size(one.get("batch_size"), rows) for one in each)
         plan = self.members[0].memory_plan(largest, each[0].get("optimizer") or "adam")
         of_one = COPIES * (plan.total - plan.workspace)
-        return max(1, min(count, self.backend.free_memory() // max(of_one, 1)))
+        return max(1, self.backend.free_memory() // max(of_one, 1))
 
     def predict(self, x: Any, each: bool = False) -> Any:
         """Return the mean of the members' outputs, (rows, outputs), or with `each` all of them.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from typing import Any
 
 from gpubp.cli import output as cli_output
 from gpubp.errors import ConfigurationError
-from gpubp.tables.folds import Spread, cross_validate
+from gpubp.tables.folds import Spread, Train
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 
@@ -37,25 +37,15 @@ def check_folds(count: int | None, apart: bool, time_column: str) -> None:
         )
 
 
-def measure_folds(
-    prepared: Prepared,
-    count: int,
-    validation: float,
-    seed: int,
-    several: bool,
-    train: Callable[[Prepared], TabularModel],
-    shown: bool,
-) -> dict[str, Spread]:
-    """Return measures over folds; see `cross_validate`. Says how far it is, where it is `shown`."""
-    trained = 0
+def announced(train: Train, count: int, shown: bool) -> Train:
+    """Return the training of a fold that says, where `shown`, first which of so many it is."""
+    numbers = itertools.count(1)
 
     def train_fold(fold: Prepared) -> TabularModel:
-        nonlocal trained
-        trained += 1
-        cli_output.note(f"fold {trained} of {count}", shown)
+        cli_output.note(f"fold {next(numbers)} of {count}", shown)
         return train(fold)
 
-    return cross_validate(prepared, count, validation, seed, several, train_fold)
+    return train_fold
 
 
 def as_dict(spreads: dict[str, Spread]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
-from gpubp.cli.cross_validation import as_dict, check_folds, measure_folds
+from gpubp.cli.cross_validation import announced, as_dict, check_folds
 from gpubp.cli.endings import leave_if_stopped, train_until_stopped
 from gpubp.cli.options import (
     BackendName,
@@ -37,7 +37,7 @@ from gpubp.errors import (
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.tables.comparison import compare
-from gpubp.tables.folds import Spread
+from gpubp.tables.folds import Spread, cross_validate
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare
 from gpubp.tables.recipe import Recipe, preset_help
@@ -230,7 +230,10 @@ def train(
         cli_output.before_training(prepared, model, as_json)
     spreads: dict[str, Spread] = {}
     if cv is not None and isinstance(prepared, Prepared):
-        spreads = measure_folds(prepared, cv, validation, seed, several, trained, shown)
+        spreads = cross_validate(
+            *(prepared, cv, validation, seed, several),
+            announced(trained, cv, shown),
+        )
         if not as_json:
             cli_output.folds(spreads, prepared.table.rows, predicted)
     start = time.perf_counter()

@@ -55,6 +55,19 @@ def communicator(timeout: float | None = None) -> Communicator:
     return _communicator(_timeout(timeout))
 
 
+def asked_for(distributed: bool | Communicator) -> Communicator | None:
+    """Return the processes that the argument `distributed` asks for; None for one by itself.
+
+    Raises
+    ------
+    MissingExtraError, DistributedError, ConfigurationError
+        As `communicator`.
+    """
+    if distributed is False:
+        return None
+    return distributed if isinstance(distributed, Communicator) else communicator()
+
+
 _made: list[Communicator] = []
 
 

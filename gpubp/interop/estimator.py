@@ -16,7 +16,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from gpubp.backends import Backend, get_backend
-from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.interchange import is_cupy
 from gpubp.backends.random import as_random_state
 from gpubp.data.batches import take_data
@@ -43,7 +42,7 @@ from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import SGD, Optimizer, get_optimizer
 from gpubp.nn.regularization import Regularization
 from gpubp.training.callbacks import Callback
-from gpubp.training.side_by_side import train_side_by_side
+from gpubp.training.side_by_side import at_a_time, train_side_by_side
 
 # As scikit-learn says it
 NOT_FINITE = (
@@ -139,8 +138,7 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             finally:
                 members[number]._watch = ()
 
-        lockstep = get_backend(used_backend(self.backend, x)).lockstep()
-        workers = self.members if lockstep else min(self.members, thread_count())
+        workers, lockstep = at_a_time(get_backend(used_backend(self.backend, x)), self.members)
         failures = train_side_by_side(len(members), train, workers, lockstep=lockstep)
         if failures[0] is not None:
             raise failures[0]

@@ -11,6 +11,8 @@ from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare_split
 from gpubp.tables.splits import fold_splits
 
+Train = Callable[[Prepared], TabularModel]
+
 
 class Spread(NamedTuple):
     """A measure over folds.
@@ -34,7 +36,7 @@ def cross_validate(
     validation: float,
     seed: int,
     several: bool,
-    train: Callable[[Prepared], TabularModel],
+    train: Train,
 ) -> dict[str, Spread]:
     """Measure how well networks answer for rows of a table that they did not have.
 

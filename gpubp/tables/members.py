@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.network import Network
 from gpubp.training.dealt import Deal, train_dealt
+from gpubp.training.side_by_side import at_a_time
 
 Training = Callable[[Network, int, Sequence[Any]], None]
 
@@ -50,8 +50,7 @@ def train_members(
     DistributedError
         When processes that the networks are dealt to have others.
     """
-    lockstep = nets[0].backend.lockstep()
-    workers = len(nets) if lockstep else min(len(nets), thread_count())
+    workers, lockstep = at_a_time(nets[0].backend, len(nets))
 
     def run(number: int, callbacks: Sequence[Any]) -> None:
         train(nets[number], number, callbacks)

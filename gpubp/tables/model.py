@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from gpubp.backends import Backend
 from gpubp.data.fingerprint import fingerprint
-from gpubp.distributed import Communicator, communicator
+from gpubp.distributed import Communicator
+from gpubp.distributed.startup import asked_for
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.page import PageNames
 from gpubp.network import Network
@@ -123,9 +124,10 @@ class TabularModel:
             When the loss of every network is not finite; one network of several is left out.
         """
         deal = None
-        if isinstance(prepared, Prepared) and distributed and not deterministic:
-            deal = self._deal(communicator() if distributed is True else distributed, prepared)
-        jointly = distributed if deal is None else False
+        processes = asked_for(distributed)
+        if isinstance(prepared, Prepared) and processes is not None and not deterministic:
+            deal = self._deal(processes, prepared)
+        together = processes if deal is None else None  # who train each network
         shown = progress and (deal is None or deal.processes.is_root)
 
         def fit(net: Network, member: int, watch: Sequence[Any]) -> None:
@@ -146,21 +148,20 @@ class TabularModel:
                 progress=shown,
                 checkpoint=folder,
                 resume=resume,
-                distributed=jointly,
-                deterministic=deterministic and jointly is not False,
+                distributed=together or False,
+                deterministic=deterministic and together is not None,
                 **settings,
             )
             if isinstance(prepared, Prepared) and validation is not None:
                 self._held[member] = net.predict(validation[0])
                 best = stopping.best_epoch
-                if jointly is not False:  # callbacks are those of rank 0 alone
-                    processes = communicator() if jointly is True else jointly
-                    best = processes.share(best, "the best epoch")
+                if together is not None:  # callbacks are those of rank 0 alone
+                    best = together.share(best, "the best epoch")
                 if recipe.refit and best:
                     self._train_again(net, prepared, recipe, best, watch, settings)
 
         one_reader = isinstance(prepared, StreamedTable)
-        side_by_side = jointly is False and not shown and not one_reader
+        side_by_side = together is None and not shown and not one_reader
         try:
             self.nets = train_members(self.nets, fit, time_limit, side_by_side, deal=deal)
         except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpubp.backends import Lockstep
 from gpubp.distributed.communicator import Communicator
-from gpubp.distributed.startup import communicator
+from gpubp.distributed.startup import asked_for
 from gpubp.errors import ConfigurationError, DivergenceError, GpubpError
 from gpubp.training.agreement import check_alike
 from gpubp.training.group import share_seed
@@ -50,9 +50,7 @@ def processes_of(distributed: bool | Communicator, options: dict[str, Any]) -> C
                 f"{name} is {options[name]!r}, and members are dealt to the processes whole, with"
                 " the same bits for any number of them; no such option is needed"
             )
-    if distributed is False:
-        return None
-    return distributed if isinstance(distributed, Communicator) else communicator()
+    return asked_for(distributed)
 
 
 def begin_alike(processes: Communicator, nets: Sequence[Any], data: Any) -> None:

@@ -8,7 +8,7 @@ from gpubp.backends.cpu.threads import use_threads
 from gpubp.data.feeds import Feed
 from gpubp.data.shards import Shards, shards_of
 from gpubp.distributed.communicator import Communicator
-from gpubp.distributed.startup import communicator
+from gpubp.distributed.startup import asked_for
 from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import HEADER, LayerStack
 from gpubp.training.settings import TrainingSettings
@@ -80,13 +80,13 @@ def joined(
     ConfigurationError, DistributedError, MissingExtraError
         When a setting is for groups alone, and as `group_of` and `communicator`.
     """
-    if distributed is False:
+    processes = asked_for(distributed)
+    if processes is None:
         if deterministic or shards is not None:
             raise ConfigurationError(
                 "deterministic and shards are for distributed training; distributed=True is needed"
             )
         return None
-    processes = distributed if isinstance(distributed, Communicator) else communicator()
     return group_of(processes, shards, deterministic, streamed)
 
 

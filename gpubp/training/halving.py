@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Backend
-from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.errors import ConfigurationError, check_seconds
-from gpubp.training.side_by_side import Watch, train_side_by_side
+from gpubp.training.side_by_side import Watch, at_a_time, train_side_by_side
 from gpubp.training.trials import SearchResult, Trial, TrialFile
 
 AT_A_TIME = 16  # trainings in lockstep
@@ -129,8 +128,7 @@ def run_rounds(
     until = math.inf if time_limit is None else time.perf_counter() + time_limit
     numbers = range(len(drawn))
     result, survivors = SearchResult([]), [*numbers]
-    lock, lockstep = threading.Lock(), backend.lockstep()
-    workers = AT_A_TIME if lockstep else thread_count()
+    lock = threading.Lock()
 
     def run_round(among: Sequence[int], epochs: int, deadline: float) -> dict[int, Trial]:
         """Do the trials of a round that are not known; return by number all that ended."""
@@ -160,7 +158,8 @@ def run_rounds(
 
         try:
             if waiting:
-                train_side_by_side(len(waiting), run, min(workers, len(waiting)), lockstep=lockstep)
+                workers, lockstep = at_a_time(backend, len(waiting), AT_A_TIME)
+                train_side_by_side(len(waiting), run, workers, lockstep=lockstep)
         finally:
             result.trials += [trials[number] for number in numbers if number in trials]
         if any(number not in trials for number in among):

@@ -9,7 +9,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
 
-from gpubp.backends import Lockstep
+from gpubp.backends import Backend, Lockstep
+from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.errors import DivergenceError, check_seconds
 from gpubp.nn.view import NetworkView
@@ -60,6 +61,17 @@ class Watch:
 
     def _is_over(self, more: float = 0.0) -> bool:
         return self._until is not None and time.perf_counter() + more > self._until
+
+
+def at_a_time(backend: Backend, count: int, most: int | None = None) -> tuple[int, Lockstep | None]:
+    """Return how many of so many trainings go at a time, and what those do their steps with.
+
+    On a CPU one goes on each processor; on a GPU all are in lockstep, or as many as `most` says.
+    """
+    lockstep = backend.lockstep()
+    if lockstep is None:
+        most = thread_count()
+    return min(count, count if most is None else most), lockstep
 
 
 def train_side_by_side(

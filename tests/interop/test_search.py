@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 import gpubp
 from gpubp import MLPClassifier, errors
-from gpubp.training import halving
+from gpubp.training import halving, side_by_side
 from gpubp.training.halving import rounds_of
 from gpubp.training.trials import TrialFile
 
@@ -170,7 +170,7 @@ def test_a_time_limit_leaves_time_for_the_longer_rounds(monkeypatch):
 
     clock = Clock()
     monkeypatch.setattr(halving, "time", clock)
-    monkeypatch.setattr(halving, "thread_count", lambda: 1)
+    monkeypatch.setattr(side_by_side, "thread_count", lambda: 1)
 
     def score(settings, epochs, fold, watch):
         clock.now += epochs

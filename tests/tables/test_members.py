@@ -10,8 +10,8 @@ import pytest
 
 import gpubp
 from gpubp.errors import ConfigurationError, DivergenceError
-from gpubp.tables import members
 from gpubp.tables.members import train_members
+from gpubp.training import side_by_side as trainings
 
 X = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
 Y = X[:, :1] * X[:, 1:2]
@@ -27,7 +27,7 @@ def fit(net, number, callbacks, **settings):
 
 @pytest.fixture(params=[1, 2], ids=["by turns", "side by side"])
 def side_by_side(request, monkeypatch):
-    monkeypatch.setattr(members, "thread_count", lambda: request.param)
+    monkeypatch.setattr(trainings, "thread_count", lambda: request.param)
     return request.param > 1
 
 
@@ -71,7 +71,7 @@ def test_a_time_that_is_none_is_refused(limit):
 
 
 def test_what_is_not_begun_in_time_is_left_out(monkeypatch):
-    monkeypatch.setattr(members, "thread_count", lambda: 1)
+    monkeypatch.setattr(trainings, "thread_count", lambda: 1)
 
     def train(net, number, callbacks):
         fit(net, number, callbacks)
@@ -82,7 +82,7 @@ def test_what_is_not_begun_in_time_is_left_out(monkeypatch):
 
 
 def test_an_error_of_one_ends_the_others(monkeypatch):
-    monkeypatch.setattr(members, "thread_count", lambda: 2)
+    monkeypatch.setattr(trainings, "thread_count", lambda: 2)
     began = threading.Event()
 
     def train(net, number, callbacks):
