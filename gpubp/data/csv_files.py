@@ -18,6 +18,7 @@ from gpubp.errors import DataError
 # Candidate separators by ending: the first that the header line holds is used.
 SEPARATORS = {".csv": ",;\t|", ".csv.gz": ",;\t|", ".tsv": "\t", ".tsv.gz": "\t"}
 UTF8, UTF16, WINDOWS = "utf8", "utf-16", "cp1252"  # Windows-1252 holds Latin 1
+MARKS_OF_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 BLOCK = 1 << 20  # bytes looked at a time
 
 
@@ -80,7 +81,7 @@ def encoding_of(path: Path) -> str:
     decoder = codecs.getincrementaldecoder(UTF8)()
     with pa.input_stream(path, compression="detect") as stream:
         block = stream.read(BLOCK)
-        if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        if block.startswith(MARKS_OF_UTF16):
             return UTF16
         try:
             while block:
@@ -112,7 +113,7 @@ def separator_of(path: Path, form: CsvForm) -> str:
     """Return what separates the cells of a CSV file, as its first line looks; "" for another."""
     if form.separator or not csv_ending(path):
         return form.separator
-    return _separator(path, _first_line(path, form.encoding or encoding_of(path)))
+    return _separator(path, _first_line(path, form.encoding))
 
 
 def _separator(path: Path, header: str) -> str:
@@ -121,9 +122,13 @@ def _separator(path: Path, header: str) -> str:
 
 
 def _first_line(path: Path, encoding: str) -> str:
-    """Return the first line of a CSV file; raises DataError if it is empty."""
+    """Return the first line of a CSV file; raises DataError if it is empty.
+
+    Without an encoding it is for its separators, which are the same in all but UTF-16.
+    """
     with pa.input_stream(path, compression="detect") as stream:
         start = stream.read(1 << 16)
+    encoding = encoding or (UTF16 if start.startswith(MARKS_OF_UTF16) else UTF8)
     lines: str = start.decode(encoding, "replace").lstrip("\ufeff\r\n")
     if not lines.strip():
         raise DataError(f"{path.name!r} is empty; a header and at least one row are needed")
