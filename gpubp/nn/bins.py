@@ -61,6 +61,10 @@ def tree_bins(
     largest number of the column, are the edges. Gorishniy, Rubachev and Babenko 2022, "On
     embeddings for numerical features": target-aware bins.
 
+    Many rows may share one number: a price of 9.99, a gain of 0. Beside such a number a split
+    becomes two edges, the number below it and the one above it, so that the embedding can jump
+    between them; with the threshold alone what such a number is worth leaks to those beside it.
+
     Parameters
     ----------
     x : array, (rows, columns)
@@ -68,9 +72,10 @@ def tree_bins(
     y : array, (rows,) or (rows, outputs)
         What is expected of them.
     count : int
-        Bins at most, 2 or more. A column of one value has no bins and passes as it is.
+        Leaves of a tree at most, 2 or more. A column of one value has no bins and passes as it is.
     leaf : int
-        Rows in a bin at least.
+        Rows of a leaf at least; so many, and two at least, have to share a number that a split
+        jumps from or to.
     classes : bool
         Whether y holds classes, not numbers.
     categories : sequence of int or None
@@ -104,10 +109,24 @@ def tree_bins(
     def edges_of(column: NDArray[Any]) -> NDArray[Any]:
         numbers = column.astype(np.float32)  # as the tree reads them
         grown = tree.fit(numbers[:, None], expected).tree_
-        splits = grown.threshold[grown.children_left >= 0].astype(np.float32)
-        return np.concatenate([splits, [numbers.min(), numbers.max()]])
+        splits = grown.threshold[grown.children_left >= 0]
+        return _edges_at(splits, *np.unique(numbers, return_counts=True), max(leaf, 2))
 
     return _bins_of_numbers(x, categories, edges_of)
+
+
+def _edges_at(
+    splits: NDArray[Any], numbers: NDArray[Any], counts: NDArray[np.int64], shared: int
+) -> NDArray[Any]:
+    """Return the ends of a column, and one or two edges for each split of it.
+
+    Two are the numbers below and above it, where at least `shared` rows have one of them; `numbers`
+    are those of the column in order, `counts` how many rows have each.
+    """
+    above = np.searchsorted(numbers, splits, side="right")
+    jumps = np.maximum(counts[above - 1], counts[above]) >= shared
+    below_and_above = numbers[above[jumps] - 1], numbers[above[jumps]]
+    return np.concatenate([splits[~jumps].astype(np.float32), *below_and_above, numbers[[0, -1]]])
 
 
 def _bins_of_numbers(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import numpy as np
@@ -54,6 +55,23 @@ def test_bins_are_no_more_than_asked_for_and_hold_as_many_rows():
     many = gpubp.tree_bins(X, y, leaf=12)
     assert all(8 < len(edges) <= 17 for edges in many)
     assert many == gpubp.tree_bins(X, y, leaf=12)
+
+
+@pytest.mark.parametrize("sharing", [11, 12])
+def test_a_split_beside_a_number_that_many_rows_share_is_two_edges(sharing):
+    column = np.sort(X[:, 0])
+    column[100 : 100 + sharing] = column[100]  # the leaf of 12 rows needs a neighbour of 11
+    below, shared, above = column[[99, 100, 100 + sharing]]
+    y = np.where(column == shared, 3.0, 0.0) + 0.01 * RANDOM.standard_normal(200)
+    (edges,) = gpubp.tree_bins(column[:, None], y, count=8, leaf=12)
+    jumps = {(below, shared), (shared, above)} & set(itertools.pairwise(edges))
+    assert len(jumps) == (2 if sharing == 12 else 0)
+
+
+def test_numbers_shared_by_rows_jump_with_leaves_of_one_row_where_two_share_them():
+    x = np.array([[1.0], [2.0], [2.0], [3.0]])
+    assert gpubp.tree_bins(x, [0.0, 5.0, 5.0, 0.0], leaf=1) == [[1.0, 2.0, 3.0]]
+    assert gpubp.tree_bins([[1.0], [2.0]], [0.0, 5.0], leaf=1) == [[1.0, 1.5, 2.0]]
 
 
 def test_columns_of_one_value_and_of_codes_have_none():
