@@ -22,7 +22,7 @@ EPOCH_METRICS = {  # what may choose the epoch, by task
     "classification": (LOSS, "accuracy", "auc"),
     "regression": (LOSS, "rmse", "mae"),
 }
-FEWEST_STEPS, MOST_STEPS = 400, 20_000  # of a training: small tables get more epochs, huge fewer
+MOST_STEPS = 20_000  # of a training: huge tables get fewer epochs
 MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
 
 
@@ -129,13 +129,14 @@ class Recipe:
         """
         if preset not in PRESETS:
             raise UnknownNameError("preset", preset, PRESETS)
-        chosen = PRESETS[preset]
+        chosen = dict(PRESETS[preset])
+        fewest = chosen.pop("fewest_steps")
         members = chosen["members"][rows > MANY_ROWS]
         epochs = chosen["epochs"][task == "classification"]
         made = cls(**(chosen | TASKS[task] | {"members": members, "epochs": epochs}))
-        size = min(batch_size(rows), rows)
+        size = min(batch_size(rows, task), rows)
         steps = epochs * math.ceil(rows / size)
-        longer = min(max(steps, FEWEST_STEPS), MOST_STEPS) / steps
+        longer = min(max(steps, fewest), MOST_STEPS) / steps
         epochs = max(1, round(longer * epochs))
         patience = max(1, round(PATIENCE * epochs))
         of_rows = replace(made, batch_size=size, epochs=epochs, patience=patience)
@@ -211,17 +212,18 @@ SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
     "waves": CosineWaves,
 }
 # What differs from the defaults of `Recipe`. Members: of tables with few rows, and with many;
-# epochs: for numbers, and for classes.
+# epochs: for numbers, and for classes; small tables get as many more as make the fewest steps.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "members": (1, 1),
         "epochs": (16, 12),
+        "fewest_steps": 400,
         "hidden": (128, 128),
         "bins": 64,
         "embedding": 8,
     },
-    "default": {"members": (4, 2), "epochs": (32, 24)},
-    "best": {"members": (12, 8), "epochs": (48, 36), "validation": 0.1},
+    "default": {"members": (4, 2), "epochs": (32, 24), "fewest_steps": 1000},
+    "best": {"members": (12, 8), "epochs": (48, 36), "fewest_steps": 1000, "validation": 0.1},
 }
 MANY_ROWS = 10_000
 PATIENCE = 3 / 8  # of the epochs
@@ -229,12 +231,17 @@ TASKS: dict[str, dict[str, Any]] = {
     "regression": {"activation": "relu", "dropout": 0.0, "leaf": 5},
     "classification": {"activation": "mish", "dropout": 0.2, "leaf": 16},
 }
+SMALLEST_BATCH = {"regression": 32, "classification": 16}
 
 
-def batch_size(rows: int) -> int:
-    """Return the rows of a step: an eighth of all, between 32 and 256; more from 50,000 rows on."""
-    size = 32
-    while size < 256 and 16 * size <= rows:
+def batch_size(rows: int, task: str) -> int:
+    """Return the rows of a step.
+
+    A thirty-second of all, but 16 or more for classes, 32 or more for numbers, and no more than
+    256; more from 50,000 rows on.
+    """
+    size = SMALLEST_BATCH[task]
+    while size < 256 and 64 * size <= rows:
         size *= 2
     while rows > 50_000 and size < 2048:
         size, rows = 2 * size, rows // 4

@@ -14,17 +14,20 @@ PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 
 
 def test_batches_follow_the_rows():
-    sizes = [batch_size(rows) for rows in (10, 511, 512, 2000, 4096, 50_000, 60_000, 10**7)]
-    assert sizes == [32, 32, 64, 128, 256, 256, 512, 2048]
+    rows = (10, 1023, 1024, 2048, 8000, 8192, 50_000, 60_000, 10**7)
+    sizes = [batch_size(each, "classification") for each in rows]
+    assert sizes == [16, 16, 32, 64, 128, 256, 256, 512, 2048]
+    assert [batch_size(each, "regression") for each in rows] == [32, 32, 32, *sizes[3:]]
 
 
 def test_small_tables_get_more_epochs():
-    """As many as make 400 steps, with their patience; large ones have those of the preset."""
+    """As many as make 1,000 steps, with their patience; large ones have those of the preset."""
     small = Recipe.of("default", 96, "regression", {})
     assert small.batch_size == 32
-    assert small.epochs * 3 == pytest.approx(400, abs=3)
+    assert small.epochs * 3 == pytest.approx(1000, abs=3)
     assert small.patience / small.epochs == pytest.approx(12 / 32, rel=0.05)
     assert Recipe.of("default", 20_000, "regression", {}).epochs == 32
+    assert Recipe.of("fast", 96, "regression", {}).epochs * 3 == pytest.approx(400, abs=3)
     assert Recipe.of("default", 5, "regression", {}).batch_size == 5
 
 
@@ -73,7 +76,7 @@ def test_smoothing_is_for_classes():
 def described(preset: str) -> str:
     """Return the line of the page that describes a preset."""
     few, many = (Recipe.of(preset, rows, "regression", {}) for rows in (10_000, 10_001))
-    classes = Recipe.of(preset, 10_000, "classification", {})
+    classes = Recipe.of(preset, 20_000, "classification", {})
     hidden = " x ".join([str(len(few.hidden)), str(few.hidden[0])])
     return (
         f"| `{preset}` | {few.members}; {many.members}"
