@@ -27,7 +27,7 @@ class Remembered:
     """
 
     def __init__(self, machine: str) -> None:
-        self._machine, self._path = machine, cache_file()
+        self.machine, self._path = machine, cache_file()
         self._known = _read(self._path).get(machine, {})
 
     @property
@@ -45,7 +45,7 @@ class Remembered:
         if self._path is None:
             return
         everything = _read(self._path)  # another process may have written in between
-        everything.setdefault(self._machine, {})[key] = finding
+        everything.setdefault(self.machine, {})[key] = finding
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(everything, indent=1).encode())
