@@ -21,7 +21,8 @@ class Case:
     ----------
     kind : str
         "step" (one training step on a given batch, its loss fetched), "epoch" (all rows once, in
-        a new order), "accuracy" (training until the test accuracy is reached) or "predict".
+        a new order), "default" (an epoch of gpubp's default network for tables, of 64 steps; see
+        default_network.py), "accuracy" (training until the test accuracy is reached) or "predict".
     sizes : tuple of int
         Inputs, hidden layers, outputs.
     batch : int

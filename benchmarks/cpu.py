@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cases import Case, cases
+from default_network import default_cases
 from footprint import footprint
 from process import Peer, turns
 from report import write_report
@@ -38,8 +39,11 @@ OTHERS = ("torch", "torch-compile", "torch-bfloat16", "jax", "jax-scan", "sklear
 PEERS = (*OWN, *OTHERS)
 KINDS = {  # of cases that a peer does; the others do all
     "gpubp-numpy": ("step", "epoch", "predict"),
+    "gpubp-bfloat16": ("step", "epoch", "predict", "accuracy"),
     "floor": ("step", "predict"),
-    "torch-compile": ("step", "epoch", "predict"),
+    "sklearn": ("step", "epoch", "predict", "accuracy"),
+    "torch-bfloat16": ("step", "epoch", "predict", "accuracy"),
+    "torch-compile": ("step", "epoch", "predict", "default"),
     "gpubp-compiled": ("predict",),
     "gpubp-estimator": ("predict",),
     "onnxruntime": ("predict",),
@@ -149,7 +153,7 @@ def main() -> None:
     }
     peers, about = start(options)
     result |= about
-    for case in cases(options.mnist):
+    for case in [*cases(options.mnist), *default_cases()]:
         if not re.search(options.cases, case.name):
             continue
         print(case.name, file=sys.stderr, flush=True)

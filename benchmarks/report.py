@@ -10,7 +10,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from markdown import fastest, median, number, ratio, table
+from default_network import BINS, HIDDEN, NAMES, NUMBERS, PASSING, STEPS
+from markdown import Rounds, fastest, median, number, ratio, table
 
 TORCH, JAX = ("torch", "torch-compile"), ("jax", "jax-scan")
 
@@ -55,6 +56,8 @@ def markdown(result: dict[str, Any]) -> str:
         ]
     if "epoch" in of_kind:
         parts.append("## An epoch of 60,000 x 784\n\n" + _steps(of_kind["epoch"], "", None))
+    if "default" in of_kind:
+        parts.append("## The default networks for tables\n\n" + _defaults(of_kind["default"]))
     if "predict" in of_kind:
         parts.append("## Prediction\n\n" + _predictions(of_kind["predict"]))
     if "accuracy" in of_kind:
@@ -137,6 +140,44 @@ def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> 
             ]
         )
     return table(head, rows)
+
+
+def _defaults(cases: list[dict[str, Any]]) -> str:
+    """Return the milliseconds of a step of the default networks."""
+    head = ["network", "batch", "gpubp ms", "PyTorch ms", "ratio", "JAX ms", "ratio", "short of"]
+    rows = []
+    for found in cases:
+        case, rounds = found["case"], found["rounds"]
+        torch, jax = fastest(rounds, TORCH), fastest(rounds, JAX)
+        ratios = {peer: ratio(rounds, peer, "gpubp") for peer in (torch, jax)}
+        goals = (("PyTorch", ratios[torch], 2.0), ("JAX", ratios[jax], 1.3))
+
+        def a_step(peer: str, rounds: Rounds = rounds) -> str:
+            seconds = median(rounds, peer)
+            return _ms(None if seconds is None else seconds / STEPS)
+
+        rows.append(
+            [
+                "of classes" if case["sizes"][-1] > 1 else "of numbers",
+                str(case["batch"]),
+                a_step("gpubp"),
+                f"{a_step(torch)}{' (compiled)' if 'compile' in torch else ''}",
+                number(ratios[torch]),
+                f"{a_step(jax)}{' (scan)' if 'scan' in jax else ''}",
+                number(ratios[jax]),
+                ", ".join(
+                    f"{name} {goal}" for name, found, goal in goals if found and found < goal
+                ),
+            ]
+        )
+    said = (
+        "One network of `gpubp train`, `TabularClassifier` (of classes) and `TabularRegressor` (of"
+        f" numbers) with their defaults: {NUMBERS} columns of numbers with {BINS} bins, a column of"
+        f" {NAMES} names and {PASSING} inputs that pass, three hidden layers of {HIDDEN[0]}; a step"
+        f" of an epoch of {STEPS} with AdamW and a falling rate. In the other libraries it is the"
+        " same network, from the same weights."
+    )
+    return said + "\n\n" + table(head, rows)
 
 
 def _goals(

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from cases import Case, all_rows, mnist, scaled, step_batches
+from default_network import default_rows
 
 import gpubp
 from gpubp.backends.cpu.compiled_backend import host_kernels
+from peers.gpubp_default import gpubp_default
 
 
 def versions() -> dict[str, str]:
@@ -60,6 +62,17 @@ class Gpubp:
 
         def repeat(count: int) -> int:
             net.fit(x, y, optimizer=gpubp.Adam(1e-3), epochs=count, batch_size=case.batch)
+            return count
+
+        return repeat
+
+    def default(self, case: Case) -> Callable[[int], int]:
+        """Train the default network for tables on all rows."""
+        net, optimizer = gpubp_default(case)
+        x, y = default_rows(case)
+
+        def repeat(count: int) -> int:
+            net.fit(x, y, optimizer=optimizer, epochs=count, batch_size=case.batch)
             return count
 
         return repeat
