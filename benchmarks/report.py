@@ -10,6 +10,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from cases import CHUNKS, MANY
 from default_network import BINS, HIDDEN, NAMES, NUMBERS, PASSING, STEPS
 from markdown import Rounds, fastest, median, number, ratio, table
 
@@ -236,8 +237,30 @@ def _predictions(cases: list[dict[str, Any]]) -> str:
             for peer in peers
         ]
         rows.append(["-".join(map(str, case["sizes"])), f"{case['batch']:,}", *cells])
-    said = "Milliseconds, and in brackets how many times those of gpubp's `predict` they are."
-    return said + "\n\n" + table(["network", "rows", *peers], rows)
+    said = (
+        "Milliseconds, and in brackets how many times those of gpubp's `predict` they are."
+        f" {MANY:,} rows are read from a file that all libraries map into memory; all but gpubp and"
+        " its estimator, which are handed all of them, predict them in chunks of the fastest of"
+        f" {CHUNKS[0]:,}, {CHUNKS[1]:,} and {CHUNKS[2]:,} rows."
+    )
+    return said + "\n\n" + table(["network", "rows", *peers], rows) + _memory(cases, peers)
+
+
+def _memory(cases: list[dict[str, Any]], peers: list[str]) -> str:
+    """Return by how much the prediction of very many rows makes each process grow."""
+    rows = [
+        [f"{found['case']['batch']:,}", *(_megabytes(found["memory"].get(peer)) for peer in peers)]
+        for found in cases
+        if found["case"]["rows"] >= MANY and found.get("memory")
+    ]
+    if not rows:
+        return ""
+    said = "MB that the process grows by at most, without the mapped rows, with the outputs."
+    return f"\n\n{said}\n\n" + table(["rows", *peers], rows)
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.0f}"
 
 
 def _bfloat16(cases: list[dict[str, Any]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import Case, all_rows, mnist, scaled, step_batches
+from cases import Case, all_rows, in_chunks, mnist, rows_to_predict, scaled, step_batches
 from default_network import default_rows
 
 from peers import jax_default
@@ -125,8 +125,11 @@ class Jax:
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
         logits, parameters = self.logits(case), self.start(case)[0]
-        x = jnp.asarray(scaled(all_rows(case)[0]))
         predict = jax.jit(lambda parameters, x: jax.nn.softmax(logits(parameters, x)))
+        rows = rows_to_predict(case)
+        if case.file:
+            return in_chunks(lambda part: predict(parameters, part), rows, case.sizes[-1])
+        x = jnp.asarray(rows)
 
         def repeat(count: int) -> int:
             for _ in range(count):

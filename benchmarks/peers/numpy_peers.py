@@ -8,7 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from cases import Case, all_rows, mnist, scaled, step_batches
+from cases import (
+    CHUNKS,
+    Case,
+    all_rows,
+    in_chunks,
+    mnist,
+    rows_to_predict,
+    scaled,
+    step_batches,
+)
 from default_network import default_rows
 
 import gpubp
@@ -79,7 +88,7 @@ class Gpubp:
 
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
-        net, x = self.network(case), scaled(all_rows(case)[0])
+        net, x = self.network(case), rows_to_predict(case)
 
         def repeat(count: int) -> int:
             for _ in range(count):
@@ -115,7 +124,10 @@ class GpubpCompiled(Gpubp):
 
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
-        x = scaled(all_rows(case)[0])
+        x = rows_to_predict(case)
+        if case.file:
+            predictor = self.network(case).compiled(CHUNKS[0])
+            return in_chunks(predictor, x, case.sizes[-1], CHUNKS[:1])
         predictor = self.network(case).compiled(len(x))
 
         def repeat(count: int) -> int:
@@ -131,7 +143,7 @@ class GpubpEstimator(Gpubp):
 
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
-        x = scaled(all_rows(case)[0])
+        x = rows_to_predict(case)
         few = scaled(all_rows(replace(case, rows=100))[0])
         model = gpubp.MLPClassifier(case.sizes[1:-1], max_iter=1, backend="cpu")
         model.fit(few, np.arange(len(few)) % case.sizes[-1])

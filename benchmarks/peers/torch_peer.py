@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from cases import Case, all_rows, mnist, scaled, step_batches
+from cases import Case, all_rows, in_chunks, mnist, rows_to_predict, scaled, step_batches
 from default_network import DECAY, EPOCHS, RATE, STEPS, default_rows
 
 from peers.torch_default import DefaultNetwork, loss_of
@@ -120,16 +120,30 @@ class Torch:
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows, at once or in chunks, whichever is faster."""
         net: Any = self.network(case).eval()
-        x = torch.from_numpy(scaled(all_rows(case)[0]))
+        rows = rows_to_predict(case)
+        if case.file:
+            with torch.inference_mode(), self.products():
+                many = in_chunks(
+                    lambda part: torch.softmax(net(torch.from_numpy(part)), 1).numpy(),
+                    rows,
+                    case.sizes[-1],
+                )
+
+            def repeat_many(count: int) -> int:
+                with torch.inference_mode(), self.products():
+                    return many(count)
+
+            return repeat_many
+        x = torch.from_numpy(rows)
 
         def at_once() -> None:
             torch.softmax(net(x), 1)
 
-        def in_chunks() -> None:
+        def by_parts() -> None:
             torch.cat([torch.softmax(net(part), 1) for part in x.split(CHUNK)])
 
         with torch.inference_mode(), self.products():
-            best = min((at_once, in_chunks), key=_best)
+            best = min((at_once, by_parts), key=_best)
 
         def repeat(count: int) -> int:
             with torch.inference_mode(), self.products():
