@@ -124,7 +124,7 @@ class Torch:
         if case.file:
             with torch.inference_mode(), self.products():
                 many = in_chunks(
-                    lambda part: torch.softmax(net(torch.from_numpy(part)), 1).numpy(),
+                    lambda part: torch.softmax(net(torch.from_numpy(part)), 1).float().numpy(),
                     rows,
                     case.sizes[-1],
                 )
