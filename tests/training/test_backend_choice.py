@@ -11,6 +11,11 @@ import pytest
 
 import gpubp
 import simulated.cupy
+from gpubp.cli.output import before_training
+from gpubp.tables.model import TabularModel
+from gpubp.tables.prepared import prepare
+from gpubp.tables.recipe import Recipe
+from gpubp.tables.table import Table
 from gpubp.training import backend_choice
 from gpubp.training.epoch_steps import EpochSteps
 from kernel_compilation import host_compiler
@@ -277,6 +282,23 @@ def test_tables_and_estimators(clock, cpu, gpu, faster):
     assert len(clock.timed) == 4
     named = gpubp.TabularClassifier(preset="fast", epochs=2, random_state=0, backend=faster)
     np.testing.assert_array_equal(table.predict_proba(X), named.fit(X, Y).predict_proba(X))
+
+
+@pytest.mark.parametrize(("cpu", "gpu", "faster"), [(1.0, 0.1, "gpu"), (0.1, 1.0, "cpu")])
+def test_the_networks_of_a_table_lie_together_before_the_command_says_where(
+    clock, capsys, cpu, gpu, faster
+):
+    clock.of(cpu, gpu)
+    columns = {"a": X[:, 0], "b": X[:, 1], "y": Y.astype(str).astype(object)}
+    prepared = prepare(Table("rows.csv", columns), "y", "auto", 0.2, 0.2, 0, several=True)
+    recipe = Recipe.of("fast", prepared.rows("train"), "classification", {"members": 2, "bins": 4})
+    model = TabularModel.create(prepared, recipe, backend=gpubp.get_backend("auto"))
+    assert [net.backend.name for net in model.nets] == [faster] * 2
+    before_training(prepared, model, as_json=False)
+    assert (
+        f"backend: {faster} (a step of 2 networks 2-128-128-2 at batch" in capsys.readouterr().out
+    )
+    assert sorted(clock.timed) == ["cpu", "gpu"]
 
 
 def test_every_kind_of_network_can_be_timed(clock):
