@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,14 @@ class Case:
     ----------
     kind : str
         "step" (one training step on a given batch, its loss fetched), "epoch" (all rows once, in
-        a new order), "accuracy" (training until the test accuracy is reached) or "predict".
+        a new order), "default" (an epoch of gpubp's default network for tables, of 64 steps; see
+        default_network.py), "accuracy" (training until the test accuracy is reached) or "predict".
     sizes : tuple of int
         Inputs, hidden layers, outputs.
     batch : int
         Rows a step, or rows to predict.
+    file : str
+        A file of the rows, for so many that every peer reads them from one place.
     """
 
     kind: str
@@ -36,6 +41,7 @@ class Case:
     target: float = 0.975
     mnist: str = ""
     precision: str = "float32"
+    file: str = ""
 
     @property
     def name(self) -> str:
@@ -45,6 +51,8 @@ class Case:
 
 
 TABLE = (30, 128, 64, CLASSES)
+MANY = 10_000_000  # rows to predict, more than a copy of all activations has room for
+CHUNKS = (1_000, 10_000, 100_000)  # rows at a time that are tried for so many
 SMALL, MIDDLE, LARGE = (784, 128, 10), (784, 512, 512, 10), (1024, 2048, 2048, 2048, 10)
 STEPS = ((SMALL, 32), (SMALL, 256), (MIDDLE, 128), (MIDDLE, 1024), (MIDDLE, 4096), (LARGE, 1024))
 
@@ -58,7 +66,7 @@ def cases(mnist: str) -> list[Case]:
     ]
     found += [Case("epoch", SMALL, 128), Case("epoch", MIDDLE, 512)]
     found += [Case("predict", MIDDLE, 60_000)]
-    found += [Case("predict", TABLE, rows, rows=rows) for rows in (1, 1000, 1_000_000)]
+    found += [Case("predict", TABLE, rows, rows=rows) for rows in (1, 1000, MANY)]
     if mnist:
         found.append(Case("accuracy", (784, 256, 10), 128, mnist=mnist))
     return found
@@ -108,6 +116,51 @@ def all_rows(case: Case) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     random = np.random.default_rng(0)
     x = random.integers(0, 256, (case.rows, case.sizes[0]), dtype=np.uint8)
     return x, random.integers(0, CLASSES, case.rows)
+
+
+def write_rows(case: Case, path: Path) -> None:
+    """Write the rows of a case, float32 from 0 to 1, a part at a time."""
+    random = np.random.default_rng(0)
+    x = np.lib.format.open_memmap(path, "w+", np.float32, (case.rows, case.sizes[0]))
+    for start in range(0, case.rows, CHUNKS[-1]):
+        random.random(dtype=np.float32, out=x[start : start + CHUNKS[-1]])
+    x.flush()
+
+
+def rows_to_predict(case: Case) -> np.ndarray[Any, Any]:
+    """Return the rows, (rows, inputs), float32; those of a file are read as they are asked for."""
+    if case.file:
+        return np.load(case.file, mmap_mode="c")  # "c": some libraries want to be able to write
+    return scaled(all_rows(case)[0])
+
+
+def in_chunks(
+    predict: Callable[[np.ndarray[Any, Any]], Any],
+    x: np.ndarray[Any, Any],
+    outputs: int,
+    chunks: Sequence[int] = CHUNKS,
+) -> Callable[[int], int]:
+    """Return what predicts all rows so often, in chunks of the size that is fastest on a part."""
+    out = np.empty((len(x), outputs), np.float32)
+
+    def pass_over(chunk: int, rows: int) -> None:
+        for start in range(0, rows, chunk):
+            out[start : start + chunk] = predict(x[start : start + chunk])
+
+    def seconds(chunk: int) -> float:
+        pass_over(chunk, chunk)
+        start = time.perf_counter()
+        pass_over(chunk, 2 * max(chunks))
+        return time.perf_counter() - start
+
+    best = min(chunks, key=seconds) if len(chunks) > 1 else chunks[0]
+
+    def repeat(count: int) -> int:
+        for _ in range(count):
+            pass_over(best, len(x))
+        return count
+
+    return repeat
 
 
 def scaled(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

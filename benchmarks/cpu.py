@@ -18,12 +18,16 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cases import Case, cases
+from cases import MANY, Case, cases, write_rows
+from default_network import default_cases
 from footprint import footprint
 from process import Peer, turns
 from report import write_report
@@ -38,8 +42,11 @@ OTHERS = ("torch", "torch-compile", "torch-bfloat16", "jax", "jax-scan", "sklear
 PEERS = (*OWN, *OTHERS)
 KINDS = {  # of cases that a peer does; the others do all
     "gpubp-numpy": ("step", "epoch", "predict"),
+    "gpubp-bfloat16": ("step", "epoch", "predict", "accuracy"),
     "floor": ("step", "predict"),
-    "torch-compile": ("step", "epoch", "predict"),
+    "sklearn": ("step", "epoch", "predict", "accuracy"),
+    "torch-bfloat16": ("step", "epoch", "predict", "accuracy"),
+    "torch-compile": ("step", "epoch", "predict", "default"),
     "gpubp-compiled": ("predict",),
     "gpubp-estimator": ("predict",),
     "onnxruntime": ("predict",),
@@ -109,7 +116,20 @@ def measure(case: Case, peers: list[Peer], options: argparse.Namespace) -> dict[
     for _, peer in turns(options.rounds, able):
         time.sleep(PAUSE)
         rounds[peer.name].append(peer.seconds())
-    return {"rounds": rounds, "problems": problems}
+    memory = {peer.name: peer.memory for peer in able}
+    return {"rounds": rounds, "problems": problems, "memory": memory}
+
+
+@contextmanager
+def rows_at_hand(case: Case) -> Iterator[Case]:
+    """Give the case, with a file of its rows where there are very many, which is then removed."""
+    if case.kind != "predict" or case.rows < MANY:
+        yield case
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.npy")
+        write_rows(case, path)
+        yield replace(case, file=str(path))
 
 
 def measure_accuracy(case: Case, peers: list[Peer], options: argparse.Namespace) -> dict[str, Any]:
@@ -149,13 +169,14 @@ def main() -> None:
     }
     peers, about = start(options)
     result |= about
-    for case in cases(options.mnist):
+    for case in [*cases(options.mnist), *default_cases()]:
         if not re.search(options.cases, case.name):
             continue
         print(case.name, file=sys.stderr, flush=True)
         how = measure_accuracy if case.kind == "accuracy" else measure
         result["load"] = (result["load"][0], load())
-        result["cases"][case.name] = {"case": asdict(case), **how(case, peers, options)}
+        with rows_at_hand(case) as given:
+            result["cases"][case.name] = {"case": asdict(case), **how(given, peers, options)}
         write_report(result, options.out, options.report)
     for peer in peers:
         peer.close()

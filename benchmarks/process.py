@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from cases import Case
 
 WARM_UP = 3
+LONG = 1.0  # seconds of a repetition from which on it needs no other to warm up
 Who = TypeVar("Who")
 
 
@@ -31,6 +32,8 @@ class PeerError(SystemExit):
 
 class Peer:
     """A worker process; `name` is the peer, with what follows "@" telling its settings apart.
+
+    `memory` tells by how many bytes the process has grown at most since a case was laid out.
 
     Parameters
     ----------
@@ -51,6 +54,7 @@ class Peer:
         self.name = name
         self.peer = name.partition("@")[0]
         self.count = 1
+        self.memory: int | None = None  # bytes that the last repetition took at most
         self._command = [python, str(Path(__file__).parent / "worker.py"), self.peer]
         self._environment = {**environment}
         self._environment.pop("PYTHONSAFEPATH", None)  # the worker needs what lies beside it
@@ -106,6 +110,10 @@ class Peer:
         for _ in range(WARM_UP if "error" not in answer else 0):
             answer = self.ask(run=1)
             if "error" in answer:
+                break
+            self.memory = answer.get("memory")
+            if answer["seconds"] > LONG:
+                self.count = 1
                 break
             self.count = max(1, round(seconds * answer["done"] / answer["seconds"]))
         return str(answer.get("error", ""))

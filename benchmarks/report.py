@@ -10,7 +10,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from markdown import fastest, median, number, ratio, table
+from cases import CHUNKS, MANY
+from default_network import BINS, HIDDEN, NAMES, NUMBERS, PASSING, STEPS
+from markdown import Rounds, fastest, median, number, ratio, table
 
 TORCH, JAX = ("torch", "torch-compile"), ("jax", "jax-scan")
 
@@ -55,6 +57,8 @@ def markdown(result: dict[str, Any]) -> str:
         ]
     if "epoch" in of_kind:
         parts.append("## An epoch of 60,000 x 784\n\n" + _steps(of_kind["epoch"], "", None))
+    if "default" in of_kind:
+        parts.append("## The default networks for tables\n\n" + _defaults(of_kind["default"]))
     if "predict" in of_kind:
         parts.append("## Prediction\n\n" + _predictions(of_kind["predict"]))
     if "accuracy" in of_kind:
@@ -139,6 +143,44 @@ def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> 
     return table(head, rows)
 
 
+def _defaults(cases: list[dict[str, Any]]) -> str:
+    """Return the milliseconds of a step of the default networks."""
+    head = ["network", "batch", "gpubp ms", "PyTorch ms", "ratio", "JAX ms", "ratio", "short of"]
+    rows = []
+    for found in cases:
+        case, rounds = found["case"], found["rounds"]
+        torch, jax = fastest(rounds, TORCH), fastest(rounds, JAX)
+        ratios = {peer: ratio(rounds, peer, "gpubp") for peer in (torch, jax)}
+        goals = (("PyTorch", ratios[torch], 2.0), ("JAX", ratios[jax], 1.3))
+
+        def a_step(peer: str, rounds: Rounds = rounds) -> str:
+            seconds = median(rounds, peer)
+            return _ms(None if seconds is None else seconds / STEPS)
+
+        rows.append(
+            [
+                "of classes" if case["sizes"][-1] > 1 else "of numbers",
+                str(case["batch"]),
+                a_step("gpubp"),
+                f"{a_step(torch)}{' (compiled)' if 'compile' in torch else ''}",
+                number(ratios[torch]),
+                f"{a_step(jax)}{' (scan)' if 'scan' in jax else ''}",
+                number(ratios[jax]),
+                ", ".join(
+                    f"{name} {goal}" for name, found, goal in goals if found and found < goal
+                ),
+            ]
+        )
+    said = (
+        "One network of `gpubp train`, `TabularClassifier` (of classes) and `TabularRegressor` (of"
+        f" numbers) with their defaults: {NUMBERS} columns of numbers with {BINS} bins, a column of"
+        f" {NAMES} names and {PASSING} inputs that pass, three hidden layers of {HIDDEN[0]}; a step"
+        f" of an epoch of {STEPS} with AdamW and a falling rate. In the other libraries it is the"
+        " same network, from the same weights."
+    )
+    return said + "\n\n" + table(head, rows)
+
+
 def _goals(
     case: dict[str, Any],
     torch_goal: float | None,
@@ -195,8 +237,30 @@ def _predictions(cases: list[dict[str, Any]]) -> str:
             for peer in peers
         ]
         rows.append(["-".join(map(str, case["sizes"])), f"{case['batch']:,}", *cells])
-    said = "Milliseconds, and in brackets how many times those of gpubp's `predict` they are."
-    return said + "\n\n" + table(["network", "rows", *peers], rows)
+    said = (
+        "Milliseconds, and in brackets how many times those of gpubp's `predict` they are."
+        f" {MANY:,} rows are read from a file that all libraries map into memory; all but gpubp and"
+        " its estimator, which are handed all of them, predict them in chunks of the fastest of"
+        f" {CHUNKS[0]:,}, {CHUNKS[1]:,} and {CHUNKS[2]:,} rows."
+    )
+    return said + "\n\n" + table(["network", "rows", *peers], rows) + _memory(cases, peers)
+
+
+def _memory(cases: list[dict[str, Any]], peers: list[str]) -> str:
+    """Return by how much the prediction of very many rows makes each process grow."""
+    rows = [
+        [f"{found['case']['batch']:,}", *(_megabytes(found["memory"].get(peer)) for peer in peers)]
+        for found in cases
+        if found["case"]["rows"] >= MANY and found.get("memory")
+    ]
+    if not rows:
+        return ""
+    said = "MB that the process grows by at most, without the mapped rows, with the outputs."
+    return f"\n\n{said}\n\n" + table(["rows", *peers], rows)
+
+
+def _megabytes(size: int | None) -> str:
+    return "" if size is None else f"{size / 1e6:,.0f}"
 
 
 def _bfloat16(cases: list[dict[str, Any]]) -> str:

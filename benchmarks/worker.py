@@ -1,7 +1,7 @@
 """One peer in its own process: takes lines of JSON on standard input, answers each with one.
 
     {"prepare": {...a case...}}          -> {}
-    {"run": 20}                          -> {"seconds": 0.1, "done": 20}
+    {"run": 20}                          -> {"seconds": 0.1, "done": 20, "memory": ...}
     {"train": 3}                         -> {"seconds": 9.1, "epochs": 4, "accuracy": 0.976}
     {"versions": 1}                      -> {"versions": {...}}
     {"forget": 1}                        -> {}, and the memory of a shared device is free again
@@ -22,6 +22,8 @@ import traceback
 from typing import Any
 
 from cases import Case
+from peak_memory import forget_peak, grown_memory
+from process import LONG
 
 MOST_EPOCHS = 30
 CLOCK = os.environ.get("GPUBP_BENCHMARK_CLOCK", "wall")  # as cpu.py --clock has it
@@ -64,6 +66,7 @@ class Worker:
         self.free = getattr(module, "free", lambda: None)  # gives back what its library keeps
         self.case: Case | None = None
         self.repeat: Any = None
+        self.taken = 0.0  # seconds of the last repetition
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do what is asked."""
@@ -83,21 +86,24 @@ class Worker:
             self.forget()
             return {}
         if "run" in request:
-            self.repeat(max(1, request["run"] // 10))  # wakes threads, fills caches; not timed
+            if self.taken < LONG:  # wakes threads, fills caches; not timed
+                self.repeat(max(1, request["run"] // 10))
             clock = time.process_time if CLOCK == "processor" else time.perf_counter
             start = clock()
             done = self.repeat(request["run"])
             seconds = clock() - start
             if isinstance(done, tuple):  # measured on the device
                 done, seconds = done
-            return {"seconds": seconds, "done": done}
+            self.taken = seconds / done
+            return {"seconds": seconds, "done": done, "memory": grown_memory()}
         return self.train(request["train"])
 
     def forget(self) -> None:
         """Forget what is prepared and give its memory back."""
-        self.repeat = None
+        self.repeat, self.taken = None, 0.0
         gc.collect()
         self.free()
+        forget_peak()
 
     def train(self, seed: int) -> dict[str, Any]:
         """Train until the accuracy is reached; what is not training is not timed."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.random import Seed
 from gpubp.data.batches import take_data
@@ -16,23 +18,24 @@ from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, checked_list, checked_whole
+from gpubp.errors import ConfigurationError, checked_whole
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.periodic import Periodic
-from gpubp.nn.losses import Loss, get_loss
-from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.nn.losses import Loss
+from gpubp.nn.optimizers import Optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
-from gpubp.nn.regularization import NONE, Regularization
+from gpubp.nn.regularization import Regularization
 from gpubp.nn.schedules import Setting
 from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, NetworkSpec
 from gpubp.nn.spec_checks import STANDARD
 from gpubp.stepping import SteppedNetwork
+from gpubp.training.backend_choice import take_faster_backend, workload
 from gpubp.training.callbacks import Callback, History, as_callbacks, callback_name
 from gpubp.training.checkpoints import checkpointer
 from gpubp.training.epoch_steps import Training
 from gpubp.training.fit import Fit
-from gpubp.training.group import joined, share_seed
+from gpubp.training.group import Group, joined, share_seed
 from gpubp.training.logs import progress_display
 from gpubp.training.metrics import Metric, as_metrics, metric_name
 from gpubp.training.settings import TrainingSettings
@@ -54,7 +57,8 @@ class Network(SteppedNetwork):
         yes or no, ``"identity"`` for numbers, or any other.
     backend : {"auto", "cpu", "gpu", "gpu:1", ...} or Backend
         Where to compute; ``net.backend.reason`` says why that was chosen, and
-        ``net.backend.notes`` what is slower there than it could be.
+        ``net.backend.notes`` what is slower there than it could be. With ``"auto"`` `fit` times
+        both where there is a GPU, once, and moves the network to the faster one.
     dtype : {"float32", "float64"}, numpy.dtype or class
         Of parameters and results; ``numpy.float32`` and ``"f4"`` are float32 too.
     seed : int, numpy.random.Generator, RandomState, SeedSequence or None
@@ -168,7 +172,6 @@ class Network(SteppedNetwork):
         )
         super().__init__(spec, get_backend(backend))
 
-    @on_device
     def fit(
         self,
         x: Any,
@@ -268,14 +271,68 @@ class Network(SteppedNetwork):
         if resume and checkpoint is None:
             raise ConfigurationError("resume without checkpoint; a folder to go on from is needed")
         every = None if every is None else checked_whole("every", every)
-        chosen = get_loss(loss, self.output)
+        settings = TrainingSettings.of(
+            self.output,
+            optimizer=optimizer,
+            loss=loss,
+            regularization=regularization,
+            accumulate=accumulate,
+            average=average,
+            groups=groups,
+            dropout_factor=dropout_factor,
+        )
         listed, measured = as_callbacks(callbacks), as_metrics(metrics)
-        stack, self._last = self.stack, None
-        group = joined(distributed, deterministic, shards, isinstance(x, Dataset))
+        if self.backend.alternative is not None and not distributed:
+            given = x, y, sample_weight, validation
+            weighted = sample_weight is not None or class_weight is not None
+            chosen_rows = None if rows is None else np.size(rows)
+            work = workload([self.spec], settings, given, batch_size, weighted, chosen_rows)
+            take_faster_backend(self, work)
+        return self._fit(
+            *(x, y, settings, epochs, listed, measured),
+            batch_size=batch_size,
+            validation=validation,
+            shuffle=shuffle,
+            progress=progress,
+            checkpoint=checkpoint,
+            every=every,
+            resume=resume,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            group=joined(distributed, deterministic, shards, isinstance(x, Dataset)),
+            rows=rows,
+            validation_rows=validation_rows,
+        )
+
+    @on_device
+    def _fit(
+        self,
+        x: Any,
+        y: Any,
+        settings: TrainingSettings,
+        epochs: int,
+        callbacks: list[Callback],
+        metrics: list[str | Metric],
+        *,
+        batch_size: int | None,
+        validation: Any,
+        shuffle: Shuffle,
+        progress: bool,
+        checkpoint: str | os.PathLike[str] | None,
+        every: int | None,
+        resume: bool,
+        sample_weight: Any,
+        class_weight: ClassWeight,
+        group: Group | None,
+        rows: Any,
+        validation_rows: Any,
+    ) -> History:
+        """Train for some epochs where the network lies; see `fit`."""
+        stack, self._last, loss = self.stack, None, settings.loss
         processes = None if group is None else group.communicator
         if processes is not None:
             share_seed(stack, processes)
-        if processes is not None and accumulate > 1 and every is not None:
+        if processes is not None and settings.accumulate > 1 and every is not None:
             raise ConfigurationError(
                 f"every is {every} with accumulate in distributed training; None is needed, for a"
                 " checkpoint at the end of every epoch"
@@ -291,7 +348,7 @@ class Network(SteppedNetwork):
             )
         else:
             rows = None if rows is None else take_rows(rows, x)
-            data = take_data(stack, x, y, chosen, "", sample_weight, class_weight, rows)
+            data = take_data(stack, x, y, loss, "", sample_weight, class_weight, rows)
         held: Any = validation
         if isinstance(validation, int | float):
             if rows is not None or validation_rows is not None:
@@ -300,26 +357,21 @@ class Network(SteppedNetwork):
                 )
             data, held = hold_out(stack, data, validation)
         share = ALL if group is None else group.shards
-        feed = feed_of(stack, data, batch_size, shuffle, chosen, share, rows)
-        validated = _validated(stack, held, validation_rows, data, chosen)
-        used = Adam() if optimizer is None else get_optimizer(optimizer)
-        settings = TrainingSettings(
-            *(used, chosen, regularization or NONE, accumulate, average),
-            *(checked_list("groups", groups), dropout_factor),
-        )
+        feed = feed_of(stack, data, batch_size, shuffle, loss, share, rows)
+        validated = _validated(stack, held, validation_rows, data, loss)
         keeper = None
         if checkpoint is not None:
             same = self.spec.to_dict() | settings.described()
-            same["callbacks"] = [callback_name(one) for one in listed]
-            same |= {"metrics": list(map(metric_name, measured))} if measured else {}
+            same["callbacks"] = [callback_name(one) for one in callbacks]
+            same |= {"metrics": list(map(metric_name, metrics))} if metrics else {}
             same |= {} if group is None else group.described()
             keeper = checkpointer(checkpoint, every, same, feed, processes, resume)
         losses = self.backend.empty((feed.steps,), self.dtype)
         training = Training(stack, self._state, feed, settings, losses, group)
         self.history = History()
         shown = [progress_display()] if progress else []
-        told = [*listed, *shown] if processes is None or processes.is_root else []
-        Fit(self, training, self.history, keeper).run(epochs, validated, told, resume, measured)
+        told = [*callbacks, *shown] if processes is None or processes.is_root else []
+        Fit(self, training, self.history, keeper).run(epochs, validated, told, resume, metrics)
         return self.history
 
 

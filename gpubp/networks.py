@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Self
 
+import numpy as np
+
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back
 from gpubp.data.batches import checked_batch_size, take_inputs
@@ -27,11 +29,13 @@ from gpubp.inspection.memory import MemoryPlan
 from gpubp.network import Network
 from gpubp.saving import save_networks
 from gpubp.training import evaluation
+from gpubp.training.backend_choice import Workload, take_faster_backend, workload
 from gpubp.training.callbacks import Callback, History, as_callbacks
 from gpubp.training.checkpoint_files import CheckpointFolder
 from gpubp.training.checkpoints import resumable
 from gpubp.training.dealt import Deal, begin_alike, processes_of, train_dealt
 from gpubp.training.each import Each, of_member, weights_of_members
+from gpubp.training.settings import TrainingSettings
 from gpubp.training.side_by_side import at_a_time
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
@@ -219,6 +223,8 @@ class Networks:
             if folder is not None:
                 settings["checkpoint"] = folder / f"member-{number}"
         self.callbacks = tuple(settings["callbacks"] for settings in each)
+        if self.backend.alternative is not None and not distributed:
+            take_faster_backend(self, self._workload(x, y, each))
         shared = x
         if not isinstance(x, Dataset):
             with self.backend.on_device():
@@ -251,6 +257,22 @@ class Networks:
                 stacklevel=2,
             )
         return self.histories
+
+    def _workload(self, x: Any, y: Any, each: Sequence[dict[str, Any]]) -> Workload | None:
+        """Return what the steps of all members do, as the first one is trained."""
+        first = each[0]
+        together = self.members[:1] if isinstance(x, Dataset) else self.members
+        settings = {name: first[name] for name in TrainingSettings.GIVEN if name in first}
+        weighted = first["sample_weight"] is not None or first.get("class_weight") is not None
+        rows = first.get("rows")
+        return workload(
+            [net.spec for net in together],
+            TrainingSettings.of(self.members[0].output, **settings),
+            (x, y, first["sample_weight"], first.get("validation")),
+            first.get("batch_size"),
+            weighted,
+            None if rows is None else np.size(rows),
+        )
 
     def _fingerprint(self, x: Any) -> str:
         """Return what tells inputs from others."""

@@ -9,7 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import Case, all_rows, mnist, scaled, step_batches
+from cases import Case, all_rows, in_chunks, mnist, rows_to_predict, scaled, step_batches
+from default_network import default_rows
+
+from peers import jax_default
 
 ACTIVATIONS = {"relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid}
 SCAN_STEPS = 16
@@ -31,6 +34,8 @@ class Jax:
 
     def start(self, case: Case, seed: int = 0) -> State:
         """Return parameters, both moments and the number of steps."""
+        if case.kind == "default":
+            return jax_default.start_of(case)
         random = np.random.default_rng(seed)
         parameters = []
         for inputs, outputs in zip(case.sizes, case.sizes[1:], strict=False):
@@ -42,6 +47,8 @@ class Jax:
 
     def update(self, case: Case) -> Callable[..., Any]:
         """Return a function (state, x, y) -> (state, loss)."""
+        if case.kind == "default":
+            return jax_default.update_of(case)
         logits = self.logits(case)
 
         def loss_of(parameters: Any, x: Any, y: Any) -> Any:
@@ -110,11 +117,19 @@ class Jax:
         repeat, _ = self.epochs(case, jnp.asarray(scaled(x)), jnp.asarray(y))
         return repeat  # type: ignore[no-any-return]
 
+    def default(self, case: Case) -> Callable[[int], int]:
+        """Train gpubp's default network for tables on all rows."""
+        repeat, _ = self.epochs(case, *map(jnp.asarray, default_rows(case)))
+        return repeat  # type: ignore[no-any-return]
+
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
         logits, parameters = self.logits(case), self.start(case)[0]
-        x = jnp.asarray(scaled(all_rows(case)[0]))
         predict = jax.jit(lambda parameters, x: jax.nn.softmax(logits(parameters, x)))
+        rows = rows_to_predict(case)
+        if case.file:
+            return in_chunks(lambda part: predict(parameters, part), rows, case.sizes[-1])
+        x = jnp.asarray(rows)
 
         def repeat(count: int) -> int:
             for _ in range(count):

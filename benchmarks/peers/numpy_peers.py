@@ -8,10 +8,21 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from cases import Case, all_rows, mnist, scaled, step_batches
+from cases import (
+    CHUNKS,
+    Case,
+    all_rows,
+    in_chunks,
+    mnist,
+    rows_to_predict,
+    scaled,
+    step_batches,
+)
+from default_network import default_rows
 
 import gpubp
 from gpubp.backends.cpu.compiled_backend import host_kernels
+from peers.gpubp_default import gpubp_default
 
 
 def versions() -> dict[str, str]:
@@ -64,9 +75,20 @@ class Gpubp:
 
         return repeat
 
+    def default(self, case: Case) -> Callable[[int], int]:
+        """Train the default network for tables on all rows."""
+        net, optimizer = gpubp_default(case)
+        x, y = default_rows(case)
+
+        def repeat(count: int) -> int:
+            net.fit(x, y, optimizer=optimizer, epochs=count, batch_size=case.batch)
+            return count
+
+        return repeat
+
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
-        net, x = self.network(case), scaled(all_rows(case)[0])
+        net, x = self.network(case), rows_to_predict(case)
 
         def repeat(count: int) -> int:
             for _ in range(count):
@@ -102,7 +124,10 @@ class GpubpCompiled(Gpubp):
 
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
-        x = scaled(all_rows(case)[0])
+        x = rows_to_predict(case)
+        if case.file:
+            predictor = self.network(case).compiled(CHUNKS[0])
+            return in_chunks(predictor, x, case.sizes[-1], CHUNKS[:1])
         predictor = self.network(case).compiled(len(x))
 
         def repeat(count: int) -> int:
@@ -118,7 +143,7 @@ class GpubpEstimator(Gpubp):
 
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
-        x = scaled(all_rows(case)[0])
+        x = rows_to_predict(case)
         few = scaled(all_rows(replace(case, rows=100))[0])
         model = gpubp.MLPClassifier(case.sizes[1:-1], max_iter=1, backend="cpu")
         model.fit(few, np.arange(len(few)) % case.sizes[-1])

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import onnxruntime
-from cases import Case, all_rows, scaled
+from cases import Case, in_chunks, rows_to_predict
 
 OPERATORS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid"}
 
@@ -28,7 +28,9 @@ class OnnxRuntime:
         session = onnxruntime.InferenceSession(
             _model(case).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        x = scaled(all_rows(case)[0])
+        x = rows_to_predict(case)
+        if case.file:
+            return in_chunks(lambda part: session.run(None, {"y0": part})[0], x, case.sizes[-1])
 
         def repeat(count: int) -> int:
             for _ in range(count):

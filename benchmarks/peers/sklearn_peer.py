@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import sklearn
-from cases import CLASSES, Case, all_rows, mnist, scaled, step_batches
+from cases import (
+    CLASSES,
+    Case,
+    all_rows,
+    in_chunks,
+    mnist,
+    rows_to_predict,
+    scaled,
+    step_batches,
+)
 from sklearn.neural_network import MLPClassifier
 
 warnings.simplefilter("ignore")  # that one epoch has not converged
@@ -58,10 +68,12 @@ class Sklearn:
 
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows."""
-        x, y = all_rows(case)
-        x = scaled(x)
+        x = rows_to_predict(case)
+        few, y = all_rows(replace(case, rows=128))
         net = self.network(Case("step", case.sizes, 128))
-        net.partial_fit(x[:128], y[:128], classes=np.arange(CLASSES))
+        net.partial_fit(scaled(few), y, classes=np.arange(CLASSES))
+        if case.file:
+            return in_chunks(net.predict_proba, x, case.sizes[-1])
 
         def repeat(count: int) -> int:
             for _ in range(count):

@@ -6,10 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
-from cases import Case, all_rows, mnist, scaled, step_batches
+from cases import Case, all_rows, in_chunks, mnist, rows_to_predict, scaled, step_batches
+from default_network import DECAY, EPOCHS, RATE, STEPS, default_rows
+
+from peers.torch_default import DefaultNetwork, loss_of
 
 ACTIVATIONS = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid}
 CHUNK = 1024
@@ -43,31 +47,57 @@ class Torch:
 
     def stepper(self, case: Case, seed: int = 0) -> tuple[Any, torch.nn.Module]:
         """Return a function that trains on one batch, and the network."""
-        net = self.network(case, seed)
+        x, y = torch.rand(case.batch, case.sizes[0]), torch.zeros(case.batch, dtype=torch.int64)
 
-        def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        def optimizer(net: torch.nn.Module, form: str) -> Any:
+            return torch.optim.Adam(net.parameters(), 1e-3, **{form: True})
+
+        return self.faster_stepper(partial(self.network, case, seed), optimizer, (x, y))
+
+    def faster_stepper(
+        self,
+        network: Callable[[], torch.nn.Module],
+        optimizer: Callable[[torch.nn.Module, str], Any],
+        batch: tuple[torch.Tensor, torch.Tensor],
+        loss: Callable[..., torch.Tensor] = torch.nn.functional.cross_entropy,
+    ) -> tuple[Any, torch.nn.Module]:
+        """Return the faster one of two steps, tried on a batch, and a new network."""
+        net = network()
+
+        def plain(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             with self.products():
-                return torch.nn.functional.cross_entropy(net(x), y)
+                return loss(net(x), y)
 
-        loss_function = torch.compile(loss_of) if self.compiled else loss_of
+        loss_function = torch.compile(plain) if self.compiled else plain
 
         def stepper(form: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-            optimizer = torch.optim.Adam(net.parameters(), 1e-3, **{form: True})
+            updates = optimizer(net, form)
 
             def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-                optimizer.zero_grad(set_to_none=True)
-                loss = loss_function(x, y)
-                loss.backward()
-                optimizer.step()
-                return loss
+                updates.zero_grad(set_to_none=True)
+                value = loss_function(x, y)
+                value.backward()
+                updates.step()
+                return value
 
             return step
 
-        x, y = torch.rand(case.batch, case.sizes[0]), torch.zeros(case.batch, dtype=torch.int64)
         forms = {form: stepper(form) for form in ("fused", "foreach")}
-        taken = {form: _best(step, x, y) for form, step in forms.items()}
-        net.load_state_dict(self.network(case, seed).state_dict())  # as before the trial
+        taken = {form: _best(step, *batch) for form, step in forms.items()}
+        net.load_state_dict(network().state_dict())  # as before the trial
         return stepper(min(taken, key=taken.__getitem__)), net
+
+    def default(self, case: Case) -> Callable[[int], int]:
+        """Train gpubp's default network for tables on all rows."""
+        x, y = map(torch.from_numpy, default_rows(case))
+
+        def optimizer(net: torch.nn.Module, form: str) -> Any:
+            adamw = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY, **{form: True})
+            return Scheduled(adamw)
+
+        batch = x[: case.batch], y[: case.batch]
+        step, _ = self.faster_stepper(partial(DefaultNetwork, case), optimizer, batch, loss_of)
+        return _epochs(step, x, y, case.batch)
 
     def step(self, case: Case) -> Callable[[int], int]:
         """Train on given batches."""
@@ -90,16 +120,30 @@ class Torch:
     def predict(self, case: Case) -> Callable[[int], int]:
         """Predict all rows, at once or in chunks, whichever is faster."""
         net: Any = self.network(case).eval()
-        x = torch.from_numpy(scaled(all_rows(case)[0]))
+        rows = rows_to_predict(case)
+        if case.file:
+            with torch.inference_mode(), self.products():
+                many = in_chunks(
+                    lambda part: torch.softmax(net(torch.from_numpy(part)), 1).float().numpy(),
+                    rows,
+                    case.sizes[-1],
+                )
+
+            def repeat_many(count: int) -> int:
+                with torch.inference_mode(), self.products():
+                    return many(count)
+
+            return repeat_many
+        x = torch.from_numpy(rows)
 
         def at_once() -> None:
             torch.softmax(net(x), 1)
 
-        def in_chunks() -> None:
+        def by_parts() -> None:
             torch.cat([torch.softmax(net(part), 1) for part in x.split(CHUNK)])
 
         with torch.inference_mode(), self.products():
-            best = min((at_once, in_chunks), key=_best)
+            best = min((at_once, by_parts), key=_best)
 
         def repeat(count: int) -> int:
             with torch.inference_mode(), self.products():
@@ -133,6 +177,19 @@ class TorchBfloat16(Torch):
     """Products in bfloat16, as its own autocast chooses them; parameters in float32."""
 
     bfloat16 = True
+
+
+class Scheduled:
+    """An optimizer whose rate falls with half a cosine."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer, self.zero_grad = optimizer, optimizer.zero_grad
+        self.rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * STEPS)
+
+    def step(self) -> None:
+        """Do a step, and set the rate of the next."""
+        self.optimizer.step()
+        self.rate.step()
 
 
 def _epochs(step: Any, x: torch.Tensor, y: torch.Tensor, batch: int) -> Callable[[int], int]:

@@ -305,6 +305,7 @@ class Backend(
     name: str  # "cpu" or "gpu"
     device: str  # what a person calls the device
     reason: str  # why this backend was chosen
+    alternative: Backend | None  # what `fit` may take instead; None where this one was named
     xp: Any  # the module, numpy or cupy
     storage: frozenset[str]  # names of dtypes that `gather` reads, besides the arrays' own
     chunk_rows: int  # rows at a time where nothing is learnt

@@ -38,9 +38,9 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     name : {"auto", "cpu", "gpu", "gpu:1", ...} or Backend
         ``"gpu"`` is the current device, or one's own among processes that a launcher started;
         ``"gpu:1"`` the second of several. ``"auto"`` takes the
-        GPU when it works, else the CPU, and keeps the reason in ``backend.reason``; the
-        environment variable ``GPUBP_BACKEND`` (``cpu``, ``gpu``, ``gpu:1``) decides for it. A
-        backend object is returned as it is.
+        GPU when it works, until `fit` has timed both, else the CPU, and keeps the reason in
+        ``backend.reason``; the environment variable ``GPUBP_BACKEND`` (``cpu``, ``gpu``, ``gpu:1``)
+        decides for it. A backend object is returned as it is.
 
     Raises
     ------
@@ -74,14 +74,19 @@ def _automatic() -> Backend:
     if wanted == "cpu":
         return cpu_backend(reason=f"{ENVIRONMENT_VARIABLE}=cpu")
     note, name = "", "gpu"
-    if not _is_known(wanted):
-        note = f"{ENVIRONMENT_VARIABLE}={wanted} is unknown (known: {', '.join(NAMES)}); "
-    elif wanted != "auto":
+    named = wanted != "auto" and _is_known(wanted)
+    if named:
         note, name = f"{ENVIRONMENT_VARIABLE}={wanted}; ", wanted
+    elif wanted != "auto":
+        note = f"{ENVIRONMENT_VARIABLE}={wanted} is unknown (known: {', '.join(NAMES)}); "
     try:
-        return _gpu(f"{note}a GPU works", name)
+        found = _gpu(f"{note}a GPU works", name)
     except BackendUnavailableError as error:
         return cpu_backend(reason=f"{note}no GPU: {error}")
+    if not named:
+        found.alternative = cpu_backend(found.reason)
+        found.alternative.alternative = found
+    return found
 
 
 def _is_known(name: str) -> bool:

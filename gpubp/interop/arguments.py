@@ -233,7 +233,7 @@ def training_dtype(dtype: str, x: Any, on_gpu: bool) -> tuple[str, str]:
     if dtype != "auto":
         return dtype, "asked for"
     if on_gpu:
-        return "float32", "on a GPU, where float64 is slow; dtype='float64' asks for it"
+        return "float32", "a GPU works, where float64 is slow; dtype='float64' asks for it"
     if x.dtype != np.float64:
         return "float32", f"X is {x.dtype.name}"
     if x.shape[0] * x.shape[1] > MANY_NUMBERS:

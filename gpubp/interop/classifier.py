@@ -39,8 +39,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     backend : {"auto", "cpu", "gpu", "gpu:1", ...}
         Where to compute; ``backend_report_`` says what was used, and why.
     dtype : {"auto", "float32", "float64"}
-        What to compute in. "auto" follows X as scikit-learn does, float64 included; but on a GPU,
-        and with more than 10 million numbers in X, it is float32, which is faster.
+        What to compute in. "auto" follows X as scikit-learn does, float64 included; but where a GPU
+        works and the CPU was not named, and with more than 10 million numbers in X, it is float32,
+        which is faster.
     precision : {"float32", "tf32", "bfloat16", "float16", "float64"} or None
         What a GPU computes products in, and ``"bfloat16"`` some CPUs; None follows `dtype`.
     dropout : float or sequence of float

@@ -6,7 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpubp.network import Network
+from gpubp.tables.prepared import Prepared
+from gpubp.tables.recipe import Recipe
+from gpubp.tables.streamed import StreamedTable
+from gpubp.training.backend_choice import Workload, faster_backend
 from gpubp.training.dealt import Deal, train_dealt
+from gpubp.training.settings import TrainingSettings
 from gpubp.training.side_by_side import at_a_time
 
 Training = Callable[[Network, int, Sequence[Any]], None]
@@ -66,3 +71,20 @@ def train_members(
 def has_learnt(net: Network) -> bool:
     """Tell whether a network was trained, if only for a part of an epoch."""
     return bool(net.history.epochs or net.history.stopped)
+
+
+def take_faster_backend(
+    nets: Sequence[Network], prepared: Prepared | StreamedTable, recipe: Recipe
+) -> None:
+    """Move networks to the backend on which they train faster, all to the same one."""
+    rows, streamed = prepared.rows("train"), isinstance(prepared, StreamedTable)
+    loss = recipe.loss(prepared.preprocessing.task)
+    optimizer = recipe.make_optimizer(rows)
+    settings = TrainingSettings.of(nets[0].output, optimizer=optimizer, loss=loss)
+    weighted = isinstance(prepared, Prepared) and prepared.weights is not None
+    specs = tuple(net.spec for net in nets[: 1 if streamed else None])
+    work = Workload(specs, rows, min(recipe.batch_size, rows), settings, weighted)
+    chosen = faster_backend(nets[0].backend, work)
+    if chosen is not nets[0].backend:
+        for net in nets:
+            net.to(chosen)

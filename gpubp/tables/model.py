@@ -21,7 +21,7 @@ from gpubp.nn.layers.first import names_behind
 from gpubp.saving import save_networks
 from gpubp.tables.explained_row import ExplainedRow
 from gpubp.tables.intervals import Residuals
-from gpubp.tables.members import has_learnt, train_members
+from gpubp.tables.members import has_learnt, take_faster_backend, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
 from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forget, member_data
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
@@ -97,6 +97,8 @@ class TabularModel:
             bring_near_zero(net)
             forget(net, prepared.unused(member))
             nets.append(net)
+        if nets[0].backend.alternative is not None:
+            take_faster_backend(nets, prepared, recipe)
         return cls(nets, preprocessing)
 
     def train(

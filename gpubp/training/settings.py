@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from gpubp.errors import ConfigurationError, checked_whole, is_number
-from gpubp.nn.losses import Loss
-from gpubp.nn.optimizers import Optimizer
+from gpubp.errors import ConfigurationError, checked_list, checked_whole, is_number
+from gpubp.nn.activations import Activation
+from gpubp.nn.losses import Loss, get_loss
+from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting, is_schedule
@@ -44,6 +45,38 @@ class TrainingSettings:
     average: float | None = None
     groups: tuple[ParameterGroup, ...] = ()
     dropout_factor: Setting | None = None
+
+    # of what `Network.fit` is given, what `of` takes
+    GIVEN: ClassVar = (
+        *("optimizer", "loss", "regularization", "accumulate", "average", "groups"),
+        "dropout_factor",
+    )
+
+    @classmethod
+    def of(
+        cls,
+        output: Activation,
+        *,
+        optimizer: str | Optimizer | type[Optimizer] | None = None,
+        loss: str | Loss = "auto",
+        regularization: Regularization | None = None,
+        groups: Sequence[ParameterGroup] = (),
+        **others: Any,
+    ) -> TrainingSettings:
+        """Return the settings of a network with this output, from what `Network.fit` is given.
+
+        Raises
+        ------
+        UnknownNameError, ConfigurationError
+            When a setting is unknown, out of its range or does not fit the output.
+        """
+        return cls(
+            Adam() if optimizer is None else get_optimizer(optimizer),
+            get_loss(loss, output),
+            regularization or NONE,
+            groups=checked_list("groups", groups),
+            **others,
+        )
 
     def __post_init__(self) -> None:
         checked_whole("accumulate", self.accumulate)

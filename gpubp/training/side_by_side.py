@@ -19,6 +19,13 @@ from gpubp.training.stopping import TIME_LIMIT
 
 Training = Callable[[int, Sequence[Any]], None]
 
+_thread = threading.local()  # what each thread of Python says of the training that it does
+
+
+def is_side_by_side() -> bool:
+    """Tell whether this thread does one of several trainings, which stay where they lie."""
+    return getattr(_thread, "side_by_side", False)
+
 
 class Watch:
     """A callback that ends a training when its time is over or somebody asks for it.
@@ -117,7 +124,11 @@ def train_side_by_side(
         until = None if time_limit is None else start + time_limit * turn / turns
         in_time = until is None or not number or time.perf_counter() <= until
         if in_time and not asked.is_set():
-            train(number, [Watch(until, asked)])
+            before, _thread.side_by_side = is_side_by_side(), True
+            try:
+                train(number, [Watch(until, asked)])
+            finally:
+                _thread.side_by_side = before
 
     def run_alone(number: int) -> None:
         with one_thread(undivided):

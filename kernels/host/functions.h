@@ -32,10 +32,37 @@ struct Update {
   void (*run)(const T* g, T* p, T* s, T* t, const double* c, int64 first, int64 end);
 };
 
+enum { ROWS_ABREAST = 16, FEW_COLUMNS = 32 };
+
+// `bias_softmax_row` of some rows with few columns, in the same order within each row: the rows lie
+// side by side in registers, for which a row by itself is too short.
+template <typename T>
+void bias_softmax_abreast(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride) {
+  T x[FEW_COLUMNS][ROWS_ABREAST] = {}, largest[ROWS_ABREAST], sum[ROWS_ABREAST] = {};
+  for (int64 r = 0; r < rows; ++r)
+    for (int64 j = 0; j < columns; ++j) x[j][r] = z[r * stride + j] += bias[j];
+  std::copy(x[0], x[0] + ROWS_ABREAST, largest);
+  for (int64 j = 1; j < columns; ++j) {
+    GPUBP_VECTORIZE
+    for (int r = 0; r < ROWS_ABREAST; ++r) largest[r] = x[j][r] > largest[r] ? x[j][r] : largest[r];
+  }
+  for (int64 j = 0; j < columns; ++j) {
+    GPUBP_VECTORIZE
+    for (int r = 0; r < ROWS_ABREAST; ++r) {
+      x[j][r] = math::exp(x[j][r] - largest[r]);
+      sum[r] += x[j][r];
+    }
+  }
+  for (int64 r = 0; r < rows; ++r)
+    for (int64 j = 0; j < columns; ++j) y[r * stride + j] = x[j][r] / sum[r];
+}
+
 template <typename T>
 void activate_softmax(T* z, const T* bias, T* y, int64 rows, int64 columns, int64 stride) {
-  for (int64 row = 0; row < rows; ++row)
-    bias_softmax_row(z + row * stride, bias, y + row * stride, columns);
+  int64 row = 0;
+  for (; columns <= FEW_COLUMNS && row + ROWS_ABREAST <= rows; row += ROWS_ABREAST)
+    bias_softmax_abreast(z + row * stride, bias, y + row * stride, ROWS_ABREAST, columns, stride);
+  for (; row < rows; ++row) bias_softmax_row(z + row * stride, bias, y + row * stride, columns);
 }
 
 template <typename T>

@@ -10,6 +10,7 @@ import pytest
 
 import gpubp
 import simulated.cupy
+from conftest import compiled
 from gpubp.backends import Backend, Scratch, available_backends, get_backend
 from gpubp.backends.gpu.elementwise import CHUNK_ROWS
 from gpubp.backends.interchange import give_back, on_gpu, take_in
@@ -268,3 +269,26 @@ def test_kernels_that_are_not_there_are_no_missing_cuda_library(monkeypatch) -> 
     monkeypatch.setattr(cupy_backend, "preamble", preamble)
     with pytest.raises(BackendUnavailableError, match=r"^gpubp.kernels was not found, .*pip inst"):
         get_backend("gpu")
+
+
+@pytest.mark.parametrize("columns", [1, 3, 10, 32, 33])
+def test_softmax_of_rows_side_by_side_has_the_bits_of_each_row_alone(dtype, columns):
+    random = np.random.default_rng(columns)
+    z = (20 * random.standard_normal((41, columns))).astype(dtype)  # 16 abreast twice, and 9
+    z[2], z[5, -1], z[7, 0] = -np.inf, np.nan, np.inf
+    bias = random.standard_normal(columns).astype(dtype)
+    backend, scratch = compiled(), Scratch(np)
+
+    def softmax(rows):
+        sums, y = rows.copy(), np.empty_like(rows)
+        backend.activate("softmax", sums, bias, y, scratch)
+        return sums, y
+
+    alone = [softmax(z[row : row + 1]) for row in range(len(z))]
+    for found, expected in zip(softmax(z), zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(found, np.concatenate(expected))
+    rows, allowed = np.isfinite(z).all(axis=1), 1e-5 if dtype == "float32" else 1e-12
+    exact = np.exp((z + bias)[rows].astype(np.float64))
+    exact /= exact.sum(axis=1, keepdims=True)
+    least = np.finfo(dtype).tiny  # smaller ones may be 0
+    np.testing.assert_allclose(softmax(z)[1][rows], exact, rtol=allowed, atol=least)

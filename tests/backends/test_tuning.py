@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from gpubp.backends.gpu.recording import WARM_UPS
-from gpubp.backends.gpu.tuning import CALLS, ROUNDS, Tuner, cache_file
+from gpubp.backends.gpu.tuning import CALLS, ROUNDS, Tuner
+from gpubp.backends.remembered import cache_file
 
 
 class Clock:

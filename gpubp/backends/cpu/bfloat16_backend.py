@@ -24,17 +24,21 @@ class Bfloat16Backend(CompiledBackend):
 
     Parameters
     ----------
-    host, level, reason
-        As in `CompiledBackend`.
+    host, level, reason, alternative
+        As in `CompiledBackend`, and as its attribute.
     product : int
         The address of a function that is called as cblas_sgemm is, with integers of 64 bits.
     """
 
-    def __init__(self, host: Any, level: str, reason: str, product: int) -> None:
+    def __init__(
+        self, host: Any, level: str, reason: str, product: int, alternative: Any = None
+    ) -> None:
         super().__init__(host, level, reason)
+        self.alternative = alternative
         self.device += ", products in bfloat16"
         self.products, self._product = (product, product, True), product
         self._in_float32 = CompiledBackend(host, level, reason)
+        self._in_float32.alternative = alternative
 
     def for_precision(self, precision: Precision) -> NumpyBackend:
         return self if precision.name == "bfloat16" else self._in_float32

@@ -58,7 +58,7 @@ class CompiledBackend(NumpyBackend):
         product, missing = bfloat16_product() if precision.name == "bfloat16" else (0, "")
         if not product:
             return self.instead_of(precision, missing)
-        return Bfloat16Backend(self._host, self.level, self.reason, product)
+        return Bfloat16Backend(self._host, self.level, self.reason, product, self.alternative)
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         if out.dtype.kind == "f":

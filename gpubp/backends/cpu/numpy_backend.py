@@ -31,6 +31,7 @@ class NumpyBackend(ArrayOperations):
     def __init__(self, reason: str = "asked for") -> None:
         self.xp: Any = np
         self.reason = reason
+        self.alternative: Any = None
         self.notes: list[str] = []
 
     def for_precision(self, precision: Precision) -> NumpyBackend:

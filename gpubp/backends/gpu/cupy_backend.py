@@ -69,6 +69,7 @@ class CupyBackend(
         self.device = device
         self.reason = reason
         self.precision = precision
+        self.alternative: Any = None
         self.notes: list[str] = []
         self._kernels = {kernel.name: self.kernel(kernel) for kernel in table.ELEMENTWISE}
         self._clock = cupy.zeros(CLOCK_SIZE, np.int64)
@@ -102,7 +103,9 @@ class CupyBackend(
         if precision == self.precision:
             return self
         with self.on_device():
-            return CupyBackend(self.xp, self.index, self.device, self.reason, precision)
+            made = CupyBackend(self.xp, self.index, self.device, self.reason, precision)
+        made.alternative = self.alternative
+        return made
 
     def stored(self, precision: Precision) -> np.dtype[Any]:
         return precision.stored

@@ -1,25 +1,16 @@
-"""The fastest of several ways to do the same on a GPU: found once by timing, then remembered.
-
-Ways differ in rounding, so a choice that changed from run to run would change results. It is kept
-in a file, and taken from there by every later run on the same device and library.
-"""
+"""The fastest of several ways to do the same on a GPU: found once by timing, then remembered."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from gpubp.backends.gpu.recording import WARM_UPS, Recording
-from gpubp.errors import OutputPathError
-from gpubp.files import cache_folder, write_atomically
+from gpubp.backends.remembered import Remembered
 
-ENVIRONMENT_VARIABLE = "GPUBP_TUNING"
 ROUNDS = 3  # that count
 CALLS = 16  # in a recording, which a round replays: asking for them one by one may take longer
 
@@ -43,10 +34,8 @@ class Tuner:
         lend: Callable[[Any], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._cupy = cupy
-        self._machine = machine
         self._lend = lend
-        self._path = cache_file()
-        self._known = _read(self._path).get(machine, {})
+        self._remembered = Remembered(machine)
 
     def choose(self, key: str, ways: Mapping[str, Callable[[], None]]) -> str:
         """Return the name of the fastest way; each may be called any number of times.
@@ -67,15 +56,14 @@ class Tuner:
         times : callable
             Measures each, in any unit.
         """
-        known = self._known.get(key)
+        known = self._remembered.get(key)
         if known in names:
             return str(known)
         fastest = names[0]
-        if self._path is not None and len(names) > 1:
+        if self._remembered.times_allowed and len(names) > 1:
             found = times()
             fastest = min(names, key=lambda name: found[name])
-        self._known[key] = fastest
-        self._remember(key, fastest)
+        self._remembered.put(key, fastest)
         return fastest
 
     def _times(self, ways: Mapping[str, Callable[[], None]]) -> dict[str, float]:
@@ -112,39 +100,7 @@ class Tuner:
         end.synchronize()
         return float(cuda.get_elapsed_time(start, end))
 
-    def _remember(self, key: str, way: str) -> None:
-        if self._path is None:
-            return
-        everything = _read(self._path)  # another process may have written in between
-        everything.setdefault(self._machine, {})[key] = way
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, json.dumps(everything, indent=1).encode())
-        except (OSError, OutputPathError):
-            pass  # kept for this process alone; a read-only home is no reason to stop training
-
 
 def _repeat(way: Callable[[], None]) -> None:
     for _ in range(CALLS):
         way()
-
-
-def cache_file() -> Path | None:
-    """Return where choices are kept; None, with ``GPUBP_TUNING=off``, for no timing at all."""
-    chosen = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
-    if chosen == "off":
-        return None
-    if chosen:
-        return Path(chosen)
-    return cache_folder() / "tuning.json"
-
-
-def _read(path: Path | None) -> dict[str, dict[str, str]]:
-    """Return what the file holds; nothing where there is none or it is not one of ours."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {str(key): value for key, value in content.items() if isinstance(value, dict)}
