@@ -44,8 +44,8 @@ class Fit:
         self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = self.state.epoch, self.state.step
         self.state.use(training.settings, self.stack, training.feed.weighted)
-        self._losses = training.losses
         self._steps = EpochSteps(training)
+        self._losses = self._steps.losses
         self._good = Snapshot(self.stack, self.state)
         self._pending = Snapshot(self.stack, self.state)
         self._interrupts = DeferredInterrupt(self._agreement.communicator)

@@ -13,8 +13,8 @@ from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.recording import STEPS_AT_ONCE, RecordedSteps
 from gpubp.backends.random import SHUFFLE, permutation
 from gpubp.data.array_feeds import HostArrayFeed
-from gpubp.training import epoch_steps
 from gpubp.training import fit as training
+from gpubp.training import kept_steps
 from kernel_compilation import host_compiler
 from simulated.streams import Graph
 
@@ -102,7 +102,7 @@ def test_settings_that_run_out_in_the_middle_are_sent_again(cupy, monkeypatch):
     x, y = data()
     losses = []
     for rows in (256, 3):
-        monkeypatch.setattr(epoch_steps, "SETTINGS_ROWS", rows)
+        monkeypatch.setattr(kept_steps, "SETTINGS_ROWS", rows)
         losses.append(network().fit(x, y, epochs=2, batch_size=10).loss)
     assert losses[0] == losses[1]
 
