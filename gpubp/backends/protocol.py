@@ -38,6 +38,9 @@ class Lockstep(Protocol):
     def run(self, works: Sequence[Callable[[], None]], interrupted: Callable[[], object]) -> None:
         """Do trainings, none of which raises, until all have ended; tell them of Ctrl-C."""
 
+    def end_by(self, error: BaseException) -> None:
+        """Have every training end by an error when it asks for steps."""
+
 
 class Addresses(Protocol):
     """Where arrays lie that others may take the place of; see `gpubp.backends.gpu.addresses`."""

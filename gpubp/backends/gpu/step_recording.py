@@ -43,7 +43,7 @@ class CupyRecording(CupyBranching, CupyChoices):
     def lockstep(self) -> Lockstep:
         """Return what does trainings on this device together."""
         stream = self.xp.cuda.get_current_stream()
-        return Lockstep(self.on_device, stream, self.notes.append)
+        return Lockstep(self.index, self.on_device, stream, self.notes.append)
 
     def addresses(self, arrays: Sequence[Array]) -> Addresses | None:
         if current_lockstep() is not None or not Addresses.possible(arrays):
