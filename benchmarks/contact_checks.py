@@ -53,6 +53,7 @@ CHECKS = (
             f"{GPU}::test_a_second_fit_replays_with_data_of_its_own",
         ),
         "a recording may use memory that was given back: run with compute-sanitizer",
+        limit=120,
     ),
     Check(
         "do 100 steps equal the CPU's",
@@ -73,6 +74,7 @@ CHECKS = (
         "do networks in lockstep learn what each learns alone",
         (f"{GPU}::test_networks_in_lockstep_learn_what_each_learns_alone",),
         "compare one network's step with Network.trace; see gpubp/backends/gpu/joining.py",
+        limit=120,  # all its kernels are made for it
     ),
     Check(
         "do steps in one launch learn what recorded steps learn",

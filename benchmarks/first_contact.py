@@ -133,11 +133,14 @@ def summary(said: str) -> str:
     return f"{last} ({missing[0]})" if missing else last
 
 
+Running = tuple[Check, list[tuple[Path, Program]]]  # each program with its log
+
+
 def run_tests(report: Report, found: dict[str, str], checks: Sequence[Check] = CHECKS) -> None:
     """Run the tests that only a real GPU can pass, the worst risks first, some at a time."""
-    running: list[tuple[Check, list[tuple[Path, Program]]]] = []
+    running: list[Running] = []
     for number, check in enumerate(checks):
-        if len(running) == AT_ONCE or check.shared:
+        if running and (len(running) == AT_ONCE or check.shared):
             conclude(report, running)
         if report.left < 5:
             report.add(check.question, "no time was left", "run it again with more --minutes")
@@ -166,14 +169,15 @@ def begin(
     return started
 
 
-def conclude(report: Report, running: list[tuple[Check, list[tuple[Path, Program]]]]) -> None:
-    """Wait for the check that was started first, and say how it went."""
-    if not running:
-        return
-    check, started = running.pop(0)
+def conclude(report: Report, running: list[Running]) -> None:
+    """Wait until one of these checks has ended, or its time is over, and say how it went."""
+    while not any(is_due(report, one) for one in running):
+        time.sleep(0.02)
+    place = next(place for place, one in enumerate(running) if is_due(report, one))
+    check, started = running.pop(place)
     problems, said = [], ""
     for log, program in started:
-        ended = program.wait(max(min(check.limit, program.seconds + report.left), 1))
+        ended = program.wait(0)
         problem, said = verdict(ended), said or summary(ended.said)
         if problem and not (check.shared and ended.code == NO_TESTS):
             problems.append((problem, log))
@@ -182,6 +186,14 @@ def conclude(report: Report, running: list[tuple[Check, list[tuple[Path, Program
     else:
         problem, log = problems[0]
         report.add(check.question, problem, f"{check.advice}; {log}")
+
+
+def is_due(report: Report, running: Running) -> bool:
+    """Return whether nothing more is to be waited for."""
+    check, started = running
+    programs = [program for _, program in started]
+    over = max(program.seconds for program in programs) >= check.limit or report.left <= 0
+    return over or all(program.has_ended for program in programs)
 
 
 def run_kernels(report: Report, found: dict[str, str], processes: int = PROCESSES) -> None:

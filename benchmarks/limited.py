@@ -52,6 +52,11 @@ class Program:
             )
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
+    @property
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self._start

@@ -64,8 +64,8 @@ class EpochSteps:
         feed, group = training.feed, training.group
         if feed.same_sizes:
             _check_rows(stack, min(feed.sizes))
-        kept = steps_for(stack, state, settings, feed, group is None)
-        self._arrays, self._prepared, self._addresses = kept.arrays, kept.prepared, kept.addresses
+        self._kept = steps_for(stack, state, settings, feed, group is None)
+        self._arrays, self._prepared = self._kept.arrays, self._kept.prepared
         self.losses = self._arrays.losses[: feed.steps]
         self._step = Step(stack, state, settings, self._arrays, self._sums())
         self._next, self._epoch = (-1, -1), -1
@@ -83,6 +83,10 @@ class EpochSteps:
             )
         starts, processes = stack.exchanged_starts, group.communicator
         return SumsOnDevices(stack, DeviceSum(stack.backend, stack.exchanged, starts, processes))
+
+    def close(self) -> None:
+        """Leave the prepared steps to the next fit."""
+        self._kept.in_use = False
 
     def run(self, epoch: int, start: int, stop: int) -> None:
         """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
@@ -122,7 +126,7 @@ class EpochSteps:
                 self._step(ops, batch, turn, rows)
 
             stack = self._training.stack
-            prepared = stack.backend.record(work, stack.trained, stack.half, self._addresses)
+            prepared = stack.backend.record(work, stack.trained, stack.half, self._kept.addresses)
             self._prepared[key] = prepared
         return prepared
 

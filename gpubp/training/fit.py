@@ -93,6 +93,7 @@ class Fit:
         finally:
             self.history.leave_out_unfinished()
             self.feed.close()
+            self._steps.close()
             for callback in callbacks:
                 callback.end(self.net, self.history)
             if together:

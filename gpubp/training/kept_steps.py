@@ -26,7 +26,7 @@ from gpubp.training.step_settings import StepSettings, check_settings
 SETTINGS_ROWS = 256  # steps whose optimizer settings are computed at once
 
 
-@dataclass(frozen=True)
+@dataclass
 class KeptSteps:
     """Steps that were prepared, and what they were prepared with.
 
@@ -42,6 +42,8 @@ class KeptSteps:
         Where the data lie; None where the steps are those of one fit alone.
     prepared : dict
         The steps, by what tells their batches apart.
+    in_use : bool
+        Whether a fit is under way with them: one within it, of a callback, has steps of its own.
     """
 
     arrays: StepArrays
@@ -49,11 +51,13 @@ class KeptSteps:
     held: tuple[Array | None, ...] = ()
     addresses: Addresses | None = None
     prepared: dict[tuple[Any, ...], Callable[[int], None]] = field(default_factory=dict)
+    in_use: bool = True
 
     def serve(self, form: tuple[Any, ...], held: tuple[Array | None, ...], feed: Feed) -> bool:
         """Return whether these are the steps of another fit too, whose data they then read."""
         return (
             self.addresses is not None
+            and not self.in_use
             and self.form == form
             and len(self.held) == len(held)
             and all(own is other for own, other in zip(self.held, held, strict=True))
@@ -88,6 +92,7 @@ def steps_for(
         form = (*form_of(settings, feed.sources[1], feed.weighted), feed.own_sizes[0])
         if stack.kept is not None and stack.kept.serve(form, held, feed):
             kept: KeptSteps = stack.kept
+            kept.in_use = True
             return kept
     backend, clock = stack.backend, new_clock(stack.backend)
     ahead = StepSettings(stack, settings, SETTINGS_ROWS, clock)
@@ -106,6 +111,6 @@ def form_of(settings: TrainingSettings, expected: Array, weighted: bool) -> tupl
     return (
         *(kernel_name(loss, expected), settings.optimizer.kernel, weighted),
         *(settings.regularization, settings.average, settings.groups),
-        None if is_schedule(loss.parameter) else loss.parameter,
+        "scheduled" if is_schedule(loss.parameter) else loss.parameter,
         settings.dropout_factor is None,
     )

@@ -187,6 +187,32 @@ def test_what_a_recording_needs_may_not_change(cupy, captures, monkeypatch, deed
     assert_as_unrecorded(monkeypatch, net, fit, second)
 
 
+class FitWithin:
+    """A callback that trains the same network on other data."""
+
+    def begin(self, net, epochs):
+        self.net = net
+
+    def advance(self, history, share):
+        return False
+
+    def epoch_end(self, net, history):
+        if history.epochs == 2:
+            fit(self.net, slice(0, 50), epochs=2)
+        return False
+
+    def end(self, net, history):
+        pass
+
+
+def test_a_fit_within_a_fit_has_steps_of_its_own(cupy, captures, monkeypatch):
+    def both(net):
+        net.fit(X, CLASSES, epochs=4, batch_size=10, callbacks=[FitWithin()])
+
+    net, _ = twice(captures, fit, both)
+    assert_as_unrecorded(monkeypatch, net, fit, both)
+
+
 def test_what_is_kept_is_one_fit_and_none_of_its_data(cupy, captures):
     net, x, y = network(), cupy.asarray(X), cupy.asarray(CLASSES)
     net.fit(x, y, epochs=2, batch_size=10)
