@@ -41,9 +41,9 @@ class InLockstep(ParallelBackendBase):  # type: ignore[misc]
         self._lockstep = lockstep
         self._waiting: list[Piece] = []
 
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        """Return how many go at a time."""
-        return n_jobs
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Return how many are sent at a time; -1 stands for all that go together."""
+        return AT_A_TIME if n_jobs is None or n_jobs < 0 else n_jobs
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], None]) -> Piece:
         """Note a piece of work; the callback, which sends more, is called when it is done."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import gpubp
 import simulated.cublas
 import simulated.cupy
 from gpubp.backends import get_backend
-from gpubp.backends.gpu.lockstep import JointSteps
+from gpubp.backends.gpu.lockstep import JointSteps, Lockstep
 from gpubp.training.each import Each
+from gpubp.training.side_by_side import results_of
 from kernel_compilation import host_compiler
 
 sklearn = pytest.importorskip("sklearn")
@@ -85,9 +87,11 @@ def test_more_folds_than_go_at_a_time(joined, monkeypatch):
     monkeypatch.setattr("gpubp.training.side_by_side.AT_A_TIME", 2)
     monkeypatch.setattr("gpubp.interop.cross_validation.AT_A_TIME", 2)
     model = gpubp.MLPClassifier(backend="gpu", **GIVEN | {"max_iter": 1})
-    scores = gpubp.cross_validate(model, X, Y, cv=7)["test_score"]
-    assert len(scores) == 7
+    found = [gpubp.cross_validate(model, X, Y, cv=7, n_jobs=jobs) for jobs in (None, -1, 1)]
+    assert [len(one["test_score"]) for one in found] == [7, 7, 7]
     assert set(joined) == {2}
+    for one in found[:2]:
+        np.testing.assert_allclose(one["test_score"], found[2]["test_score"], atol=0.1)
 
 
 def test_folds_of_a_table_train_at_once(joined):
@@ -128,6 +132,23 @@ def test_networks_of_other_numbers_of_rows_do_whole_batches_at_once(joined):
         np.testing.assert_allclose(
             net.parameters.get(), other.parameters.get(), rtol=1e-4, atol=1e-5
         )
+
+
+def test_networks_of_other_shapes_do_not_wait_for_each_other(joined, monkeypatch):
+    """Or one of two that ask for as many steps would go on at half of the pace."""
+    rounds = []
+    do = Lockstep._do_steps
+
+    def noted(lockstep):
+        rounds.append(len(lockstep._asked))
+        do(lockstep)
+
+    monkeypatch.setattr(Lockstep, "_do_steps", noted)
+    nets = [gpubp.Network([6, width, 3], output="softmax", backend="gpu") for width in (4, 8)]
+    works = [partial(net.fit, X, Y, epochs=6, batch_size=16) for net in nets]
+    results_of(works, nets[0].backend.lockstep())
+    assert not joined
+    assert rounds == [2] * len(rounds)
 
 
 class At:

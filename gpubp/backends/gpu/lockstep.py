@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 from gpubp.backends.gpu.joining import Joiner, likeness
@@ -119,6 +121,7 @@ class Lockstep:
         self._turns: list[threading.Semaphore] = []
         self._running: set[int] = set()
         self._asked: dict[int, tuple[JointSteps, int]] = {}
+        self._known: defaultdict[int, set[int]] = defaultdict(set)  # likenesses of each so far
         self._waited: set[int] = set()
         self._prepared: dict[tuple[JointSteps, ...], Steps] = {}
         self._failure: BaseException | None = None
@@ -212,6 +215,7 @@ class Lockstep:
         assert current is not None, "joint steps outside of a training in lockstep"
         _, number = current
         self._asked[number] = steps, count
+        self._known[number].add(steps.likeness)
         self._hand_on(number)
         self._turns[number].acquire()
         if self._failure is not None:
@@ -234,26 +238,38 @@ class Lockstep:
     def _do_steps(self) -> None:
         """Do as many steps as all those have asked for that are alike.
 
-        Whoever asks for more steps than others waits: it may be alike with what these ask for next,
-        after the short last batch of an epoch, say. Nobody waits twice in a row.
+        Those that ask for more wait where others will be like them again: at the short last batch
+        of an epoch, say. Nobody waits twice in a row.
         """
         alike: dict[int, list[int]] = {}
         for number in sorted(self._asked):
             alike.setdefault(self._asked[number][0].likeness, []).append(number)
-        groups = sorted(alike.values(), key=self._work_of)
-        fewest, most = (self._work_of(groups[place]) for place in (0, -1))
-        waited, self._waited = self._waited, set()
-        for place, numbers in enumerate(groups):
-            count, size = self._work_of(numbers)
-            later = count > fewest[0] or (count, size) == most
-            if place and later and waited.isdisjoint(numbers):
-                self._waited.update(numbers)
+        waiting = [
+            numbers
+            for likeness, numbers in alike.items()
+            if self._waited.isdisjoint(numbers)
+            and self._is_worth_waiting(likeness, numbers, alike.values())
+        ]
+        self._waited = set(chain(*waiting))
+        for numbers in alike.values():
+            if numbers in waiting:
                 continue
+            count, _ = self._work_of(numbers)
             self._steps_of(tuple(self._asked[number][0] for number in numbers))(count)
             for number in numbers:
                 steps, wanted = self._asked.pop(number)
                 if wanted > count:
                     self._asked[number] = steps, wanted - count
+
+    def _is_worth_waiting(
+        self, likeness: int, numbers: Sequence[int], groups: Iterable[Sequence[int]]
+    ) -> bool:
+        """Tell whether others that have been like these before ask for less than these now."""
+        return any(
+            self._work_of(others) < self._work_of(numbers)
+            and any(likeness in self._known[other] for other in others)
+            for others in groups
+        )
 
     def _work_of(self, numbers: Sequence[int]) -> tuple[int, int]:
         """Return how many steps all of these ask for, and how large a step of one is."""
