@@ -73,20 +73,27 @@ def cases(mnist: str) -> list[Case]:
 
 
 HUGE = (4096,) * 5
-GPU_STEPS = ((SMALL, 128), (MIDDLE, 128), (MIDDLE, 4096), (MIDDLE, 65536), (HUGE, 8192))
-GPU_PRECISIONS = ("float32", "tf32", "bfloat16")
+GPU_STEPS = ((SMALL, 128), (MIDDLE, 128), (MIDDLE, 4096))
+GPU_LARGE = ((MIDDLE, 65536), (HUGE, 8192))
 
 
 def gpu_cases() -> list[Case]:
     """Return the cases of a GPU, the most telling first: time may run out."""
-    found = [
-        Case("step", sizes, batch, activation, precision=precision)
-        for activation in ("relu", "sigmoid")
-        for precision in GPU_PRECISIONS
-        for sizes, batch in GPU_STEPS
+
+    def steps(shapes: tuple[Any, ...], activation: str, *precisions: str) -> list[Case]:
+        return [
+            Case("step", sizes, batch, activation, precision=precision)
+            for precision in precisions
+            for sizes, batch in shapes
+        ]
+
+    return [
+        *steps(GPU_STEPS, "relu", "float32", "bfloat16"),
+        *steps(GPU_LARGE, "relu", "float32", "bfloat16"),
+        *steps((*GPU_STEPS, *GPU_LARGE), "relu", "tf32"),
+        Case("predict", MIDDLE, 10_000_000, rows=10_000_000),
+        *steps((*GPU_STEPS, *GPU_LARGE), "sigmoid", "float32", "bfloat16", "tf32"),
     ]
-    predict = Case("predict", MIDDLE, 10_000_000, rows=10_000_000)
-    return [*found[: len(GPU_STEPS)], predict, *found[len(GPU_STEPS) :]]
 
 
 def products_of(case: Case) -> list[tuple[int, int, int]]:

@@ -1,13 +1,18 @@
-"""The first hours on a GPU, in three parts that each end in less than 10 minutes.
+"""The first quarter of an hour on a GPU, the most worth knowing first.
 
-    python benchmarks/first_contact.py tests --out FOLDER    # what could go wrong, worst first
-    python benchmarks/first_contact.py kernels --out FOLDER  # every kernel against float64
-    python benchmarks/first_contact.py speed --out FOLDER    # questions, then other libraries
+    python benchmarks/first_contact.py tests questions kernels --out FOLDER  # 7.5 minutes at most
+    python benchmarks/first_contact.py speed --out FOLDER                    # 5.5
+    python benchmarks/first_contact.py rest --out FOLDER                     # 6, where there are
+
+`tests` are what could go wrong, worst first; `questions` small measurements; `kernels` compares
+every kernel with float64; `speed` measures beside other libraries; `rest` is all other tests. Parts
+named together share their time: what one leaves over the next one has. `--minutes` says how much.
 
 Needs Python, NumPy, CuPy and pytest, and no network; gpubp is the installed one, or else this
 checkout's, without installing it. Everything runs in processes of its own with time limits, so
 that what hangs or dies keeps nothing else from its turn. After each one FOLDER/<part>.md and
-<part>.json say what is known so far; what was printed is in FOLDER/logs.
+<part>.json say what is known so far; what was printed is in FOLDER/logs. Where few files can be
+taken home, end the command with `; tar czf first.tgz FOLDER`.
 """
 
 from __future__ import annotations
@@ -20,129 +25,33 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from contact_checks import CHECKS, KERNEL_TESTS, REST, Check
 from limited import Ended, Program
 from package import CHECKOUT, environment
 
 HERE = Path(__file__).parent
 TESTS = CHECKOUT / "tests"
-PROCESSES = 8  # that share the tests of kernels
+PROCESSES = max(2, min(16, os.cpu_count() or 1))  # that share many tests: most compile kernels
+AT_ONCE = 4  # checks, each of which computes little: what fails in one process stays there
 SANITIZER = "compute-sanitizer"
+NO_TESTS = 5  # pytest's exit code
 
 
-@dataclass(frozen=True)
-class Check:
-    """Tests that are run together, alone on the device.
-
-    Attributes
-    ----------
-    question : str
-        What they answer.
-    tests : tuple of str
-        Places below tests/, as pytest takes them.
-    advice : str
-        What to try when they fail.
-    limit : float
-        Seconds.
-    """
-
-    question: str
-    tests: tuple[str, ...]
-    advice: str
-    limit: float = 90
-    sanitized: bool = False
-
-
-GPU = "backends/test_gpu.py"
-CHECKS = (
-    Check(
-        "does a launch, a copy and a product work",
-        ("backends/test_backends.py",),
-        "run `gpubp doctor`; compare driver, CuPy and CUDA libraries",
-    ),
-    Check(
-        "does a captured cublasLtMatmul replay",
-        (f"{GPU}::test_a_captured_product_replays",),
-        "train with GPUBP_TUNING=off; look whether cuBLAS allocates while capturing",
-    ),
-    Check(
-        "is work recorded and replayed",
-        ("backends/test_recorder.py",),
-        "look at CuPy's Stream.begin_capture and end_capture",
-    ),
-    Check(
-        "do replayed steps equal steps as they stand",
-        (f"{GPU}::test_replayed_steps_equal_steps_that_are_not_recorded",),
-        "a recording may use memory that was given back: run with compute-sanitizer",
-    ),
-    Check(
-        "do 100 steps equal the CPU's",
-        (f"{GPU}::test_100_steps_on_the_gpu_equal_those_on_the_cpu",),
-        "run part `kernels`; if it passes, compare one step with Network.trace",
-    ),
-    Check(
-        "does a step allocate nothing",
-        (f"{GPU}::test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for",),
-        "look which operation of a step asks the pool for memory",
-    ),
-    Check(
-        "do networks on several streams keep apart",
-        (f"{GPU}::test_networks_on_several_streams_do_not_disturb_each_other",),
-        "look for memory that two networks share",
-    ),
-    Check(
-        "do networks in lockstep learn what each learns alone",
-        (f"{GPU}::test_networks_in_lockstep_learn_what_each_learns_alone",),
-        "compare one network's step with Network.trace; see gpubp/backends/gpu/joining.py",
-    ),
-    Check(
-        "do steps in one launch learn what recorded steps learn",
-        (f"{GPU}::test_steps_in_one_launch_learn_what_recorded_steps_learn",),
-        "train with GPUBP_TUNING=off, which records; see gpubp/backends/gpu/persistent.py",
-    ),
-    Check(
-        "are precisions as exact as they say",
-        (f"{GPU}::test_a_precision_is_as_exact_as_it_says",),
-        "look which epilogue was chosen: GPUBP_TUNING=off takes none",
-    ),
-    Check(
-        "do data on the host train as data on the device",
-        (f"{GPU}::test_data_on_the_host_train_as_data_on_the_device", "data/test_feeds.py"),
-        "look at the events of DeviceSlots",
-    ),
-    Check(
-        "is memory used within its bounds",
-        (
-            f"{GPU}::test_a_captured_product_replays",
-            "backends/test_backends.py::test_no_rows_give_no_error",
-            "backends/test_kernels.py::test_backward_sums_the_bias_gradient",
-        ),
-        "the first line of the log that begins with ========= Invalid names the kernel",
-        limit=150,
-        sanitized=True,
-    ),
-    Check("does training work", ("training",), "look at the first test that failed", 120),
-    Check("do networks work", ("nn", "inspection"), "look at the first test that failed", 150),
-)
-KERNEL_TESTS = (
-    "backends/test_kernels.py",
-    "backends/test_kernel_losses.py",
-    "backends/test_kernel_updates.py",
-    "nn/test_gradients.py",
-)
 PROBES = {
     "replay": "does a captured cublasLtMatmul replay",
     "epilogues": "which epilogues pay, by dtype: microseconds",
     "node": "microseconds of a node",
     "branch": "gain of the second stream, a factor",
+    "choices": "which ways a step of 784-512-512-10 takes: microseconds of each",
     "launch": "microseconds of a step of 784-128-10, recorded and in one launch",
     "lockstep": "time of a step of 64 networks by that of one, at most 4",
 }
 PROBE_SIZE = 512  # rows and columns of the matrices
-PROBE_LIMIT = 60.0
+PROBE_LIMIT = 45.0
 PEER_LIMIT = 90.0
 
 
@@ -150,7 +59,7 @@ class Report:
     """What is known, written anew whenever there is more."""
 
     def __init__(self, part: str, folder: Path, minutes: float) -> None:
-        self._part, self._folder = part, folder
+        self.part, self._folder = part, folder
         self._end = time.monotonic() + 60 * minutes
         self.rows: list[dict[str, Any]] = []
         self.logs = folder / "logs"
@@ -171,14 +80,14 @@ class Report:
     def write(self) -> None:
         """Write Markdown and JSON, each aside and then renamed."""
         advice = [f"- {row['question']}: {row['advice']}" for row in self.rows if row["advice"]]
-        lines = [f"# First contact: {self._part}", ""]
+        lines = [f"# First contact: {self.part}", ""]
         lines += [f"- {row['question']}: **{row['answer']}**" for row in self.rows]
         lines += ["", "## What to try next", "", *(advice or ["Nothing: no answer was a bad one."])]
         texts = {"json": json.dumps(self.rows, indent=1), "md": "\n".join(lines)}
         for ending, text in texts.items():
-            aside = self._folder / f"{self._part}.{ending}.part"
+            aside = self._folder / f"{self.part}.{ending}.part"
             aside.write_text(text + "\n", encoding="utf-8")
-            aside.replace(self._folder / f"{self._part}.{ending}")
+            aside.replace(self._folder / f"{self.part}.{ending}")
 
     def end(self) -> int:
         """Say what to try next; return the exit code."""
@@ -192,6 +101,8 @@ class Report:
 def pytest_command(tests: Sequence[str], *options: str) -> list[str]:
     """Return the command that runs tests on the real GPU alone."""
     settings = ["-q", "-m", "gpu", "-p", "no:cacheprovider", "-c", str(CHECKOUT / "pyproject.toml")]
+    # a module that is missing says so, and what another library warns of is no failure
+    settings += ["--continue-on-collection-errors", "-W", "default"]
     places = [str(TESTS / place) for place in tests]
     return [sys.executable, "-m", "pytest", *settings, *options, *places]
 
@@ -212,7 +123,7 @@ def verdict(ended: Ended) -> str:
         return f"no end after {ended.seconds:.0f} s"
     if ended.how == "died":
         return f"the process died of signal {-ended.code}"
-    if ended.code == 5:
+    if ended.code == NO_TESTS:
         return "there were no such tests"
     return "" if ended.code == 0 else f"failed: {summary(ended.said)}"
 
@@ -225,25 +136,67 @@ def summary(said: str) -> str:
     return f"{last} ({missing[0]})" if missing else last
 
 
+Running = tuple[Check, list[tuple[Path, Program]]]  # each program with its log
+
+
 def run_tests(report: Report, found: dict[str, str], checks: Sequence[Check] = CHECKS) -> None:
-    """Run the tests that only a real GPU can pass, the worst risks first, each alone."""
+    """Run the tests that only a real GPU can pass, the worst risks first, some at a time."""
+    running: list[Running] = []
     for number, check in enumerate(checks):
+        if running and (len(running) == AT_ONCE or check.shared):
+            conclude(report, running)
         if report.left < 5:
             report.add(check.question, "no time was left", "run it again with more --minutes")
-            continue
-        command = pytest_command(check.tests)
-        if check.sanitized:
-            tool = shutil.which(SANITIZER)
-            if tool is None:
-                report.add(check.question, f"not asked: there is no {SANITIZER} here")
-                continue
-            command = [tool, "--error-exitcode", "9", *command]
-        log = report.logs / f"tests-{number:02}.log"
-        program = Program(command, log, test_environment(found), report.logs)
-        ended = program.wait(min(check.limit, report.left))
-        problem = verdict(ended)
-        answer = problem or f"yes, {summary(ended.said)}"
-        report.add(check.question, answer, f"{check.advice}; {log}" if problem else "")
+        elif check.sanitized and shutil.which(SANITIZER) is None:
+            report.add(check.question, f"not asked: there is no {SANITIZER} here")
+        else:
+            running.append((check, begin(report, found, check, f"{report.part}-{number:02}")))
+    while running:
+        conclude(report, running)
+
+
+def begin(
+    report: Report, found: dict[str, str], check: Check, name: str
+) -> list[tuple[Path, Program]]:
+    """Start what answers a check, in one process or several; return each with its log."""
+    command, started = pytest_command(check.tests), []
+    if check.sanitized:
+        command = [SANITIZER, "--error-exitcode", "9", *command]
+    count = PROCESSES if check.shared else 1
+    for number in range(count):
+        log = report.logs / (f"{name}-{number:02}.log" if check.shared else f"{name}.log")
+        own = {"GPUBP_SHARE": f"{number}/{count}"} if check.shared else {}
+        plugin = ["-p", "pytest_share"] if check.shared else []
+        environment = test_environment(found) | own
+        started.append((log, Program([*command, *plugin], log, environment, report.logs)))
+    return started
+
+
+def conclude(report: Report, running: list[Running]) -> None:
+    """Wait until one of these checks has ended, or its time is over, and say how it went."""
+    while not any(is_due(report, one) for one in running):
+        time.sleep(0.02)
+    place = next(place for place, one in enumerate(running) if is_due(report, one))
+    check, started = running.pop(place)
+    problems, said = [], ""
+    for log, program in started:
+        ended = program.wait(0)
+        problem, said = verdict(ended), said or summary(ended.said)
+        if problem and not (check.shared and ended.code == NO_TESTS):
+            problems.append((problem, log))
+    if not problems:
+        report.add(check.question, f"yes, {said}")
+    else:
+        problem, log = problems[0]
+        report.add(check.question, problem, f"{check.advice}; {log}")
+
+
+def is_due(report: Report, running: Running) -> bool:
+    """Return whether nothing more is to be waited for."""
+    check, started = running
+    programs = [program for _, program in started]
+    over = max(program.seconds for program in programs) >= check.limit or report.left <= 0
+    return over or all(program.has_ended for program in programs)
 
 
 def run_kernels(report: Report, found: dict[str, str], processes: int = PROCESSES) -> None:
@@ -270,22 +223,28 @@ def run_kernels(report: Report, found: dict[str, str], processes: int = PROCESSE
         report.add(f"error of {test}", f"{error:.3g} units in the last place")
 
 
-def run_speed(
-    report: Report, found: dict[str, str], options: Sequence[str] = (), size: int = PROBE_SIZE
-) -> None:
-    """Answer questions by small measurements, then measure beside other libraries."""
+def run_questions(report: Report, found: dict[str, str], size: int = PROBE_SIZE) -> None:
+    """Answer questions by small measurements, one at a time."""
     for name, question in PROBES.items():
+        if report.left < 5:
+            report.add(question, "no time was left", "run it again with more --minutes")
+            continue
         log = report.logs / f"probe-{name}.log"
         command = [sys.executable, str(HERE / "gpu_probes.py"), name, str(size)]
-        ended = Program(command, log, found, report.logs).wait(
-            min(PROBE_LIMIT, max(report.left, 1))
-        )
+        ended = Program(command, log, found, report.logs).wait(min(PROBE_LIMIT, report.left))
         problem = verdict(ended)
         if problem:
             report.add(question, problem, f"read {log}")
             continue
-        answer = json.loads(ended.said.splitlines()[-1])
-        report.add(question, str(answer.pop("answer")), "", **answer)
+        try:  # all of the last line, which may be long
+            answer = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
+            report.add(question, str(answer.pop("answer")), "", **answer)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            report.add(question, f"its last line is no answer: {error}", f"read {log}")
+
+
+def run_speed(report: Report, found: dict[str, str], options: Sequence[str] = ()) -> None:
+    """Measure beside other libraries."""
     left = max(report.left - 20, 1)
     folder = report.logs.parent
     command = [sys.executable, str(HERE / "gpu.py"), "--out", str(folder)]
@@ -297,24 +256,49 @@ def run_speed(
     report.add("the table of speeds", answer, f"read {log}" if problem else "")
 
 
-PARTS: dict[str, Callable[[Report, dict[str, str]], None]] = {
-    "tests": run_tests,
-    "kernels": run_kernels,
-    "speed": run_speed,
+def run_rest(report: Report, found: dict[str, str]) -> None:
+    """Run all other tests for a real GPU."""
+    run_tests(report, found, REST)
+
+
+class Part(NamedTuple):
+    """A part, and its minutes: those of the first four are less than a quarter of an hour."""
+
+    run: Callable[[Report, dict[str, str]], None]
+    minutes: float
+
+
+PARTS = {
+    "tests": Part(run_tests, 3.5),
+    "questions": Part(run_questions, 2.0),
+    "kernels": Part(run_kernels, 2.0),
+    "speed": Part(run_speed, 5.5),
+    "rest": Part(run_rest, 6.0),
 }
 
 
+def deadlines(parts: Sequence[str], minutes: float | None) -> list[float]:
+    """Return when each part ends at the latest, in minutes from now."""
+    own = [PARTS[part].minutes for part in parts]
+    share = 1.0 if minutes is None else minutes / sum(own)
+    return [share * each for each in accumulate(own)]
+
+
 def main() -> int:
-    """Run one part."""
+    """Run parts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("parts", nargs="+", choices=PARTS, help="one after the other")
     parser.add_argument("--out", type=Path, required=True, help="folder for results and logs")
-    parser.add_argument("--minutes", type=float, default=9.0, help="in all")
+    parser.add_argument("--minutes", type=float, help="in all")
     options = parser.parse_args()
-    folder = options.out.resolve()
-    report = Report(options.part, folder, options.minutes)
-    PARTS[options.part](report, environment(folder))
-    return report.end()
+    folder, start = options.out.resolve(), time.monotonic()
+    found, codes = None, []
+    for part, end in zip(options.parts, deadlines(options.parts, options.minutes), strict=True):
+        report = Report(part, folder, end - (time.monotonic() - start) / 60)
+        found = environment(folder) if found is None else found
+        PARTS[part].run(report, found)
+        codes.append(report.end())
+    return max(codes)
 
 
 if __name__ == "__main__":

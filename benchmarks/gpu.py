@@ -98,13 +98,15 @@ def ceilings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def start_peers(options: argparse.Namespace) -> tuple[list[Peer], dict[str, Any], dict[str, str]]:
-    """Start the peers; return them, their versions, and why others are missing."""
+    """Start the peers; return them, their versions, and why others are missing.
+
+    All begin at once: what takes most of their start is the import of a library.
+    """
     peers, versions, missing = [], {}, {}
-    for name in options.peers:
-        peer = start(name, options)
+    for peer in [start(name, options) for name in options.peers]:
         answer = peer.ask(versions=1)
         if "error" in answer:
-            missing[name] = answer["error"]
+            missing[peer.name] = answer["error"]
             peer.close()
         else:
             peers.append(peer)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
@@ -19,12 +18,13 @@ import numpy as np
 import gpubp
 from gpubp.backends import Scratch
 from gpubp.backends.gpu.products import Products
-from gpubp.backends.gpu.recording import STEPS_AT_ONCE, Recording
-from gpubp.backends.gpu.tuning import Tuner
+from gpubp.backends.gpu.recording import STEPS_AT_ONCE, RecordedSteps, Recording
+from gpubp.backends.gpu.tuning import CALLS, Tuner
 from gpubp.backends.precision import PRECISIONS
 
 NODES = (16, 272)  # in two recordings: the difference is that of 256 nodes
 REPEATS = 20
+MEMBERS = 64  # networks in lockstep
 
 
 def backend_of(precision: str) -> Any:
@@ -156,6 +156,31 @@ def branch(size: int) -> dict[str, Any]:
     return {"answer": one / two, "one stream": one, "two streams": two}
 
 
+def choices(size: int) -> dict[str, Any]:
+    """Return the microseconds of every way that a step of three layers may be done in, by dtype.
+
+    Among them are the slopes that products take along ("mask"), the one kernel for the narrow
+    output layer with its loss ("output"), and gradients of weights beside the way down ("branch").
+    """
+    found: dict[str, Any] = {"answer": "see below"}
+
+    def fastest(tuner: Tuner, key: str, names: Any, times: Callable[[], dict[str, float]]) -> str:
+        if len(names) < 2 or key.startswith("steps"):
+            return str(names[0])
+        each = times()
+        found[f"{precision} {key[:100]}"] = {name: 1e3 * each[name] / CALLS for name in names}
+        return min(names, key=lambda name: each[name])
+
+    with patch.object(Tuner, "fastest", fastest):
+        for precision in ("float32", "bfloat16"):
+            net = gpubp.Network(
+                [784, size, size, 10], output="softmax", backend="gpu", precision=precision
+            )
+            x = np.random.default_rng(0).random((16 * 128, 784), dtype=np.float32)
+            net.fit(x, np.zeros(len(x), np.int64), batch_size=128, epochs=1)
+    return found
+
+
 def launch(size: int) -> dict[str, Any]:
     """Return the microseconds of a step by recorded kernels and in one launch, by batch."""
     found: dict[str, Any] = {"answer": "see below"}
@@ -169,31 +194,47 @@ def launch(size: int) -> dict[str, Any]:
     with patch.object(Tuner, "fastest", fastest):
         for batch in (32, 128):
             net = gpubp.Network([784, 128, 10], output="softmax", backend="gpu")
-            x = np.random.default_rng(0).random((64 * batch, 784), dtype=np.float32)
+            x = np.random.default_rng(0).random((16 * batch, 784), dtype=np.float32)
             net.fit(x, np.zeros(len(x), np.int64), batch_size=batch, epochs=1)
     return found
 
 
 def lockstep(size: int) -> dict[str, Any]:
-    """Return how many times as long a step of 64 small networks takes as a step of one."""
-    random, sizes = np.random.default_rng(0), [64, 64, 64, 1]
-    x = random.random((64 * size, 64), dtype=np.float32)
-    y = random.random((len(x), 1), dtype=np.float32)
+    """Return how many times as long a step of 64 small networks takes as a step of one.
+
+    Steps are timed on the device, as replays of what a training has recorded; what the host does
+    between them, for every network by itself, is in the seconds of an epoch.
+    """
+    random, sizes, batch = np.random.default_rng(0), [64, 64, 64, 1], 256
+    xp, do, times = backend_of("float32").xp, RecordedSteps.__call__, list[float]()
+    x = xp.asarray(random.random((size * batch, 64), dtype=np.float32))
+    y = xp.asarray(random.random((len(x), 1), dtype=np.float32))
     found: dict[str, Any] = {}
-    for members in (1, 64):
+
+    def timed(steps: RecordedSteps, count: int = 1) -> None:
+        start, end = xp.cuda.Event(), xp.cuda.Event()
+        start.record()
+        do(steps, count)
+        end.record()
+        end.synchronize()
+        if count >= STEPS_AT_ONCE:
+            times.append(1e3 * float(xp.cuda.get_elapsed_time(start, end)) / count)
+
+    many = min(MEMBERS, size // 2)  # fewer where all is tried on a small scale
+    for members in (1, many):
         nets = gpubp.Networks(sizes, members, backend="gpu")
-        xp: Any = nets.backend.xp
-        given = [xp.asarray(each) for each in (x, y)]
-        nets.fit(*given, batch_size=256, epochs=2)
-        start, steps = time.perf_counter(), 2 * (len(x) // 256)
-        nets.fit(*given, batch_size=256, epochs=2)
-        nets.backend.synchronize()
-        found[f"{members} networks"] = 1e6 * (time.perf_counter() - start) / steps
+        times.clear()
+        with patch.object(RecordedSteps, "__call__", timed):
+            nets.fit(x, y, batch_size=batch, epochs=2)
+        found[f"{members} networks, a step"] = min(times)
+        found[f"{members} networks, an epoch's step"] = 1e6 * nets.histories[0].seconds[-1] / size
         found["notes"] = list(nets.backend.notes)
-    return {"answer": found["64 networks"] / found["1 networks"], **found}
+    return {"answer": found[f"{many} networks, a step"] / found["1 networks, a step"], **found}
 
 
-PROBES = {probe.__name__: probe for probe in (replay, epilogues, node, branch, launch, lockstep)}
+PROBES = {
+    probe.__name__: probe for probe in (replay, epilogues, node, branch, choices, launch, lockstep)
+}
 
 
 if __name__ == "__main__":

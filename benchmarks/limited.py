@@ -51,14 +51,24 @@ class Program:
                 start_new_session=True,
             )
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.poll() is not None
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self._start
+
     def wait(self, limit: float) -> Ended:
         """Wait until it ends; end it, with all it has started, after so many seconds."""
         try:
-            code = self._process.wait(max(limit - (time.monotonic() - self._start), 0))
+            code = self._process.wait(max(limit - self.seconds, 0))
             how = "died" if code < 0 else "ended"
         except subprocess.TimeoutExpired:
             how = "hung"
             os.killpg(self._process.pid, signal.SIGKILL)
             code = self._process.wait()
         said = self._log.read_text(encoding="utf-8", errors="replace")[-TAIL:]
-        return Ended(how, code, time.monotonic() - self._start, said)
+        return Ended(how, code, self.seconds, said)

@@ -49,8 +49,7 @@ def peak_growth(sizes, activation, output, loss_name, dropout, rows) -> tuple[in
     feed = feed_of(net.stack, take_data(net.stack, x, y, loss), rows, True, loss)
     state, settings = TrainingState(), TrainingSettings(gpubp.Adam(), loss)
     state.use(settings, net.stack)
-    losses = np.empty(feed.steps, net.dtype)
-    steps = EpochSteps(Training(net.stack, state, feed, settings, losses))
+    steps = EpochSteps(Training(net.stack, state, feed, settings))
     tracemalloc.start()
     steps.run(0, 0, 1)
     first = tracemalloc.get_traced_memory()[1]

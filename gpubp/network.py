@@ -366,8 +366,7 @@ class Network(SteppedNetwork):
             same |= {"metrics": list(map(metric_name, metrics))} if metrics else {}
             same |= {} if group is None else group.described()
             keeper = checkpointer(checkpoint, every, same, feed, processes, resume)
-        losses = self.backend.empty((feed.steps,), self.dtype)
-        training = Training(stack, self._state, feed, settings, losses, group)
+        training = Training(stack, self._state, feed, settings, group)
         self.history = History()
         shown = [progress_display()] if progress else []
         told = [*callbacks, *shown] if processes is None or processes.is_root else []

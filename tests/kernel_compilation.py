@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.gpu.addresses import TABLE
+from gpubp.backends.gpu.elementwise import C_TYPES as ADDRESSED_C_TYPES
 from gpubp.backends.gpu.elementwise import Elementwise
-from gpubp.backends.gpu.joining import C_TYPES as JOINED_C_TYPES
 
-C_TYPES = JOINED_C_TYPES | {
+C_TYPES = ADDRESSED_C_TYPES | {
     "float16": "_Float16",  # of the host compiler; CuPy has a class of its own
     "uint32": "unsigned int",
 }
@@ -114,8 +115,9 @@ def combinations(kernel: Elementwise) -> list[Types]:
     if not set(letters) <= {"T", "S", "K", "X", "Y"}:
         return [dict.fromkeys(letters, dtype) for dtype in ("float32", "float64")]
     found: list[Types] = []
+    reads = "X" in letters or TABLE in [parameter.name for parameter in parameters]
     reading = _TARGETS if "Y" in letters else _READING
-    for types in reading if "X" in letters else _ARITHMETIC:
+    for types in reading if reads else _ARITHMETIC:
         wanted = {letter: types[letter] for letter in letters}
         if wanted not in found:
             found.append(wanted)

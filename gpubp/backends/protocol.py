@@ -38,6 +38,16 @@ class Lockstep(Protocol):
     def run(self, works: Sequence[Callable[[], None]], interrupted: Callable[[], object]) -> None:
         """Do trainings, none of which raises, until all have ended; tell them of Ctrl-C."""
 
+    def end_by(self, error: BaseException) -> None:
+        """Have every training end by an error when it asks for steps."""
+
+
+class Addresses(Protocol):
+    """Where arrays lie that others may take the place of; see `gpubp.backends.gpu.addresses`."""
+
+    def lead_to(self, arrays: Sequence[Array]) -> bool:
+        """Let steps read these arrays; return False, and change nothing, where they cannot."""
+
 
 class Arrays(Protocol):
     """Making, moving and converting arrays."""
@@ -257,8 +267,18 @@ class Execution(Protocol):
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function at this place among the operations."""
 
+    def addresses(self, arrays: Sequence[Array]) -> Addresses | None:
+        """Return what lets recorded steps read these arrays, and later others in their place.
+
+        None where steps are not worth keeping, or must find their arrays where they are.
+        """
+
     def record(
-        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+        self,
+        work: Callable[[Any], None],
+        parameters: Array = None,
+        half: Array | None = None,
+        addresses: Any = None,
     ) -> Callable[[int], None]:
         """Return what does a training step so many times, the fastest way the backend has.
 
@@ -270,6 +290,8 @@ class Execution(Protocol):
             that stay where they are.
         parameters, half : array or None
             All parameters, and their copy in half precision.
+        addresses : Addresses or None
+            Those of arrays that the step gathers its batch from, see `addresses`.
         """
 
     def lockstep(self) -> Lockstep | None:

@@ -233,6 +233,8 @@ def train(
         spreads = cross_validate(
             *(prepared, cv, validation, seed, several),
             announced(trained, cv, shown),
+            # those that train at a time would share the time of one
+            where.lockstep() if time_limit is None else None,
         )
         if not as_json:
             cli_output.folds(spreads, prepared.table.rows, predicted)

@@ -62,6 +62,12 @@ class ArrayFeed:
         self._order = net.backend.empty(host.shape, host.dtype)
         net.backend.put(self._order, host)
 
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """What a step gathers its batch from: inputs, expected values, weights, order."""
+        weights = () if self._data.weights is None else (self._data.weights,)
+        return (self._data.x, self._data.expected, *weights, self._order)
+
     def begin_epoch(self, epoch: int) -> None:
         """Bring the rows into the order of an epoch."""
         by_host = callable(self.shuffle) or self.shards != ALL or self._chosen is not None

@@ -46,6 +46,8 @@ class Feed(Protocol):
         Whether the rows of each batch are known before it is read.
     by_clock : bool
         Whether the clock alone selects the batch: nothing is to be brought before a step.
+    sources : tuple of array
+        What a step then gathers the batch from, inputs and expected values first; else none.
     """
 
     rows: int
@@ -56,6 +58,10 @@ class Feed(Protocol):
     weighted: bool
     same_sizes: bool
     by_clock: bool
+
+    @property
+    def sources(self) -> tuple[Array, ...]:
+        """The arrays that a step gathers its batch from by the clock alone."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Bring the rows into the order of an epoch."""

@@ -21,6 +21,7 @@ class SlotFeed(ABC):
     """
 
     by_clock = False
+    sources: tuple[Array, ...] = ()  # slots are those of one training
     _net: Reader
 
     def __init__(

@@ -1,20 +1,25 @@
-"""Cross-validation with all folds at once: scikit-learn's, each fold on a core of its own."""
+"""Cross-validation with all folds at once: scikit-learn's, each fold on a core of its own.
+
+On a GPU folds train in lockstep: their steps are done at once, see `gpubp.backends.gpu.lockstep`.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import joblib
-from joblib.parallel import ThreadingBackend
+from joblib.parallel import ParallelBackendBase, ThreadingBackend
 from sklearn import model_selection
 
-from gpubp.backends import Backend, get_backend
+from gpubp.backends import Backend, Lockstep, get_backend
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.cpu.threads import one_thread
+from gpubp.training.side_by_side import AT_A_TIME, results_of
 
 
 class SideBySide(ThreadingBackend):  # type: ignore[misc]
@@ -25,6 +30,54 @@ class SideBySide(ThreadingBackend):  # type: ignore[misc]
         return super().submit(partial(_alone, func), callback)
 
 
+class InLockstep(ParallelBackendBase):  # type: ignore[misc]
+    """joblib's pieces of work, done in lockstep once the result of one is asked for."""
+
+    supports_sharedmem = uses_threads = True
+    supports_timeout = False
+
+    def __init__(self, lockstep: Lockstep) -> None:
+        super().__init__()
+        self._lockstep = lockstep
+        self._waiting: list[Piece] = []
+
+    def effective_n_jobs(self, n_jobs: int | None) -> int:
+        """Return how many are sent at a time; -1 stands for all that go together."""
+        return AT_A_TIME if n_jobs is None or n_jobs < 0 else n_jobs
+
+    def submit(self, func: Callable[[], Any], callback: Callable[[Any], None]) -> Piece:
+        """Note a piece of work; the callback, which sends more, is called when it is done."""
+        piece = Piece(func, callback, self.do_all)
+        self._waiting.append(piece)
+        return piece
+
+    apply_async = submit  # as releases before 1.5 call it
+
+    def do_all(self) -> None:
+        """Do what has been sent so far."""
+        pieces, self._waiting = self._waiting, []
+        results = results_of([piece.func for piece in pieces], self._lockstep)
+        for piece, result in zip(pieces, results, strict=True):
+            piece.result = result
+            piece.callback(result)
+
+
+@dataclass
+class Piece:
+    """A piece of work, and its result once it is done."""
+
+    func: Callable[[], Any]
+    callback: Callable[[Any], None]
+    do_all: Callable[[], None]
+    result: Any = None
+
+    def get(self) -> Any:
+        """Return the result; do all that waits with it where there is none yet."""
+        if self.result is None:
+            self.do_all()
+        return self.result
+
+
 def _alone(work: Callable[[], Any]) -> Any:
     with one_thread():
         return work()
@@ -32,18 +85,17 @@ def _alone(work: Callable[[], Any]) -> Any:
 
 @contextmanager
 def side_by_side(estimator: Any) -> Iterator[None]:
-    """Have scikit-learn's tools train as many of an estimator at a time as there are processors.
+    """Have scikit-learn's tools train several of an estimator at a time.
 
-    On a GPU they train one after the other. No bit of a result depends on it.
+    On a CPU as many as there are processors, and no bit of a result depends on it; on a GPU they
+    are in lockstep, and agree with those that train alone to rounding.
     """
-    parallel = joblib.parallel_config(SideBySide(), n_jobs=workers_for(estimator))
-    with warnings.catch_warnings(), parallel:
+    lockstep = backend_of(estimator).lockstep()
+    way, workers = SideBySide(), thread_count()
+    if lockstep is not None:
+        way, workers = InLockstep(lockstep), AT_A_TIME
+    with warnings.catch_warnings(), joblib.parallel_config(way, n_jobs=workers):
         yield
-
-
-def workers_for(estimator: Any) -> int:
-    """Return how many of an estimator train at a time."""
-    return thread_count() if backend_of(estimator).name == "cpu" else 1
 
 
 def backend_of(estimator: Any) -> Backend:
@@ -54,7 +106,7 @@ def backend_of(estimator: Any) -> Backend:
 def cross_validate(estimator: Any, X: Any, y: Any = None, *, cv: Any = 5, **options: Any) -> Any:
     """Return the scores of an estimator on folds that it was not fitted on, all folds at once.
 
-    Each fold has the bits of its own ``fit``.
+    Each fold has the bits of its own ``fit``; on a GPU they agree with it to rounding.
 
     Parameters
     ----------

@@ -58,6 +58,9 @@ class LayerStack:
         Where the arrays live.
     scratch : Scratch
         Temporary arrays.
+    kept : Any
+        What training keeps from one fit to the next, see `gpubp.training.kept_steps`; forgotten
+        when what it was made with lies elsewhere.
     """
 
     def __init__(
@@ -97,7 +100,7 @@ class LayerStack:
         for layer in self.layers:
             if isinstance(layer, Dense):
                 layer.dropout = replace(layer.dropout, seed=seed)
-        self._buffers.clear()  # steps that are kept with them have the old seed
+        self._forget_buffers()  # steps that are kept with them have the old seed
 
     def _make_layers(self) -> tuple[Layer, ...]:
         spec, count = self.spec, len(self.sizes) - 1
@@ -158,6 +161,12 @@ class LayerStack:
             layer.bind(values[index].__getitem__, gradients[index].__getitem__)
             layer.bind_read(read[index].__getitem__)
         self._buffers: dict[int, Buffers] = {}
+        self.kept: Any = None
+
+    def _forget_buffers(self) -> None:
+        """Forget the arrays of batches, and steps that use them."""
+        self._buffers.clear()
+        self.kept = None
 
     def _views(self, flat: Array) -> list[dict[str, Array]]:
         """Cut a flat buffer into views by name, for each layer; also running statistics it has.
@@ -220,7 +229,7 @@ class LayerStack:
         if buffers is None:
             largest = self.largest_rows
             if rows > largest or largest not in self._buffers:
-                self._buffers.clear()
+                self._forget_buffers()
                 buffers = Buffers(rows, self.layers, self.backend, self.dtype, self.stored)
             else:
                 buffers = self._buffers[largest].first(rows)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from gpubp.backends import Lockstep
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare_split
-from gpubp.tables.splits import fold_splits
+from gpubp.tables.splits import Split, fold_splits
+from gpubp.training.side_by_side import results_of
 
 Train = Callable[[Prepared], TabularModel]
 
@@ -37,6 +40,7 @@ def cross_validate(
     seed: int,
     several: bool,
     train: Train,
+    lockstep: Lockstep | None = None,
 ) -> dict[str, Spread]:
     """Measure how well networks answer for rows of a table that they did not have.
 
@@ -55,6 +59,8 @@ def cross_validate(
         As for `prepare`.
     train : callable
         ``train(prepared)`` returns trained networks.
+    lockstep : Lockstep or None
+        What folds train in at a time; None for one after the other.
 
     Returns
     -------
@@ -68,10 +74,13 @@ def cross_validate(
     """
     table, goal = prepared.table, prepared.preprocessing
     labels = table.column(goal.target) if goal.task == "classification" else None
-    measures = []
-    for split in fold_splits(table.rows, count, validation, seed, labels):
+
+    def measured(split: Split) -> dict[str, float]:
         fold = prepare_split(table, goal.target, goal.task, split, seed, several)
-        measures.append(train(fold).evaluate(table.take(split.test))[0])
+        return train(fold).evaluate(table.take(split.test))[0]
+
+    splits = fold_splits(table.rows, count, validation, seed, labels)
+    measures = results_of([partial(measured, split) for split in splits], lockstep)
     names = dict.fromkeys(name for each in measures for name in each)
     return {name: _spread([each[name] for each in measures if name in each]) for name in names}
 

@@ -16,17 +16,15 @@ from gpubp.data.feeds import Feed
 from gpubp.distributed.device_sum import DeviceSum
 from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import LayerStack
-from gpubp.nn.losses import kernel_name
-from gpubp.nn.schedules import is_schedule
 from gpubp.training.group import Group, check_possible
+from gpubp.training.kept_steps import form_of, steps_for
 from gpubp.training.settings import TrainingSettings, Turn, turn_of
 from gpubp.training.state import TrainingState
 from gpubp.training.step import Step, StepArrays
-from gpubp.training.step_settings import StepSettings
+from gpubp.training.step_settings import StepSettings, check_settings
 from gpubp.training.sums import ALONE, SHARD_BIT, Sums, SumsOnDevices
 from gpubp.training.sums_on_hosts import SumsOnHosts
 
-SETTINGS_ROWS = 256  # steps whose optimizer settings are computed at once
 MOST_PREPARED = 64  # kept at a time, for data whose batches are of any size
 
 
@@ -36,8 +34,6 @@ class Training:
 
     Attributes
     ----------
-    losses : array, (steps,)
-        Where the losses of an epoch's batches go.
     group : Group or None
         The processes that train together.
     """
@@ -46,7 +42,6 @@ class Training:
     state: TrainingState
     feed: Feed
     settings: TrainingSettings
-    losses: Array
     group: Group | None = None
 
 
@@ -56,19 +51,23 @@ class EpochSteps:
     There is one prepared step for whole batches, and one for the last, short batch. It reads the
     batch's number, the dropout step and the optimizer's settings from arrays and counts them on, so
     it serves all batches of a size, several in one call.
+
+    Attributes
+    ----------
+    losses : array, (steps,)
+        Where the losses of an epoch's batches go.
     """
 
     def __init__(self, training: Training) -> None:
         self._training = training
         stack, state, settings = training.stack, training.state, training.settings
-        backend = stack.backend
-        if training.feed.same_sizes:
-            _check_rows(stack, min(training.feed.sizes))
-        clock = new_clock(backend)
-        ahead = StepSettings(stack, settings, SETTINGS_ROWS, clock)
-        self._arrays = StepArrays(clock, ahead, training.losses)
+        feed, group = training.feed, training.group
+        if feed.same_sizes:
+            _check_rows(stack, min(feed.sizes))
+        self._kept = steps_for(stack, state, settings, feed, group is None)
+        self._arrays, self._prepared = self._kept.arrays, self._kept.prepared
+        self.losses = self._arrays.losses[: feed.steps]
         self._step = Step(stack, state, settings, self._arrays, self._sums())
-        self._prepared: dict[tuple[Any, ...], Callable[[int], None]] = {}
         self._next, self._epoch = (-1, -1), -1
         self._settings_from, self._settings_factor = -1, 0.0
 
@@ -84,6 +83,10 @@ class EpochSteps:
             )
         starts, processes = stack.exchanged_starts, group.communicator
         return SumsOnDevices(stack, DeviceSum(stack.backend, stack.exchanged, starts, processes))
+
+    def close(self) -> None:
+        """Leave the prepared steps to the next fit."""
+        self._kept.in_use = False
 
     def run(self, epoch: int, start: int, stop: int) -> None:
         """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
@@ -123,7 +126,7 @@ class EpochSteps:
                 self._step(ops, batch, turn, rows)
 
             stack = self._training.stack
-            prepared = stack.backend.record(work, stack.trained, stack.half)
+            prepared = stack.backend.record(work, stack.trained, stack.half, self._kept.addresses)
             self._prepared[key] = prepared
         return prepared
 
@@ -131,7 +134,8 @@ class EpochSteps:
         """Return for how many more steps there are settings."""
         row = self._training.state.updates - self._settings_from
         same = self._settings_factor == self._training.state.rate_factor
-        return SETTINGS_ROWS - row if same and 0 <= row < SETTINGS_ROWS else 0
+        rows = self._arrays.settings.rows
+        return rows - row if same and 0 <= row < rows else 0
 
     def _seek(self, epoch: int, index: int) -> None:
         """Set the clock to a step, and compute settings where none are left."""
@@ -215,15 +219,10 @@ def do_step(
 ) -> float:
     """Do one step on a loaded batch and return its loss; one that is not finite changes nothing."""
     _check_rows(stack, len(batch))
+    check_settings(stack, settings)
     state.use(settings, stack)
     prepared = stack.buffers(len(batch)).prepared
-    loss = settings.loss
-    key = (
-        *(kernel_name(loss, batch.expected), settings.optimizer.kernel, batch.weights is None),
-        *(settings.regularization, settings.average, settings.groups),
-        None if is_schedule(loss.parameter) else loss.parameter,
-        settings.dropout_factor is None,
-    )
+    key = form_of(settings, batch.expected, batch.weights is not None)
     moments, step = prepared.get(key, (None, None))
     if moments is not state.moments:
         step = SingleStep(stack, state, settings, batch)

@@ -44,8 +44,8 @@ class Fit:
         self._index = 0  # steps of the epoch that are done
         self._first_epoch, self._first_step = self.state.epoch, self.state.step
         self.state.use(training.settings, self.stack, training.feed.weighted)
-        self._losses = training.losses
         self._steps = EpochSteps(training)
+        self._losses = self._steps.losses
         self._good = Snapshot(self.stack, self.state)
         self._pending = Snapshot(self.stack, self.state)
         self._interrupts = DeferredInterrupt(self._agreement.communicator)
@@ -93,6 +93,7 @@ class Fit:
         finally:
             self.history.leave_out_unfinished()
             self.feed.close()
+            self._steps.close()
             for callback in callbacks:
                 callback.end(self.net, self.history)
             if together:

@@ -18,10 +18,9 @@ import numpy as np
 
 from gpubp.backends import Backend
 from gpubp.errors import ConfigurationError, check_seconds
-from gpubp.training.side_by_side import Watch, at_a_time, train_side_by_side
+from gpubp.training.side_by_side import AT_A_TIME, Watch, at_a_time, train_side_by_side
 from gpubp.training.trials import SearchResult, Trial, TrialFile
 
-AT_A_TIME = 16  # trainings in lockstep
 FACTOR = 3  # of settings, the share that goes on; of epochs, how many times as many
 # score(settings, epochs, fold, watch): the larger the better; NaN where training failed
 Score = Callable[[dict[str, Any], int, int, Watch], float]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from gpubp.backends import Backend, Lockstep
 from gpubp.backends.cpu.compiled_backend import thread_count
@@ -18,6 +18,8 @@ from gpubp.training.callbacks import History
 from gpubp.training.stopping import TIME_LIMIT
 
 Training = Callable[[int, Sequence[Any]], None]
+Result = TypeVar("Result")
+AT_A_TIME = 16  # in lockstep, where nobody knows what they take of a GPU's memory
 
 _thread = threading.local()  # what each thread of Python says of the training that it does
 
@@ -152,6 +154,39 @@ def train_side_by_side(
     if len(diverged) == count:
         raise diverged[0]
     return failures
+
+
+def results_of(works: Sequence[Callable[[], Result]], lockstep: Lockstep | None) -> list[Result]:
+    """Return what pieces of work return, each of which trains and measures.
+
+    They are done one after the other; in lockstep some at a time, where an error of one ends all.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C.
+    Exception
+        What a piece of work raises.
+    """
+    if lockstep is None:
+        return [work() for work in works]
+    results: dict[int, Result] = {}
+    errors: list[BaseException] = []
+
+    def do(number: int) -> None:
+        try:
+            results[number] = works[number]()
+        except BaseException as error:
+            errors.append(error)
+            lockstep.end_by(error)
+
+    for start in range(0, len(works), AT_A_TIME):
+        numbers = range(start, min(start + AT_A_TIME, len(works)))
+        pieces = [partial(do, number) for number in numbers]
+        lockstep.run(pieces, lambda: lockstep.end_by(KeyboardInterrupt()))
+        if errors:
+            raise errors[0]
+    return [results[number] for number in range(len(works))]
 
 
 def _failure(run: Callable[[], None]) -> DivergenceError | None:

@@ -19,6 +19,8 @@ from gpubp.training.settings import TrainingSettings
 class StepSettings:
     """The numbers of the steps to come, in rows that the clock selects.
 
+    The settings fit the network, see `check_settings`.
+
     Attributes
     ----------
     updates : list of (Segment, array of float64, (rows, scalars))
@@ -30,11 +32,6 @@ class StepSettings:
         The loss's own setting, where that changes.
     rows : int
         For how many steps there is room.
-
-    Raises
-    ------
-    ConfigurationError, UnknownNameError
-        When a setting does not fit the network.
     """
 
     def __init__(
@@ -52,7 +49,6 @@ class StepSettings:
         self.dropout: Rates | None = None
         if settings.dropout_factor is not None:
             rates = set(stack.spec.dropout) - {0.0}
-            _check_rates(max(rates, default=0.0), peak_of(settings.dropout_factor))
             self.dropout = {rate: Scheduled(self._empty(rows), clock) for rate in rates}
         self.parameter: Scheduled | None = None
         if is_schedule(settings.loss.parameter):
@@ -77,8 +73,18 @@ class StepSettings:
         self._backend.put(array, np.array(rows, np.float64))
 
 
-def _check_rates(rate: float, peak: float) -> None:
-    """Refuse what would drop all outputs of a layer."""
+def check_settings(stack: LayerStack, settings: TrainingSettings) -> None:
+    """Refuse settings that do not fit the network: groups, and what would drop all outputs.
+
+    Raises
+    ------
+    ConfigurationError, UnknownNameError
+        Says what would fit.
+    """
+    segments(settings.groups, stack.layers, settings.optimizer)
+    if settings.dropout_factor is None:
+        return
+    rate, peak = max(stack.spec.dropout, default=0.0), peak_of(settings.dropout_factor)
     if not 0 <= rate * peak < 1:
         raise ConfigurationError(
             f"dropout_factor goes up to {peak:g} with a dropout of {rate:g}; a number from 0 to"

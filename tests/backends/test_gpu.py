@@ -76,6 +76,23 @@ def test_replayed_steps_equal_steps_that_are_not_recorded(backend, monkeypatch, 
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_second_fit_replays_with_data_of_its_own(backend, monkeypatch, precision):
+    """Recordings are kept from one fit to the next, and find other rows by their addresses."""
+    found = []
+    for warm_ups in (_recorder.WARM_UPS, 10**9):
+        monkeypatch.setattr(_recorder, "WARM_UPS", warm_ups)
+        net, kept = network(backend, precision=precision), []
+        for rows in (STEPS * 16, STEPS * 8):
+            x, y = data(rows)
+            churn = Churn(backend.xp)
+            net.fit(x * np.float32(rows / 800), y, epochs=2, batch_size=16, callbacks=[churn])
+            kept.append(net.stack.kept)
+        assert kept[0] is kept[1]
+        found.append((net.history.loss, net.backend.to_numpy(net.parameters).tobytes()))
+    assert found[0] == found[1]
+
+
 class Churn:
     """Fills the memory pool with other numbers after every epoch."""
 
@@ -125,7 +142,7 @@ def test_a_step_is_recorded_allocates_nothing_and_is_quick_to_ask_for(backend, s
     made.run(2, 8, 88)
     seconds = (time.perf_counter() - start) / 80
     assert (pool.used_bytes(), pool.total_bytes()) == before
-    assert np.isfinite(backend.to_numpy(made._training.losses)).all()
+    assert np.isfinite(backend.to_numpy(made.losses)).all()
     print(f"Python takes {seconds * 1e6:.1f} us a step")
 
 

@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gpubp.backends.gpu.addresses import Addressed, by_address
 from gpubp.backends.gpu.elementwise import Elementwise
 from gpubp.backends.gpu.joining import joined_kernel
-from gpubp.backends.gpu.kernel_table import ELEMENTWISE, IN_PLACE, LOSS
+from gpubp.backends.gpu.kernel_table import ELEMENTWISE, FIRST_GATHER, GATHER, IN_PLACE, LOSS
 from gpubp.backends.gpu.noting import Launch
 from gpubp.backends.gpu.output_layer import output_kernel
 from gpubp.backends.gpu.sources import preamble
@@ -43,7 +44,16 @@ OUTPUT_LAYERS = {
     *(output_kernel("class_cross_entropy", True, False, slope) for slope in IN_PLACE),
     output_kernel("huber", True, True, "relu"),
 }
-KERNELS = (*ELEMENTWISE, *sorted(OUTPUT_LAYERS, key=repr))
+# Of data that lie where a table says
+BY_ADDRESS = [
+    by_address(kernel, tuple(Addressed(None, *one) for one in enumerate(dtypes)))[0]
+    for kernel, *dtypes in (
+        *((GATHER, dtype, "int64") for dtype in ("uint8", "float32", "float64", "int64")),
+        *((FIRST_GATHER, dtype, "int64", "int64") for dtype in ("uint8", "float32", "float64")),
+        (FIRST_GATHER, "float32", "float32", "int64"),
+    )
+]
+KERNELS = (*ELEMENTWISE, *sorted(OUTPUT_LAYERS, key=repr), *BY_ADDRESS)
 ELF = b"\x7fELF"
 
 

@@ -11,6 +11,7 @@ from conftest import simulated_gpu
 from gpubp.backends import Scratch, get_backend
 from gpubp.backends.gpu import cupy_backend, products
 from gpubp.backends.gpu.recording import Recording
+from gpubp.backends.gpu.transfers import DeviceSlots
 from kernel_compilation import host_compiler
 from simulated.memory import IllegalAddressError, OrderError
 
@@ -135,6 +136,22 @@ def test_the_first_stream_may_have_left_memory_in_use(cupy, copy):
     with cupy.cuda.Stream(non_blocking=True):
         place = cupy.ones(4, np.float32).data.ptr
     assert cupy.ones(4, np.float32).data.ptr != place
+
+
+def test_slots_wait_for_whoever_had_their_memory(cupy, copy):
+    """A batch is brought by a stream of its own, to memory that the current one may still use."""
+    old = cupy.ones((4, 8), np.float32)
+    place, target = old.data.ptr, cupy.empty((4, 8), np.float32)
+    copy(old, target)
+    del old
+    slots = DeviceSlots(cupy, [((4, 8), np.dtype(np.float32))])
+    assert place in [arrays[0].data.ptr for arrays in slots.arrays]
+    for slot in range(slots.count):
+        slots.to_fill(slot)[0][...] = slot
+        slots.send(slot, 4)
+        slots.wait(slot)
+        copy(slots.arrays[slot][0], target)
+        assert target.get().tolist() == [[slot] * 8] * 4
 
 
 def test_no_rows_are_multiplied(cupy):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.gpu import addresses
 from gpubp.backends.gpu.elementwise import Elementwise
 from kernel_compilation import (
     CompilationError,
@@ -25,7 +26,16 @@ from kernel_compilation import (
     symbol,
 )
 from simulated.array import ndarray
-from simulated.memory import NOWHERE, POISON, POOL, Guarded, IllegalAddressError, Place, Reference
+from simulated.memory import (
+    NOWHERE,
+    POISON,
+    POOL,
+    Addressed,
+    Guarded,
+    IllegalAddressError,
+    Place,
+    Reference,
+)
 from simulated.streams import launch
 
 HOST_WORDS = """#define __global__
@@ -138,10 +148,15 @@ class _SimulatedKernel:
             if parameter.name == TABLE
             for place in _listed(output)
         ]
+        addressed = [
+            Addressed(value)
+            for parameter, value in zip(self._inputs, given, strict=True)
+            if parameter.name == addresses.TABLE
+        ]
         launch(
             self.name,
             lambda: self._run(function, shape, given, written, listed),
-            [place for array in arrays for place in array.places],
+            [*(place for array in arrays for place in array.places), *addressed],
             [*(place for array in written for place in array.places), *listed],
         )
 

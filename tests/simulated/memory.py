@@ -231,6 +231,29 @@ class Reference:
         return np.ndarray(self.shape, self.dtype, memory, offset, self._strides)
 
 
+class Addressed:
+    """The arrays whose addresses a table holds at the time when a launch is done."""
+
+    def __init__(self, table: Reference) -> None:
+        self._table = table
+
+    def use(self, timeline: Timeline, writes: bool) -> None:
+        """Note a use of all of them.
+
+        Raises
+        ------
+        IllegalAddressError
+            When an address is no array's, or that of one that is gone.
+        OrderError
+            See `Chunk.use`.
+        """
+        for address in self._table.host().tolist():
+            place = POOL.block_of(address)
+            if place is None:
+                raise IllegalAddressError(f"a table leads to {address:#x}, which is no array's")
+            place.use(timeline, writes)
+
+
 class Guarded:
     """Finds writes beside the arrays that a kernel was given to write to."""
 

@@ -6,14 +6,18 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from simulated.memory import HOST, Place, Timeline
+from simulated.memory import HOST, Addressed, Place, Timeline
 
 
 class Launch:
     """Something that the device does, with the memory that it reads and writes."""
 
     def __init__(
-        self, name: str, run: Callable[[], None], reads: Iterable[Place], writes: Iterable[Place]
+        self,
+        name: str,
+        run: Callable[[], None],
+        reads: Iterable[Place | Addressed],
+        writes: Iterable[Place],
     ) -> None:
         self._name, self._run = name, run
         self._reads, self._writes = list(reads), list(writes)
@@ -167,7 +171,10 @@ Stream.stack = [Stream.null]
 
 
 def launch(
-    name: str, run: Callable[[], None], reads: Iterable[Place], writes: Iterable[Place]
+    name: str,
+    run: Callable[[], None],
+    reads: Iterable[Place | Addressed],
+    writes: Iterable[Place],
 ) -> None:
     """Do something on the current stream, or note it while that records."""
     Stream.stack[-1].do(Launch(name, run, reads, writes))

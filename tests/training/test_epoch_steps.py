@@ -13,8 +13,8 @@ from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.recording import STEPS_AT_ONCE, RecordedSteps
 from gpubp.backends.random import SHUFFLE, permutation
 from gpubp.data.array_feeds import HostArrayFeed
-from gpubp.training import epoch_steps
 from gpubp.training import fit as training
+from gpubp.training import kept_steps
 from kernel_compilation import host_compiler
 from simulated.streams import Graph
 
@@ -102,7 +102,7 @@ def test_settings_that_run_out_in_the_middle_are_sent_again(cupy, monkeypatch):
     x, y = data()
     losses = []
     for rows in (256, 3):
-        monkeypatch.setattr(epoch_steps, "SETTINGS_ROWS", rows)
+        monkeypatch.setattr(kept_steps, "SETTINGS_ROWS", rows)
         losses.append(network().fit(x, y, epochs=2, batch_size=10).loss)
     assert losses[0] == losses[1]
 
@@ -190,6 +190,38 @@ def test_a_step_allocates_nothing_after_the_first(cupy, monkeypatch):
         net = network()
     # an epoch asks for a few numbers on the host, its ten steps for nothing
     assert (epochs[1] - epochs[0]) / 5 < 10
+
+
+class LargerBatch:
+    """A callback that asks for more rows than a step has, and leaves other numbers in memory."""
+
+    def begin(self, net, epochs):
+        self.net = net
+
+    def advance(self, history, share):
+        return False
+
+    def epoch_end(self, net, history):
+        x, y = data(50 + 10 * history.epochs)
+        self.net.forward(x)
+        self.net.evaluate(x, y)
+        return False
+
+    def end(self, net, history):
+        pass
+
+
+def test_what_is_recorded_stays_when_larger_batches_are_asked_for(cupy, monkeypatch):
+    """A recording keeps the arrays that the network forgets then; the memory is used again."""
+    x, y = data(100)
+    found = []
+    for record in (True, False):
+        if not record:
+            never_record(monkeypatch)
+        net = network()
+        net.fit(x, y, epochs=6, batch_size=10, callbacks=[LargerBatch()], validation=data(90))
+        found.append((net.history.loss, parameters(net).tobytes()))
+    assert found[0] == found[1]
 
 
 def test_steps_between_two_looks_are_whole_replays(cupy, monkeypatch):

@@ -67,10 +67,10 @@ def test_thirty_kills_at_random_moments(tmp_path):
     """However often it is killed, and wherever, a run ends with the bits of one left alone."""
     expected = finished(child(tmp_path / "alone", 1))
     generator, kills, runs = random.Random(0), 0, 0
-    while kills < 30:
+    while kills < 30 or not newest_step(tmp_path / str(runs)):
         process = child(tmp_path / str(runs), 1)
         assert process.stdout.readline() == "begun\n"
-        time.sleep(generator.uniform(0, 0.06))
+        time.sleep(generator.uniform(0, 0.06 + kills / 200))  # a busy machine gets further later
         process.kill()
         out, _ = process.communicate()
         if process.returncode == -signal.SIGKILL:
@@ -78,7 +78,6 @@ def test_thirty_kills_at_random_moments(tmp_path):
         else:  # it was done before
             assert out.splitlines()[-1] == expected
             runs += 1
-    assert newest_step(tmp_path / str(runs)) > 0
     assert finished(child(tmp_path / str(runs), 1)) == expected
 
 

@@ -123,7 +123,11 @@ class CompiledBackend(NumpyBackend):
         self._host.update(self._places.update[name], gradients, parameters, *state, *scalars)
 
     def record(
-        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+        self,
+        work: Callable[[Any], None],
+        parameters: Array = None,
+        half: Array | None = None,
+        addresses: None = None,
     ) -> Callable[[int], None]:
         operations = traced(work)
         largest = largest_product(operations)

@@ -86,8 +86,15 @@ class NumpyBackend(ArrayOperations):
     def lockstep(self) -> None:
         return None
 
+    def addresses(self, arrays: Sequence[Array]) -> None:
+        """Return None: a step is planned faster than a device is asked for anything."""
+
     def record(
-        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+        self,
+        work: Callable[[Any], None],
+        parameters: Array = None,
+        half: Array | None = None,
+        addresses: None = None,
     ) -> Callable[[int], None]:
         return self._walked(work, largest_product(traced(work)))
 

@@ -20,6 +20,16 @@ HEADERS = (
     "periodic.cuh",
     "cluster.cuh",
 )
+# What kernels call dtypes where they find arrays by their addresses
+C_TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "uint8": "unsigned char",
+    "uint16": "unsigned short",
+    "int32": "int",
+    "int64": "long long",
+    "uint64": "unsigned long long",
+}
 LANES = 32  # threads a row, where a kernel has a warp for each row
 # Rows that one thread of a backward kernel walks down, `ROWS_AT_ONCE` of kernels/layers.cuh at a
 # time: enough threads for a large device even at moderate batches, and not so many partial sums

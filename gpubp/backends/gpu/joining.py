@@ -17,32 +17,27 @@ import numpy as np
 
 from gpubp.backends.gpu.cublas import Cublas
 from gpubp.backends.gpu.cublaslt import CONSTANTS
-from gpubp.backends.gpu.elementwise import LANES, Elementwise, Parameter
+from gpubp.backends.gpu.elementwise import C_TYPES, LANES, Elementwise, Parameter
 from gpubp.backends.gpu.noting import Launch, Noted, NotJoinable, Product, is_array, loop_shape
 from gpubp.backends.gpu.products import KINDS, alignment, kinds, transposed
 from gpubp.backends.precision import Precision
 from gpubp.backends.scratch import Array
 
 ALIGNMENT = 16  # bytes, of what products in fewer than 32 bits read and write
-C_TYPES = {
-    "float32": "float",
-    "float64": "double",
-    "uint8": "unsigned char",
-    "uint16": "unsigned short",
-    "int32": "int",
-    "int64": "long long",
-    "uint64": "unsigned long long",
-}
 
 
 def likeness(launch: Noted) -> tuple[Any, ...]:
     """Return what launches that can be done as one have in common."""
     if isinstance(launch, Product):
         return ("product", kinds_of(launch), launch.scale)
-    described = (
-        (one.dtype.name, tuple(one.shape)) if is_array(one) else None for one in launch.arguments
-    )
+    pairs = zip(launch.kernel.parameters, launch.arguments, strict=True)
+    described = (_likeness_of(*pair) if is_array(pair[1]) else None for pair in pairs)
     return (launch.kernel.name, launch.size, *described)
+
+
+def _likeness_of(parameter: Parameter, array: Array) -> tuple[Any, ...]:
+    """Return what an array says of a launch: one that is raw may be of any length, as data are."""
+    return (array.dtype.name, None if parameter.raw else tuple(array.shape))
 
 
 def kinds_of(product: Product) -> str:

@@ -4,19 +4,24 @@ Each training has a thread, and one thread at a time has the turn: it goes on un
 steps, then the next one does. When all have asked, the steps that are alike are done as one, by
 kernels and products with one more axis (`gpubp.backends.gpu.joining`). What a training does
 besides steps, it does as if it were alone; one that ends leaves the others to go on.
+
+A training may consist of several, as a fold of several networks does: these join those that are
+in lockstep already, and it goes on when they have ended.
 """
 
 from __future__ import annotations
 
 import contextvars
 import threading
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 from gpubp.backends.gpu.joining import Joiner, likeness
-from gpubp.backends.gpu.noting import Noted, NotJoinable
+from gpubp.backends.gpu.noting import Launch, Noted, NotJoinable
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
 
 Steps = Callable[[int], None]
@@ -38,6 +43,13 @@ class JointSteps:
         Whether several steps are worth a recording.
     alone : callable
         Makes what does so many steps of this training by itself.
+
+    Attributes
+    ----------
+    likeness : int
+        The same for all that can be joined.
+    size : int
+        How often kernels run their operation in a step.
     """
 
     def __init__(
@@ -52,6 +64,7 @@ class JointSteps:
         self._lockstep, self._noted, self._joiner = lockstep, noted, joiner
         self._record, self._several, self._make_alone = record, several, alone
         self.likeness = lockstep.number_of(tuple(map(likeness, noted)))
+        self.size = sum(one.size if isinstance(one, Launch) else 0 for one in noted)
 
     def __call__(self, count: int = 1) -> None:
         """Do so many steps."""
@@ -85,6 +98,8 @@ class Lockstep:
 
     Parameters
     ----------
+    device : int
+        The device's number.
     on_device : callable
         Returns the context in which steps are done.
     stream : cupy.cuda.Stream
@@ -95,16 +110,19 @@ class Lockstep:
 
     def __init__(
         self,
+        device: int,
         on_device: Callable[[], AbstractContextManager[Any]],
         stream: Any,
         tell: Callable[[str], object],
     ) -> None:
-        self._on_device, self._stream, self._tell = on_device, stream, tell
+        self._device, self._on_device, self._stream, self._tell = device, on_device, stream, tell
         self._told: set[str] = set()
         # only the training whose turn it is reads and writes what follows
         self._turns: list[threading.Semaphore] = []
         self._running: set[int] = set()
         self._asked: dict[int, tuple[JointSteps, int]] = {}
+        self._known: defaultdict[int, set[int]] = defaultdict(set)  # likenesses of each so far
+        self._waited: set[int] = set()
         self._prepared: dict[tuple[JointSteps, ...], Steps] = {}
         self._failure: BaseException | None = None
         self._likenesses: dict[tuple[Any, ...], int] = {}
@@ -122,15 +140,12 @@ class Lockstep:
         KeyboardInterrupt
             After Ctrl-C, when all have ended.
         """
-        self._running = set(range(len(works)))
-        self._turns = [threading.Semaphore(0) for _ in works]
-        threads = [
-            threading.Thread(target=self._train, args=(number, work))
-            for number, work in enumerate(works)
-        ]
-        for thread in threads:
-            thread.start()
-        self._turns[0].release()
+        current = _CURRENT.get()
+        if current is not None and current[0]._device == self._device:
+            current[0]._run_within(current[1], works)
+            return
+        first, threads = len(self._turns), self._start(works)
+        self._turns[first].release()
         interrupt: KeyboardInterrupt | None = None
         for thread in threads:
             while thread.is_alive():
@@ -141,6 +156,42 @@ class Lockstep:
                     interrupt = error
         if interrupt is not None:
             raise interrupt
+
+    def end_by(self, error: BaseException) -> None:
+        """Have every training end by an error when it asks for steps."""
+        self._failure = error
+
+    def _start(self, works: Sequence[Callable[[], None]]) -> list[threading.Thread]:
+        """Begin trainings, each of which waits for its turn."""
+        threads = []
+        for work in works:
+            number = len(self._turns)
+            self._turns.append(threading.Semaphore(0))
+            self._running.add(number)
+            threads.append(threading.Thread(target=self._train, args=(number, work)))
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _run_within(self, number: int, works: Sequence[Callable[[], None]]) -> None:
+        """Do trainings that one consists of, among all others; it waits until they have ended."""
+        left = len(works)
+
+        def then_go_on(work: Callable[[], None]) -> None:
+            nonlocal left
+            try:
+                work()
+            finally:
+                left -= 1
+                if not left:
+                    self._running.add(number)
+
+        self._running.discard(number)
+        threads = self._start([partial(then_go_on, work) for work in works])
+        self._hand_on(number)
+        self._turns[number].acquire()
+        for thread in threads:
+            thread.join()
 
     def _train(self, number: int, work: Callable[[], None]) -> None:
         """Do one training in its thread, on the caller's stream."""
@@ -164,6 +215,7 @@ class Lockstep:
         assert current is not None, "joint steps outside of a training in lockstep"
         _, number = current
         self._asked[number] = steps, count
+        self._known[number].add(steps.likeness)
         self._hand_on(number)
         self._turns[number].acquire()
         if self._failure is not None:
@@ -184,17 +236,45 @@ class Lockstep:
             self._turns[(later or ready)[0]].release()
 
     def _do_steps(self) -> None:
-        """Do as many steps as all those have asked for that are alike."""
+        """Do as many steps as all those have asked for that are alike.
+
+        Those that ask for more wait where others will be like them again: at the short last batch
+        of an epoch, say. Nobody waits twice in a row.
+        """
         alike: dict[int, list[int]] = {}
         for number in sorted(self._asked):
             alike.setdefault(self._asked[number][0].likeness, []).append(number)
+        waiting = [
+            numbers
+            for likeness, numbers in alike.items()
+            if self._waited.isdisjoint(numbers)
+            and self._is_worth_waiting(likeness, numbers, alike.values())
+        ]
+        self._waited = set(chain(*waiting))
         for numbers in alike.values():
-            count = min(self._asked[number][1] for number in numbers)
+            if numbers in waiting:
+                continue
+            count, _ = self._work_of(numbers)
             self._steps_of(tuple(self._asked[number][0] for number in numbers))(count)
             for number in numbers:
                 steps, wanted = self._asked.pop(number)
                 if wanted > count:
                     self._asked[number] = steps, wanted - count
+
+    def _is_worth_waiting(
+        self, likeness: int, numbers: Sequence[int], groups: Iterable[Sequence[int]]
+    ) -> bool:
+        """Tell whether others that have been like these before ask for less than these now."""
+        return any(
+            self._work_of(others) < self._work_of(numbers)
+            and any(likeness in self._known[other] for other in others)
+            for others in groups
+        )
+
+    def _work_of(self, numbers: Sequence[int]) -> tuple[int, int]:
+        """Return how many steps all of these ask for, and how large a step of one is."""
+        asked = [self._asked[number] for number in numbers]
+        return min(count for _, count in asked), asked[0][0].size
 
     def _steps_of(self, group: tuple[JointSteps, ...]) -> Steps:
         """Return what does steps of several, one after the other where they cannot be joined."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.backends.gpu.joining import C_TYPES, element_text, likeness, table_of
+from gpubp.backends.gpu.elementwise import C_TYPES
+from gpubp.backends.gpu.joining import element_text, likeness, table_of
 from gpubp.backends.gpu.noting import Launch, Noted, NotJoinable, Product, is_array
 from gpubp.backends.gpu.products import kinds, transposed
 from gpubp.backends.gpu.recording import STEPS_AT_ONCE, RecordedSteps, Recording

@@ -9,7 +9,7 @@ from typing import Any
 
 # Steps in one recording, for networks so small that starting a recording takes longer than a step.
 STEPS_AT_ONCE = 8
-SMALL_STEP = 150_000_000  # multiplications, forward and back
+SMALL_STEP = 1_000_000_000  # multiplications, forward and back
 WARM_UPS = 2  # compile kernels, choose products, make scratch arrays: none of it can be recorded
 
 

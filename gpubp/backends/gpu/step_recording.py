@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any
 
 from gpubp.backends.gpu import persistent, recording
+from gpubp.backends.gpu.addresses import Addresses
 from gpubp.backends.gpu.branching import CupyBranching, with_branch
 from gpubp.backends.gpu.choices import CupyChoices
 from gpubp.backends.gpu.cublas import Cublas
@@ -42,12 +43,23 @@ class CupyRecording(CupyBranching, CupyChoices):
     def lockstep(self) -> Lockstep:
         """Return what does trainings on this device together."""
         stream = self.xp.cuda.get_current_stream()
-        return Lockstep(self.on_device, stream, self.notes.append)
+        return Lockstep(self.index, self.on_device, stream, self.notes.append)
+
+    def addresses(self, arrays: Sequence[Array]) -> Addresses | None:
+        if current_lockstep() is not None or not Addresses.possible(arrays):
+            return None
+        return Addresses(self.xp, arrays)
 
     def record(
-        self, work: Callable[[Any], None], parameters: Array = None, half: Array | None = None
+        self,
+        work: Callable[[Any], None],
+        parameters: Array = None,
+        half: Array | None = None,
+        addresses: Addresses | None = None,
     ) -> RecordedSteps | JointSteps:
         separate = traced(work)
+        if addresses is not None:
+            separate = addresses.instead(separate)
         operations = fused(separate, narrower(parameters, half))
         together = current_lockstep()
         if together is not None:

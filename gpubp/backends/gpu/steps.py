@@ -9,6 +9,8 @@ import numpy as np
 
 from gpubp.backends.formulas.operations import spanned
 from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu.addresses import by_address
+from gpubp.backends.gpu.elementwise import Elementwise
 from gpubp.backends.scratch import Array, Scratch
 
 
@@ -21,6 +23,7 @@ class CupySteps:
     _scaling: Array
     grouped: Callable[[Array, Scratch], Array]
     asarray: Callable[..., Array]
+    kernel: Callable[[Elementwise], Any]
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         self.gather_batch(array, rows, self._clock, len(rows), scale, out)
@@ -29,9 +32,8 @@ class CupySteps:
         self, array: Array, order: Array, clock: Array, batch: int, scale: float, out: Array
     ) -> None:
         columns = out.size // max(len(out), 1)
-        self._kernels[table.GATHER.name](
-            array, order, clock, batch, columns, scale, out, size=out.size
-        )
+        given = (array, order, clock, batch, columns, scale, out)
+        self._gather_by(table.GATHER, given, out.size)
 
     def first_gather(
         self,
@@ -46,10 +48,15 @@ class CupySteps:
     ) -> None:
         """Move the clock to the step to come and gather its batch, x times `scale`, and y."""
         columns, own = (out.size // max(len(out), 1) for out in (x_out, y_out))
-        self._kernels[table.FIRST_GATHER.name](
-            *(x, y, order, batch, columns, own, scale, x_out.size, x_out, y_out, clock),
-            size=x_out.size + y_out.size,
-        )
+        given = (x, y, order, batch, columns, own, scale, x_out.size, x_out, y_out, clock)
+        self._gather_by(table.FIRST_GATHER, given, x_out.size + y_out.size)
+
+    def _gather_by(self, kernel: Elementwise, given: tuple[Any, ...], size: int) -> None:
+        """Gather from arrays, which may be known by their addresses."""
+        kernel, given = by_address(kernel, given)
+        if kernel.name not in self._kernels:
+            self._kernels[kernel.name] = self.kernel(kernel)
+        self._kernels[kernel.name](*given, size=size)
 
     def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
         mask = (1 << (len(order) - 1).bit_length()) - 1
