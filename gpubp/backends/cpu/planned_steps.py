@@ -41,8 +41,8 @@ class PlannedSteps:
         The compiled kernels.
     operations : sequence of Operation
         Those of one step.
-    products : tuple or None
-        Addresses of the products of float32 and of float64, and whether they take 64-bit integers.
+    products : Products or None
+        Those of BLAS, or what stands in for them.
     parts : int
         Into how many parts its work is cut; every bit of a result depends on it, and none on how
         many threads there are.
@@ -57,7 +57,7 @@ class PlannedSteps:
         self,
         host: Any,
         places: Places,
-        products: tuple[int, int, bool] | None,
+        products: blas.Products | None,
         operations: Sequence[Operation],
         parts: int,
     ) -> None:
