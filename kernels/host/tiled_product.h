@@ -84,6 +84,10 @@ struct Tile {
   float scale;
 };
 
+// How many words ahead a tile fetches what it will read of a: rows that lie far apart are not
+// fetched by the processor itself.
+const int64 WORDS_AHEAD = 24;
+
 // Take up so many words of the lines of a and of b. What the tile below needs of c is fetched
 // already.
 template <class Format, bool SIDE_BY_SIDE, int ROWS, int VECTORS>
@@ -99,6 +103,7 @@ void add_tile(const Words& from_a, const Words& from_b, int64 words, const Tile&
     sums[row][v] = tile.begin ? Vector::zero() : Vector::load(at(row, v), left(v));
   }
   for (int64 word = 0; word < words; ++word, a += along, b += next) {
+    prefetch(a + WORDS_AHEAD * along);
     Vector own[VECTORS];
     GPUBP_UNROLL for (int v = 0; v < VECTORS; ++v) {
       own[v] = Vector::load(b + v * LANES, v + 1 < VECTORS ? LANES : last);

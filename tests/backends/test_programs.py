@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import gpubp
 from conftest import compiled
-from gpubp.backends.cpu import compiled_backend
+from gpubp.backends.cpu import compiled_backend, planned_steps
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
 from gpubp.training import epoch_steps
@@ -186,8 +186,6 @@ def test_a_loss_that_is_not_finite_changes_nothing(parts):
 
 
 def test_what_cplusplus_lacks_is_walked(prepared, monkeypatch):
-    from gpubp.backends.cpu import planned_steps
-
     monkeypatch.delitem(planned_steps._ROWS, "dropout")
     net, walked = trained(compiled(), "dropout"), trained(NumpyBackend(), "dropout")
     assert not any(isinstance(step, PlannedSteps) for step in prepared())
@@ -198,6 +196,27 @@ def test_steps_with_large_products_are_walked(prepared, monkeypatch):
     monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 10)
     trained(compiled(), "plain")
     assert not any(isinstance(step, PlannedSteps) for step in prepared())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "threads", "tiles"),
+    [("float32", 2, True), ("float32", 3, False), ("float64", 2, False)],
+)
+def test_larger_products_are_planned_where_tiles_do_them(
+    prepared, monkeypatch, dtype, threads, tiles
+):
+    backend = compiled()
+    monkeypatch.setattr(compiled_backend, "thread_count", lambda: threads)
+    monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 2000)  # the largest have 21,120
+    trained(backend, "plain", dtype)
+    planned = {isinstance(step, PlannedSteps) for step in prepared()}
+    assert planned == {tiles and backend._host.has_tiles()}
+
+
+def test_no_bit_depends_on_how_many_steps_a_call_does(monkeypatch):
+    net = trained(compiled(), "plain")
+    monkeypatch.setattr(planned_steps, "MULTIPLICATIONS_A_CALL", 50_000)  # two steps
+    np.testing.assert_array_equal(trained(compiled(), "plain").parameters, net.parameters)
 
 
 GRADIENTS, PARAMETERS = np.zeros(12, np.float32), np.zeros(12, np.float32)
