@@ -13,10 +13,12 @@ import numpy as np
 
 from gpubp.backends.cpu import blas
 from gpubp.backends.formulas.activations import ACTIVATIONS
-from gpubp.backends.program import Operation
+from gpubp.backends.program import Operation, largest_product
 from gpubp.backends.scheduled import Number, Scheduled
 
 Row = tuple[Any, ...]
+# In the largest products of the steps of one call; between two calls Python takes an interrupt.
+MULTIPLICATIONS_A_CALL = 20_000_000_000
 
 
 class NotPlannedError(Exception):
@@ -41,8 +43,8 @@ class PlannedSteps:
         The compiled kernels.
     operations : sequence of Operation
         Those of one step.
-    products : tuple or None
-        Addresses of the products of float32 and of float64, and whether they take 64-bit integers.
+    products : Products or None
+        Those of BLAS, or what stands in for them.
     parts : int
         Into how many parts its work is cut; every bit of a result depends on it, and none on how
         many threads there are.
@@ -57,7 +59,7 @@ class PlannedSteps:
         self,
         host: Any,
         places: Places,
-        products: tuple[int, int, bool] | None,
+        products: blas.Products | None,
         operations: Sequence[Operation],
         parts: int,
     ) -> None:
@@ -70,11 +72,13 @@ class PlannedSteps:
         except (TypeError, BufferError, ValueError) as error:
             raise NotPlannedError(str(error)) from error
         self._run, self._one_thread = host.run_plan, blas.threads_for(0)
+        self._at_once = max(1, MULTIPLICATIONS_A_CALL // max(1, largest_product(operations)))
 
     def __call__(self, count: int = 1) -> None:
         """Do so many steps."""
         with self._one_thread:
-            self._run(self._plan, count)
+            for begin in range(0, count, self._at_once):
+                self._run(self._plan, min(self._at_once, count - begin))
 
 
 def _flat_buffers(operations: Sequence[Operation]) -> tuple[Any, Any]:

@@ -1,0 +1,149 @@
+"""Time the products of training steps, by BLAS and by tiles of our own, and whole steps with both.
+
+    python benchmarks/products.py [--threads 2] [--rounds 20]
+
+Each product of float32 is done on one thread, by the processor time that it takes, as one of two
+parts of a step does it. Steps are those of `fit`, with so many threads, by the time that passes, or
+on one thread by processor time. BLAS and tiles take turns; the tables show the least time of all
+rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from markdown import circumstances, table
+
+import gpubp
+from gpubp.backends.cpu import blas
+from gpubp.backends.cpu.aligned import aligned_empty
+from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu.threads import use_threads
+
+# sizes and batch
+NETWORKS = (
+    ((784, 128, 10), 32),
+    ((784, 128, 10), 256),
+    ((784, 512, 512, 10), 128),
+    ((784, 512, 512, 10), 1024),
+    ((128, 256, 256, 10), 256),
+)
+SECONDS = 0.005  # of one measurement of a product
+BATCHES = 16
+MULTIPLICATIONS = 1_600_000_000  # in the largest products of one measurement of steps
+Product = tuple[str, int, int, int, bool, bool]  # what it is, m, n, k, transposed a, transposed b
+
+
+def products_of(sizes: tuple[int, ...], batch: int) -> list[Product]:
+    """Return the products of one of two parts of a step."""
+    found: list[Product] = []
+    for inputs, outputs in pairwise(sizes):
+        half = (inputs // 16 + 1) // 2 * 16
+        found.append((f"x W, {inputs} to {outputs}", batch, outputs, half, False, False))
+        found.append((f"x' dz, {inputs} to {outputs}", half, outputs, batch, True, False))
+        if inputs != sizes[0]:
+            found.append((f"dz W', {inputs} to {outputs}", batch, half, outputs, False, True))
+    return found
+
+
+def least(work: dict[bool, Callable[[], float]], rounds: int) -> list[float]:
+    """Return the least seconds of either kind of work, which take turns."""
+    times = [[function() for function in work.values()] for _ in range(rounds)]
+    return [min(column) for column in zip(*times, strict=True)]
+
+
+def product_rows(rounds: int) -> list[list[str]]:
+    """Return the lines of the table of products."""
+    host, _ = host_kernels()
+    kinds = blas.products()
+    assert kinds is not None, "NumPy's BLAS was not found"
+    random, flat = np.random.default_rng(0), np.zeros(1, np.float32)
+
+    def numbers(rows: int, columns: int) -> Any:
+        found = aligned_empty((rows, columns), np.dtype(np.float32))
+        found[...] = random.standard_normal(found.shape)
+        return found
+
+    lines = []
+    for sizes, batch in NETWORKS:
+        for name, m, n, k, of_a, of_b in products_of(sizes, batch):
+            a, b = numbers(*((k, m) if of_a else (m, k))), numbers(*((n, k) if of_b else (k, n)))
+            call = ("multiply", a, b, numbers(m, n), of_a, of_b, 1.0)
+            times = max(1, int(SECONDS * 5e10 / (m * n * k)))
+
+            def seconds(plan: Any, times: int = times) -> float:
+                start = time.thread_time()
+                with blas.threads_for(0):
+                    host.run_plan(plan, times)
+                return (time.thread_time() - start) / times
+
+            plans = {
+                tiled: host.plan([call], 1, kinds._replace(tiled=tiled), (flat, flat), False)
+                for tiled in (False, True)
+            }
+            one, other = least({t: lambda p=p: seconds(p) for t, p in plans.items()}, rounds)
+            rates = [f"{2e-9 * m * n * k / each:.0f}" for each in (one, other)]
+            title = f"{'-'.join(map(str, sizes))}, {batch}"
+            lines.append([title, name, f"{m} {n} {k}", *rates, f"{one / other:.2f}"])
+    return lines
+
+
+def trainer(
+    sizes: tuple[int, ...], batch: int, tiled: bool, clock: Callable[[], float]
+) -> Callable[[], float]:
+    """Return a function that trains a while and returns the seconds of a step."""
+    random = np.random.default_rng(0)
+    x = random.random((BATCHES * batch, sizes[0]), dtype=np.float32)
+    y = random.integers(0, sizes[-1], len(x))
+    epochs = max(1, MULTIPLICATIONS // (len(x) * max(a * b for a, b in pairwise(sizes))))
+    backend = CompiledBackend(*host_kernels())
+    backend.products = backend.products and backend.products._replace(tiled=tiled)
+    net = gpubp.Network(list(sizes), output="softmax", backend=backend)
+
+    def seconds() -> float:
+        start = clock()
+        net.fit(x, y, batch_size=batch, epochs=epochs, optimizer=gpubp.Adam())
+        return (clock() - start) / (BATCHES * epochs)
+
+    seconds()
+    return seconds
+
+
+def step_rows(threads: int, rounds: int) -> list[list[str]]:
+    """Return the lines of the table of steps."""
+    clock = time.thread_time if threads == 1 else time.perf_counter
+    lines = []
+    for sizes, batch in NETWORKS:
+        work = {tiled: trainer(sizes, batch, tiled, clock) for tiled in (False, True)}
+        one, other = least(work, rounds)
+        title = f"{'-'.join(map(str, sizes))}, {batch}"
+        lines.append([title, f"{1e6 * one:,.0f}", f"{1e6 * other:,.0f}", f"{one / other:.2f}"])
+    return lines
+
+
+def main() -> int:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--rounds", type=int, default=20)
+    given = parser.parse_args()
+    use_threads(given.threads)
+    print("GFLOP/s of a product on one thread\n")
+    head = ["network, batch", "product", "m n k", "BLAS", "tiles", "tiles / BLAS"]
+    print(table(head, product_rows(given.rounds)))
+    print(f"\nmicroseconds a step, threads: {given.threads}\n")
+    head = ["network, batch", "BLAS", "tiles", "BLAS / tiles"]
+    print(table(head, step_rows(given.threads, given.rounds)))
+    print(f"\n{circumstances()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
