@@ -217,7 +217,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "members": (1, 1),
         "epochs": (16, 12),
-        "fewest_steps": 800,
+        "fewest_steps": 600,
         "hidden": (128, 128),
         "bins": 64,
         "embedding": 8,
