@@ -64,11 +64,12 @@ class ArrayFeed:
 
     def begin_epoch(self, epoch: int) -> None:
         """Bring the rows into the order of an epoch."""
-        by_host = callable(self.shuffle) or self.shards != ALL or self._chosen is not None
-        if self.shuffle and by_host:
+        if self.shuffle and (callable(self.shuffle) or self.shards != ALL):
             self._net.backend.put(self._order, self._own_order(epoch))
         elif self.shuffle:
             self._net.backend.shuffle(self._net.seed, SHUFFLE, epoch, self._order)
+            if self._chosen is not None:
+                self._order[...] = self._net.backend.asarray(self._chosen)[self._order]
 
     def prepare(self, index: int) -> int:
         """Do nothing: there are no slots."""
