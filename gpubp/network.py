@@ -314,7 +314,7 @@ class Network(SteppedNetwork):
             same |= {"metrics": list(map(metric_name, measured))} if measured else {}
             same |= {} if group is None else group.described()
             keeper = checkpointer(checkpoint, every, same, feed, processes, resume)
-        losses = self.backend.empty((feed.steps,), self.dtype)
+        losses = self.backend.empty((feed.steps * feed.at_once,), self.dtype)
         training = Training(stack, self._state, feed, settings, losses, group)
         self.history = History()
         shown = [progress_display()] if progress else []

@@ -46,6 +46,8 @@ class Feed(Protocol):
         Whether the rows of each batch are known before it is read.
     by_clock : bool
         Whether the clock alone selects the batch: nothing is to be brought before a step.
+    at_once : int
+        How many epochs' orders of rows it can hold.
     """
 
     rows: int
@@ -56,9 +58,13 @@ class Feed(Protocol):
     weighted: bool
     same_sizes: bool
     by_clock: bool
+    at_once: int
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Bring the rows into the order of an epoch."""
+    def begin_epoch(self, epoch: int, count: int = 1) -> None:
+        """Bring the rows into the orders of an epoch and of those after it, `count` in all.
+
+        Batches of later epochs follow those of the first, whole ones and the last, short one.
+        """
 
     def prepare(self, index: int) -> int:
         """Make sure that a step can read a batch; return from which slot."""

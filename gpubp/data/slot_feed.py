@@ -21,6 +21,7 @@ class SlotFeed(ABC):
     """
 
     by_clock = False
+    at_once = 1
     _net: Reader
 
     def __init__(

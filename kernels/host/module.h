@@ -347,7 +347,7 @@ PyMethodDef methods[] = {
     {"shuffle", fast(shuffle), METH_FASTCALL, nullptr},
     {"all_finite", fast(all_finite), METH_FASTCALL, nullptr},
     {"plan", fast(plan), METH_FASTCALL, nullptr},
-    {"run_plan", fast(run_plan), METH_FASTCALL, nullptr},
+    {"run_plans", fast(run_plans), METH_FASTCALL, nullptr},
     {"set_threads", set_threads, METH_O, nullptr},
     {"work_alone", work_alone, METH_O, nullptr},
     {"multiply", fast(multiply), METH_FASTCALL, nullptr},

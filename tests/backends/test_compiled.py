@@ -165,7 +165,7 @@ WRONG = {
     "row below the source": lambda host, z, b: host.gather(z, np.array([-1]), z[:1], 1.0),
     "no such function": lambda host, z, b: host.activate(99, z, b, z),
     "negative place": lambda host, z, b: host.activate(-1, z, b, z),
-    "no plan": lambda host, z, b: host.run_plan(z, 1),
+    "no plan": lambda host, z, b: host.run_plans(z, 1),
     "no type to read": lambda host, z, b: host.gather(z.astype("i2"), np.array([0]), z[:1], 1.0),
     "scale no number": lambda host, z, b: host.gather(z, np.array([0]), z[:1], "1"),
     "not contiguous": lambda host, z, b: host.activate(0, z[:, ::2], b[::2].copy(), z[:, ::2]),

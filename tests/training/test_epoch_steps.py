@@ -284,8 +284,8 @@ def test_chosen_rows_come_in_the_order_of_the_epoch(cupy):
             True,
             rows=chosen,
         )
-        feed.begin_epoch(5)
+        feed.begin_epoch(5, feed.at_once)
         expected = chosen[permutation(net.stack.seed, 5, 7)]
-        np.testing.assert_array_equal(net.backend.to_numpy(feed._order), expected)
+        np.testing.assert_array_equal(net.backend.to_numpy(feed._order[:7]), expected)
         expected_batch = x[expected[3:6]].astype(net.dtype)
         np.testing.assert_array_equal(net.backend.to_numpy(feed.batch(5, 1).x), expected_batch)

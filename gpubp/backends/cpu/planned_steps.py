@@ -69,12 +69,18 @@ class PlannedSteps:
             self._plan = host.plan(rows, parts, products, flat, flat[0].dtype == np.float64)
         except (TypeError, BufferError, ValueError) as error:
             raise NotPlannedError(str(error)) from error
-        self._run, self._one_thread = host.run_plan, blas.threads_for(0)
+        self._run, self._one_thread = host.run_plans, blas.threads_for(0)
 
     def __call__(self, count: int = 1) -> None:
         """Do so many steps."""
-        with self._one_thread:
-            self._run(self._plan, count)
+        self.in_turn([(self, count)])
+
+    @staticmethod
+    def in_turn(calls: Sequence[tuple[PlannedSteps, int]]) -> None:
+        """Do so many of each of several steps, one after the other, in one call."""
+        first = calls[0][0]
+        with first._one_thread:
+            first._run(*(part for steps, count in calls for part in (steps._plan, count)))
 
 
 def _flat_buffers(operations: Sequence[Operation]) -> tuple[Any, Any]:
