@@ -1,116 +1,104 @@
 // Products of float32 matrices whose numbers are rounded to bfloat16 as they are packed, with sums
 // in float32: c = scale a b.
 //
-// Both matrices are packed in panels of a few *lines*, rows of a or columns of b: for each pair of
-// neighbours along the inner dimension, the pair of every line. A tile of c stays in registers and
-// takes up one pair after the other, the second of a pair first, as the instruction vdpbf16ps does.
-// So every number of c is one sum in one order, whatever the blocks and the threads:
+// A word is a pair of neighbours along the inner dimension. A tile takes up the second of a pair
+// first, as the instruction vdpbf16ps does:
 //
 //   c = 0; for k = 0, 2, 4, ...: c = round(c + a[k + 1] b[k + 1]); c = round(c + a[k] b[k])
+//
+// By the instructions of AVX512-BF16 where GPUBP_AVX512BF16 is defined (MSVC has no macro of its
+// own for them), else in plain C++ that rounds as they do, for tests on any machine. Both round to
+// the nearest bfloat16, ties to even, and take numbers below the smallest normal one (1e-38) as
+// zero, as products' operands and as sums, whatever the thread has set for others (Intel,
+// Instruction Set Extensions Programming Reference: VCVTNE2PS2BF16, VDPBF16PS).
 #pragma once
-#include <algorithm>
-#include <cstdint>
-#include <memory>
-
-#include "bfloat16_lanes.h"
-
-#if defined(__clang__)
-#define GPUBP_UNROLL _Pragma("unroll")
-#elif defined(__GNUC__)
-#define GPUBP_UNROLL _Pragma("GCC unroll 16")
-#else
-#define GPUBP_UNROLL
-#endif
+#include "../storage.cuh"
+#include "tiled_product.h"
 
 namespace gpubp {
 
-const int LANES = Lanes::count;
-const int TILE_ROWS = 12, TILE_VECTORS = 2, TILE_COLUMNS = TILE_VECTORS * LANES;
-// Of a block: pairs of the inner dimension, so that a panel of b stays in the first cache, and rows
-// and columns, so that all of it stays in the second.
-const int64 BLOCK_PAIRS = 256, BLOCK_ROWS = 20 * TILE_ROWS, BLOCK_COLUMNS = 32 * TILE_COLUMNS;
+struct Bfloat16 {
+  static const int depth = 2, tile_rows = 12, tile_vectors = 2;
+  static const bool packed = true;
+  // A panel of b stays in the first cache; all that is packed at a time stays in the second.
+  static const int64 block_words = 256, block_rows = 20 * tile_rows;
+  static const int64 block_columns = 32 * tile_vectors * LANES;
 
-// A matrix of float32 seen as lines: neighbours along a line, and neighbouring lines, so far apart.
-struct Lines {
-  const float* data;
-  int64 along, across;
-  const float* at(int64 line, int64 place) const { return data + line * across + place * along; }
-  Lines from(int64 line, int64 place) const { return {at(line, place), along, across}; }
+  static Vector along(const float* from, int64 left);
+  static Vector across(const Lines& from, int64 lines, int64 left);
+  static void add(Vector& sums, float word, const Vector& words);
 };
 
-// Pack `inner` numbers of up to WIDTH lines; the others, and a last number without another, are 0.
-template <int WIDTH>
-void pack_panel(const Lines& from, int64 lines, int64 inner, Pair* to) {
-  if (from.across == 1) {  // lines lie side by side
-    for (int64 k = 0; k < inner; k += 2, to += WIDTH)
-      for (int line = 0; line < WIDTH; line += LANES) {
-        const int64 left = lines - line;
-        const Lanes even = Lanes::load(from.at(line, k), left);
-        const Lanes odd = Lanes::load(from.at(line, k + 1), k + 1 < inner ? left : 0);
-        store_pairs(even, odd, to + line, WIDTH - line);
-      }
-    return;
-  }
-  for (int64 k = 0; k < inner; k += 2 * LANES) {  // a line lies in one piece
-    Pair found[WIDTH][LANES];
-    for (int line = 0; line < WIDTH; ++line) {
-      const int64 left = line < lines ? inner - k : 0;
-      store_neighbours(Lanes::load(from.at(line, k), left),
-                       Lanes::load(from.at(line, k + LANES), left - LANES), found[line]);
-    }
-    const int64 pairs = std::min<int64>(LANES, (inner - k + 1) / 2);
-    for (int64 pair = 0; pair < pairs; ++pair, to += WIDTH)
-      for (int line = 0; line < WIDTH; ++line) to[line] = found[line][pair];
+#ifdef GPUBP_AVX512BF16
+
+// The same 64 bytes as a vector of another type.
+template <typename To, typename From>
+To as(From vector) {
+  static_assert(sizeof(To) == sizeof(From), "both are of 64 bytes");
+  To found;
+  std::memcpy(&found, &vector, sizeof found);
+  return found;
+}
+
+inline Vector Bfloat16::along(const float* from, int64 left) {
+  const Vector low = Vector::load(from, left), high = Vector::load(from + LANES, left - LANES);
+  return {as<__m512>(_mm512_cvtne2ps_pbh(high.numbers, low.numbers))};
+}
+
+inline Vector Bfloat16::across(const Lines& from, int64 lines, int64 left) {
+  const Vector even = Vector::load(from.data, lines);
+  const Vector odd = Vector::load(from.at(0, 1), left > 1 ? lines : 0);
+  const __m512i places =
+      _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                       21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  const __m512i halves = as<__m512i>(_mm512_cvtne2ps_pbh(odd.numbers, even.numbers));
+  return {as<__m512>(_mm512_permutexvar_epi16(places, halves))};
+}
+
+inline void Bfloat16::add(Vector& sums, float word, const Vector& words) {
+  const __m512 both = _mm512_set1_ps(word);
+  sums.numbers = _mm512_dpbf16_ps(sums.numbers, as<__m512bh>(both), as<__m512bh>(words.numbers));
+}
+
+#else
+
+inline float flushed(float value) {
+  const float smallest = 1.17549435e-38f;
+  return value > -smallest && value < smallest ? 0 : value;
+}
+
+inline float pair_of(float first, float second) {
+  bfloat16 low, high;
+  narrow(flushed(first), low);
+  narrow(flushed(second), high);
+  return float_of(low | static_cast<uint32>(high) << 16);
+}
+
+inline Vector Bfloat16::along(const float* from, int64 left) {
+  Vector found = Vector::zero();
+  for (int64 i = 0; i < LANES && 2 * i < left; ++i)
+    found.numbers[i] = pair_of(from[2 * i], 2 * i + 1 < left ? from[2 * i + 1] : 0);
+  return found;
+}
+
+inline Vector Bfloat16::across(const Lines& from, int64 lines, int64 left) {
+  Vector found = Vector::zero();
+  for (int64 i = 0; i < LANES && i < lines; ++i)
+    found.numbers[i] = pair_of(*from.at(i, 0), left > 1 ? *from.at(i, 1) : 0);
+  return found;
+}
+
+inline void Bfloat16::add(Vector& sums, float word, const Vector& words) {
+  const uint32 a = bits_of(word);
+  for (int i = 0; i < LANES; ++i) {
+    const uint32 b = bits_of(words.numbers[i]);
+    const float second = float_of(a & 0xffff0000u) * float_of(b & 0xffff0000u);
+    const float sum = flushed(sums.numbers[i] + second);
+    sums.numbers[i] = flushed(sum + float_of(a << 16) * float_of(b << 16));
   }
 }
 
-// Pack all lines, panel after panel.
-template <int WIDTH>
-void pack(const Lines& from, int64 lines, int64 inner, Pair* to) {
-  for (int64 line = 0; line < lines; line += WIDTH, to += WIDTH * ((inner + 1) / 2))
-    pack_panel<WIDTH>(from.from(line, 0), std::min<int64>(WIDTH, lines - line), inner, to);
-}
-
-// A tile of c: take up the pairs of a panel of a and of one of b. The sums begin at 0 or where c
-// stands; `scale` is for when they are complete. What the tile below needs of c is fetched already.
-template <int VECTORS>
-void add_tile(const Pair* a, const Pair* b, int64 pairs, float* c, int64 stride, int64 rows,
-              int64 columns, bool begin, float scale) {
-  const auto at = [=](int row, int v) { return c + row * stride + v * LANES; };
-  Lanes sums[TILE_ROWS][VECTORS];
-  GPUBP_UNROLL for (int row = 0; row < TILE_ROWS; ++row) for (int v = 0; v < VECTORS; ++v) {
-    Lanes::prefetch(at(row + TILE_ROWS, v));
-    sums[row][v] =
-        begin || row >= rows ? Lanes::zero() : Lanes::load(at(row, v), columns - v * LANES);
-  }
-  for (int64 pair = 0; pair < pairs; ++pair, a += TILE_ROWS, b += TILE_COLUMNS)
-    GPUBP_UNROLL for (int row = 0; row < TILE_ROWS; ++row) for (int v = 0; v < VECTORS; ++v) {
-      sums[row][v].add_products(a[row], b + v * LANES);
-    }
-  GPUBP_UNROLL for (int row = 0; row < TILE_ROWS; ++row) for (int v = 0; v < VECTORS; ++v) {
-    if (row < rows) sums[row][v].times(scale).store(at(row, v), columns - v * LANES);
-  }
-}
-
-// Memory of this thread for the packed panels of one block.
-inline Pair* packing_room() {
-  const int64 line = 64, pairs = (BLOCK_ROWS + BLOCK_COLUMNS) * BLOCK_PAIRS;
-  static thread_local std::unique_ptr<char[]> room;
-  if (!room) room.reset(new char[static_cast<size_t>(pairs * int64(sizeof(Pair)) + line)]);
-  return reinterpret_cast<Pair*>(room.get() + line -
-                                 reinterpret_cast<std::uintptr_t>(room.get()) % line);
-}
-
-// Multiply packed panels: all rows of c that they have, and all columns.
-inline void add_block(const Pair* a, const Pair* b, int64 pairs, float* c, int64 stride, int64 rows,
-                      int64 columns, bool begin, float scale) {
-  for (int64 column = 0; column < columns; column += TILE_COLUMNS)
-    for (int64 row = 0; row < rows; row += TILE_ROWS) {
-      const auto add = columns - column > LANES ? add_tile<TILE_VECTORS> : add_tile<1>;
-      add(a + row * pairs, b + column * pairs, pairs, c + row * stride + column, stride, rows - row,
-          columns - column, begin, scale);
-    }
-}
+#endif
 
 // c = scale a b, m x n, by the caller's thread alone. It is called as cblas_sgemm is, with integers
 // of 64 bits: always row by row, and what c held is not read, so that `order` and `beta` say
@@ -119,25 +107,8 @@ inline void bfloat16_product(int, int transpose_a, int transpose_b, std::int64_t
                              std::int64_t k, float scale, const float* a, std::int64_t lda,
                              const float* b, std::int64_t ldb, float, float* c, std::int64_t ldc) {
   const int transposed = 112;  // CblasTrans
-  const bool of_a = transpose_a == transposed, of_b = transpose_b == transposed;
-  const Lines rows{a, of_a ? lda : 1, of_a ? 1 : lda}, columns{b, of_b ? 1 : ldb, of_b ? ldb : 1};
-  Pair* packed_a = packing_room();
-  Pair* packed_b = packed_a + BLOCK_ROWS * BLOCK_PAIRS;
-  const int64 pairs = (k + 1) / 2, blocks = (pairs + BLOCK_PAIRS - 1) / BLOCK_PAIRS;
-  for (int64 column = 0; column < n; column += BLOCK_COLUMNS) {
-    const int64 width = std::min<int64>(BLOCK_COLUMNS, n - column);
-    for (int64 block = 0; block < blocks; ++block) {
-      const int64 from = pairs * block / blocks, size = pairs * (block + 1) / blocks - from;
-      const int64 inner = std::min<int64>(k - 2 * from, 2 * size);
-      pack<TILE_COLUMNS>(columns.from(column, 2 * from), width, inner, packed_b);
-      for (int64 row = 0; row < m; row += BLOCK_ROWS) {
-        const int64 height = std::min<int64>(BLOCK_ROWS, m - row);
-        pack<TILE_ROWS>(rows.from(row, 2 * from), height, inner, packed_a);
-        add_block(packed_a, packed_b, size, c + row * ldc + column, ldc, height, width, block == 0,
-                  block == blocks - 1 ? scale : 1);
-      }
-    }
-  }
+  tiled_product<Bfloat16>(lines_of(a, lda, transpose_a == transposed),
+                          lines_of(b, ldb, transpose_b != transposed), m, n, k, scale, c, ldc);
 }
 
 }  // namespace gpubp

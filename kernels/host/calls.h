@@ -4,38 +4,10 @@
 #include <cmath>
 
 #include "functions.h"
+#include "multiply.h"
 #include "program.h"
 
 namespace gpubp {
-
-// cblas_sgemm and cblas_dgemm, with dimensions of 32 or 64 bits.
-struct Blas {
-  void* single = nullptr;
-  void* both_double = nullptr;
-  bool wide = false;
-};
-
-template <typename Integer, typename T>
-void call_gemm(void* address, bool transpose_a, bool transpose_b, int64 m, int64 n, int64 k,
-               T scale, const T* a, int64 lda, const T* b, int64 ldb, T* c, int64 ldc) {
-  typedef void (*Gemm)(int, int, int, Integer, Integer, Integer, T, const T*, Integer, const T*,
-                       Integer, T, T*, Integer);
-  const int row_major = 101, no_transpose = 111, transpose = 112;
-  reinterpret_cast<Gemm>(address)(row_major, transpose_a ? transpose : no_transpose,
-                                  transpose_b ? transpose : no_transpose, Integer(m), Integer(n),
-                                  Integer(k), scale, a, Integer(lda), b, Integer(ldb), T(0), c,
-                                  Integer(ldc));
-}
-
-// c = scale a b, each of them or its transpose, rows ld apart
-template <typename T>
-void multiply(const Blas& blas, bool transpose_a, bool transpose_b, int64 m, int64 n, int64 k,
-              T scale, const T* a, int64 lda, const T* b, int64 ldb, T* c, int64 ldc) {
-  if (m == 0 || n == 0 || k == 0) return;
-  void* address = sizeof(T) == 4 ? blas.single : blas.both_double;
-  const auto gemm = blas.wide ? call_gemm<std::int64_t, T> : call_gemm<std::int32_t, T>;
-  gemm(address, transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
-}
 
 // An array, or a number; `type` is 'f', 'd', 'q' (int64), 'B', 'e' (float16), '-' for a number.
 struct Value {

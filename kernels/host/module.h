@@ -319,6 +319,9 @@ PyObject* multiplies_bfloat16(PyObject*, PyObject*) {
   return PyBool_FromLong(gpubp::multiplies_bfloat16());
 }
 
+// has_tiles() -> whether products of float32 in a plan may be done by tiles
+PyObject* has_tiles(PyObject*, PyObject*) { return PyBool_FromLong(gpubp::HAS_TILES); }
+
 #include "plan.h"
 #include "product.h"
 
@@ -352,6 +355,7 @@ PyMethodDef methods[] = {
     {"work_alone", work_alone, METH_O, nullptr},
     {"multiply", fast(multiply), METH_FASTCALL, nullptr},
     {"level", level, METH_NOARGS, nullptr},
+    {"has_tiles", has_tiles, METH_NOARGS, nullptr},
     {"multiplies_bfloat16", multiplies_bfloat16, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -48,7 +48,8 @@ def plain():
     if host_compiler() is None:
         pytest.skip("a C++ compiler is needed: g++ or clang++")
     header = Path(gpubp.kernels.__path__[0]) / "host" / "bfloat16_product.h"
-    sources = [header, header.with_name("bfloat16_lanes.h"), header.parent.parent / "storage.cuh"]
+    others = ("tiled_product.h", "simd_vector.h", "../storage.cuh")
+    sources = [header, *(header.parent / name for name in others)]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     library = load_host_library(WRAPPED.format(header=header.as_posix(), digest=digest))
     library.address.restype = ctypes.c_int64

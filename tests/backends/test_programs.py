@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import gpubp
 from conftest import compiled
-from gpubp.backends.cpu import compiled_backend
+from gpubp.backends.cpu import compiled_backend, planned_steps
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
 from gpubp.training import epoch_steps
@@ -186,8 +186,6 @@ def test_a_loss_that_is_not_finite_changes_nothing(parts):
 
 
 def test_what_cplusplus_lacks_is_walked(prepared, monkeypatch):
-    from gpubp.backends.cpu import planned_steps
-
     monkeypatch.delitem(planned_steps._ROWS, "dropout")
     net, walked = trained(compiled(), "dropout"), trained(NumpyBackend(), "dropout")
     assert not any(isinstance(step, PlannedSteps) for step in prepared())
@@ -198,6 +196,27 @@ def test_steps_with_large_products_are_walked(prepared, monkeypatch):
     monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 10)
     trained(compiled(), "plain")
     assert not any(isinstance(step, PlannedSteps) for step in prepared())
+
+
+@pytest.mark.parametrize(
+    ("dtype", "threads", "tiles"),
+    [("float32", 2, True), ("float32", 3, False), ("float64", 2, False)],
+)
+def test_larger_products_are_planned_where_tiles_do_them(
+    prepared, monkeypatch, dtype, threads, tiles
+):
+    backend = compiled()
+    monkeypatch.setattr(compiled_backend, "thread_count", lambda: threads)
+    monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 2000)  # the largest have 21,120
+    trained(backend, "plain", dtype)
+    planned = {isinstance(step, PlannedSteps) for step in prepared()}
+    assert planned == {tiles and backend._host.has_tiles()}
+
+
+def test_no_bit_depends_on_how_many_steps_a_call_does(monkeypatch):
+    net = trained(compiled(), "plain")
+    monkeypatch.setattr(planned_steps, "MULTIPLICATIONS_A_CALL", 50_000)  # two steps
+    np.testing.assert_array_equal(trained(compiled(), "plain").parameters, net.parameters)
 
 
 GRADIENTS, PARAMETERS = np.zeros(12, np.float32), np.zeros(12, np.float32)
@@ -231,8 +250,8 @@ REFUSED = [
 def test_an_operation_that_does_not_fit_is_refused(row):
     host = compiled()._host
     with pytest.raises((TypeError, BufferError)):
-        host.plan([row], 2, (1, 1, True), (GRADIENTS, PARAMETERS), False)
-    for wrong in ([], ([], 0, (1, 1, True), (GRADIENTS, PARAMETERS), False)):
+        host.plan([row], 2, (1, 1, True, False), (GRADIENTS, PARAMETERS), False)
+    for wrong in ([], ([], 0, (1, 1, True, False), (GRADIENTS, PARAMETERS), False)):
         with pytest.raises(TypeError):
             host.plan(*wrong)
 
@@ -263,7 +282,7 @@ def test_rows_of_an_order_stay_within_the_data():
     flat = np.zeros(1, np.float32)
     for order, expected in (([0, 2], [0, 2]), ([-9, 99], [0, 2])):
         row = ("gather_batch", data, np.array(order, np.int64), CLOCK.copy(), out, 2, 1.0)
-        host.run_plans(host.plan([row], 1, (1, 1, True), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], 1, (1, 1, True, False), (flat, flat), False), 1)
         np.testing.assert_array_equal(out, data[expected])
 
 
@@ -279,5 +298,5 @@ def test_masks_are_those_of_numpys_generator(first, count):
     y, flat = np.empty_like(x), np.zeros(1, np.float32)
     row = ("dropout", x, y, clock, float(np.float32(rate)), 0, seed, stream)
     for parts in (1, 2):
-        host.run_plans(host.plan([row], parts, (1, 1, True), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], parts, (1, 1, True, False), (flat, flat), False), 1)
         np.testing.assert_array_equal(y[0] == 0, uniform < np.float32(rate))

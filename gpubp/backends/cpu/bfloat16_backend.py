@@ -10,6 +10,7 @@ import importlib
 from functools import cache
 from typing import Any
 
+from gpubp.backends.cpu.blas import Products
 from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import untransposed
@@ -33,7 +34,8 @@ class Bfloat16Backend(CompiledBackend):
     def __init__(self, host: Any, level: str, reason: str, product: int) -> None:
         super().__init__(host, level, reason)
         self.device += ", products in bfloat16"
-        self.products, self._product = (product, product, True), product
+        self.products = Products(product, product, wide=True, tiled=False)
+        self._product = product
         self._in_float32 = CompiledBackend(host, level, reason)
 
     def for_precision(self, precision: Precision) -> NumpyBackend:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,9 +71,28 @@ def threads_for(multiplications: int) -> AbstractContextManager[None]:
     return _MANY_THREADS if multiplications >= WORTH_THREADS else _one_thread()
 
 
+class Products(NamedTuple):
+    """The products of a planned step.
+
+    Attributes
+    ----------
+    single, both_double : int
+        Addresses of cblas_sgemm and cblas_dgemm, or of what is called as they are.
+    wide : bool
+        Whether they take 64-bit integers.
+    tiled : bool
+        Whether `kernels/host/float32_product.h` may stand in for the first where it is faster.
+    """
+
+    single: int
+    both_double: int
+    wide: bool
+    tiled: bool
+
+
 @cache
-def products() -> tuple[int, int, bool] | None:
-    """Return the addresses of cblas_sgemm and cblas_dgemm, and whether they take 64-bit integers.
+def products() -> Products | None:
+    """Return BLAS's products.
 
     None where they are not found, or BLAS may not be told to leave a call on the caller's thread.
     """
@@ -80,8 +100,8 @@ def products() -> tuple[int, int, bool] | None:
     for name, wide in _PRODUCTS:
         single, double = (getattr(library, name.format(letter), None) for letter in "sd")
         if single and double and _one_thread() is not _MANY_THREADS:
-            addresses = (ctypes.cast(found, ctypes.c_void_p).value for found in (single, double))
-            return (*(address or 0 for address in addresses), wide)  # type: ignore[return-value]
+            one, other = (ctypes.cast(found, ctypes.c_void_p).value for found in (single, double))
+            return Products(one or 0, other or 0, wide, tiled=True)
     return None
 
 

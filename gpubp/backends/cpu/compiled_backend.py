@@ -21,7 +21,7 @@ from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
 from gpubp.backends.formulas.operations import BATCH
 from gpubp.backends.precision import Precision
-from gpubp.backends.program import largest_product, traced
+from gpubp.backends.program import Operation, largest_product, traced
 from gpubp.backends.scheduled import Number, value_of
 from gpubp.backends.scratch import Array, Scratch
 
@@ -32,6 +32,8 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
+# So many times as many where tiles do the products, for one or two threads: more were not measured.
+WIDER_WITH_TILES, THREADS_OF_WIDER = 20, 2
 
 # What each thread of Python says of the steps that it prepares; see `gpubp.backends.cpu.threads`.
 steps = threading.local()
@@ -130,14 +132,22 @@ class CompiledBackend(NumpyBackend):
     ) -> Callable[[int], None]:
         operations = traced(work)
         largest = largest_product(operations)
-        if largest > WHOLE_STEP_PRODUCT:
-            return self._walked(work, largest)
         threads = 1 if undivided() else thread_count()
+        wider = WIDER_WITH_TILES if self._has_tiles(operations, threads) else 1
+        if largest > wider * WHOLE_STEP_PRODUCT:
+            return self._walked(work, largest)
         parts = max(1, min(threads, largest // PRODUCT_A_THREAD))
         try:
             return PlannedSteps(self._host, self._places, self.products, operations, parts)
         except NotPlannedError:
             return self._walked(work, largest)
+
+    def _has_tiles(self, operations: list[Operation], threads: int) -> bool:
+        """Tell whether tiles may do the products of a step, all on few threads."""
+        if self.products is None or not self.products.tiled or not self._host.has_tiles():
+            return False
+        outs = [arguments[2] for name, arguments in operations if name == "multiply"]
+        return threads <= THREADS_OF_WIDER and all(out.dtype == np.float32 for out in outs)
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:

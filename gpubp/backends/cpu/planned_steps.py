@@ -13,10 +13,12 @@ import numpy as np
 
 from gpubp.backends.cpu import blas
 from gpubp.backends.formulas.activations import ACTIVATIONS
-from gpubp.backends.program import Operation
+from gpubp.backends.program import Operation, largest_product
 from gpubp.backends.scheduled import Number, Scheduled
 
 Row = tuple[Any, ...]
+# In the largest products of the steps of one call; between two calls Python takes an interrupt.
+MULTIPLICATIONS_A_CALL = 20_000_000_000
 
 
 class NotPlannedError(Exception):
@@ -41,8 +43,8 @@ class PlannedSteps:
         The compiled kernels.
     operations : sequence of Operation
         Those of one step.
-    products : tuple or None
-        Addresses of the products of float32 and of float64, and whether they take 64-bit integers.
+    products : Products or None
+        Those of BLAS, or what stands in for them.
     parts : int
         Into how many parts its work is cut; every bit of a result depends on it, and none on how
         many threads there are.
@@ -57,7 +59,7 @@ class PlannedSteps:
         self,
         host: Any,
         places: Places,
-        products: tuple[int, int, bool] | None,
+        products: blas.Products | None,
         operations: Sequence[Operation],
         parts: int,
     ) -> None:
@@ -70,6 +72,7 @@ class PlannedSteps:
         except (TypeError, BufferError, ValueError) as error:
             raise NotPlannedError(str(error)) from error
         self._run, self._one_thread = host.run_plans, blas.threads_for(0)
+        self._largest = max(1, largest_product(operations))
 
     def __call__(self, count: int = 1) -> None:
         """Do so many steps."""
@@ -77,10 +80,20 @@ class PlannedSteps:
 
     @staticmethod
     def in_turn(calls: Sequence[tuple[PlannedSteps, int]]) -> None:
-        """Do so many of each of several steps, one after the other, in one call."""
-        first = calls[0][0]
+        """Do so many of each of several steps, one after the other, in one call if it is short."""
+        first, runs, work = calls[0][0], list[Any](), 0
         with first._one_thread:
-            first._run(*(part for steps, count in calls for part in (steps._plan, count)))
+            for steps, count in calls:
+                while count:
+                    some = max(1, (MULTIPLICATIONS_A_CALL - work) // steps._largest)
+                    some = min(count, some)
+                    runs += [steps._plan, some]
+                    count, work = count - some, work + some * steps._largest
+                    if work >= MULTIPLICATIONS_A_CALL:
+                        first._run(*runs)
+                        runs, work = [], 0
+            if runs:
+                first._run(*runs)
 
 
 def _flat_buffers(operations: Sequence[Operation]) -> tuple[Any, Any]:

@@ -1,0 +1,202 @@
+// Products of float32 matrices, tile by tile: c = scale a b.
+//
+// The inner dimension of both matrices is a row of *words*, 32 bits each: one number, or two of 16
+// bits. A tile of c stays in registers and takes up one word after the other, from the rows of a
+// and the columns of b, the *lines*. So every number of c is one sum in one order, whatever the
+// tiles, the blocks and the threads.
+//
+// A *format* says what a word is:
+//   depth            how many numbers it has
+//   packed           whether both matrices must be rewritten as words; if not, numbers are read
+//                    where they lie, and only lines of b that do not lie side by side are rewritten
+//   tile_rows, tile_vectors   the size of a tile
+//   block_words, block_rows, block_columns   of what is packed at a time, to stay in caches
+//   along(line, left)         the words of the next neighbours along a line, of which so many exist
+//   across(lines, left, deep) the next word of each of some lines that lie side by side
+//   add(sums, word, words)    what a tile does
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "simd_vector.h"
+
+namespace gpubp {
+
+// A matrix of float32 seen as lines: neighbours along a line, and neighbouring lines, so far apart.
+struct Lines {
+  const float* data;
+  int64 along, across;
+  const float* at(int64 line, int64 place) const { return data + line * across + place * along; }
+  Lines from(int64 line, int64 place) const { return {at(line, place), along, across}; }
+};
+
+// Words of lines: those of neighbouring lines, and neighbours along a line, so far apart. A panel
+// has the lines of one tile, the next panel lies `panel` further.
+struct Words {
+  const float* data;
+  int64 across, along, panel;
+};
+
+// Pack `inner` numbers of up to WIDTH lines, each word beside those of the other lines; lines and
+// numbers that there are not are 0.
+template <class Format, int WIDTH>
+void pack_panel(const Lines& from, int64 lines, int64 inner, float* to) {
+  const int64 words = (inner + Format::depth - 1) / Format::depth;
+  if (from.across == 1) {  // lines lie side by side
+    for (int64 word = 0; word < words; ++word, to += WIDTH)
+      for (int line = 0; line < WIDTH; line += LANES) {
+        const int64 at = word * Format::depth;
+        Format::across(from.from(line, at), lines - line, inner - at)
+            .store(to + line, WIDTH - line);
+      }
+    return;
+  }
+  for (int64 word = 0; word < words; word += LANES)  // a line lies in one piece
+    for (int line = 0; line < WIDTH; line += LANES) {
+      Vector square[LANES];
+      const int64 at = word * Format::depth;
+      for (int i = 0; i < LANES; ++i)
+        square[i] =
+            line + i < lines ? Format::along(from.at(line + i, at), inner - at) : Vector::zero();
+      transpose(square);
+      for (int i = 0; i < LANES && word + i < words; ++i)
+        square[i].store(to + (word + i) * WIDTH + line, WIDTH - line);
+    }
+}
+
+// Return the words of so many lines: where they lie, or packed, panel after panel.
+template <class Format, int WIDTH>
+Words words_of(const Lines& from, int64 lines, int64 inner, bool packed, float* room) {
+  if (!packed) return {from.data, from.across, from.along, WIDTH * from.across};
+  const int64 words = (inner + Format::depth - 1) / Format::depth;
+  for (int64 line = 0; line < lines; line += WIDTH)
+    pack_panel<Format, WIDTH>(from.from(line, 0), std::min<int64>(WIDTH, lines - line), inner,
+                              room + line * words);
+  return {room, 1, WIDTH, WIDTH * words};
+}
+
+// A tile of c, and whether its sums begin at 0 or where c stands; `scale` is for when they are
+// complete.
+struct Tile {
+  float* c;
+  int64 stride, columns;
+  bool begin;
+  float scale;
+};
+
+// How many words ahead a tile fetches what it will read of a: rows that lie far apart are not
+// fetched by the processor itself.
+const int64 WORDS_AHEAD = 24;
+
+// Take up so many words of the lines of a and of b. What the tile below needs of c is fetched
+// already.
+template <class Format, bool SIDE_BY_SIDE, int ROWS, int VECTORS>
+void add_tile(const Words& from_a, const Words& from_b, int64 words, const Tile& tile) {
+  const auto at = [&](int row, int v) { return tile.c + row * tile.stride + v * LANES; };
+  const auto left = [&](int v) { return v + 1 < VECTORS ? LANES : tile.columns - v * LANES; };
+  const float *a = from_a.data, *b = from_b.data;
+  const int64 across = from_a.across, along = SIDE_BY_SIDE ? from_a.along : 1;
+  const int64 next = from_b.along, last = left(VECTORS - 1);
+  Vector sums[ROWS][VECTORS];
+  GPUBP_UNROLL for (int row = 0; row < ROWS; ++row) GPUBP_UNROLL for (int v = 0; v < VECTORS; ++v) {
+    prefetch(at(row + ROWS, v));
+    sums[row][v] = tile.begin ? Vector::zero() : Vector::load(at(row, v), left(v));
+  }
+  for (int64 word = 0; word < words; ++word, a += along, b += next) {
+    prefetch(a + WORDS_AHEAD * along);
+    Vector own[VECTORS];
+    GPUBP_UNROLL for (int v = 0; v < VECTORS; ++v) {
+      own[v] = Vector::load(b + v * LANES, v + 1 < VECTORS ? LANES : last);
+    }
+    GPUBP_UNROLL for (int row = 0; row < ROWS; ++row)
+        GPUBP_UNROLL for (int v = 0; v < VECTORS; ++v) {
+      Format::add(sums[row][v], a[SIDE_BY_SIDE ? row : row * across], own[v]);
+    }
+  }
+  GPUBP_UNROLL for (int row = 0; row < ROWS; ++row) GPUBP_UNROLL for (int v = 0; v < VECTORS; ++v) {
+    sums[row][v].times(tile.scale).store(at(row, v), left(v));
+  }
+}
+
+typedef void (*AddTile)(const Words&, const Words&, int64, const Tile&);
+
+// Return the function for a tile of so many rows and vectors, at most ROWS and VECTORS.
+template <class Format, bool SIDE_BY_SIDE, int ROWS, int VECTORS>
+AddTile tile_of(int64 rows, int64 vectors) {
+  const int fewer_rows = ROWS > 1 ? ROWS - 1 : 1, fewer_vectors = VECTORS > 1 ? VECTORS - 1 : 1;
+  if (rows < ROWS) return tile_of<Format, SIDE_BY_SIDE, fewer_rows, VECTORS>(rows, vectors);
+  if (vectors < VECTORS) return tile_of<Format, SIDE_BY_SIDE, ROWS, fewer_vectors>(rows, vectors);
+  return add_tile<Format, SIDE_BY_SIDE, ROWS, VECTORS>;
+}
+
+// Multiply words of lines: all rows and columns of a block of c.
+template <class Format, bool SIDE_BY_SIDE>
+void add_block(const Words& a, const Words& b, int64 words, const Tile& block, int64 rows) {
+  const int64 height = Format::tile_rows, width = Format::tile_vectors * LANES;
+  for (int64 column = 0; column < block.columns; column += width)
+    for (int64 row = 0; row < rows; row += height) {
+      const int64 columns = std::min(width, block.columns - column);
+      const auto add = tile_of<Format, SIDE_BY_SIDE, Format::tile_rows, Format::tile_vectors>(
+          std::min(height, rows - row), (columns + LANES - 1) / LANES);
+      add({a.data + row / height * a.panel, a.across, a.along, 0},
+          {b.data + column / width * b.panel, b.across, b.along, 0}, words,
+          {block.c + row * block.stride + column, block.stride, columns, block.begin, block.scale});
+    }
+}
+
+template <class Format>
+constexpr int64 words_of_a() {
+  return Format::packed ? Format::block_rows * Format::block_words : 0;
+}
+template <class Format>
+constexpr int64 words_of_b() {
+  return Format::block_columns * Format::block_words;
+}
+
+// Memory of this thread for the packed words of one block: those of a, then those of b.
+template <class Format>
+float* packing_room() {
+  const int64 line = 64, size = sizeof(float), words = words_of_a<Format>() + words_of_b<Format>();
+  static thread_local std::unique_ptr<char[]> room;
+  if (!room) room.reset(new char[static_cast<size_t>(words * size + line)]);
+  return reinterpret_cast<float*>(room.get() + line -
+                                  reinterpret_cast<std::uintptr_t>(room.get()) % line);
+}
+
+// c = scale a b, m x n, by the caller's thread alone, where what c held is not read. Rows of a and
+// columns of b are the lines.
+template <class Format>
+void tiled_product(const Lines& rows, const Lines& columns, int64 m, int64 n, int64 k, float scale,
+                   float* c, int64 ldc) {
+  const int64 depth = Format::depth, words = (k + depth - 1) / depth;
+  const int64 block_words = Format::block_words, block_rows = Format::block_rows;
+  const int64 block_columns = Format::block_columns;
+  const int height = Format::tile_rows, width = Format::tile_vectors * LANES;
+  const bool pack_a = Format::packed, pack_b = pack_a || columns.across != 1;
+  const auto add = pack_a || rows.across == 1 ? add_block<Format, true> : add_block<Format, false>;
+  float* room_a = packing_room<Format>();
+  float* room_b = room_a + words_of_a<Format>();
+  const int64 blocks = (words + block_words - 1) / block_words;
+  for (int64 column = 0; column < n; column += block_columns)
+    for (int64 block = 0; block < blocks; ++block) {
+      const int64 from = words * block / blocks, size = words * (block + 1) / blocks - from;
+      const int64 inner = std::min(k - depth * from, depth * size);
+      const int64 across = std::min(block_columns, n - column);
+      const Words b = words_of<Format, width>(columns.from(column, depth * from), across, inner,
+                                              pack_b, room_b);
+      for (int64 row = 0; row < m; row += block_rows) {
+        const int64 down = std::min(block_rows, m - row);
+        const Words a =
+            words_of<Format, height>(rows.from(row, depth * from), down, inner, pack_a, room_a);
+        const bool last = block == blocks - 1;
+        add(a, b, size, {c + row * ldc + column, ldc, across, block == 0, last ? scale : 1}, down);
+      }
+    }
+}
+
+// The rows of a matrix as lines, or its columns: data of which rows are `apart` numbers apart.
+inline Lines lines_of(const float* data, int64 apart, bool columns) {
+  return columns ? Lines{data, apart, 1} : Lines{data, 1, apart};
+}
+
+}  // namespace gpubp
