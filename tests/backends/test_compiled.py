@@ -166,6 +166,8 @@ WRONG = {
     "no such function": lambda host, z, b: host.activate(99, z, b, z),
     "negative place": lambda host, z, b: host.activate(-1, z, b, z),
     "no plan": lambda host, z, b: host.run_plans(z, 1),
+    "no steps": lambda host, z, b: host.run_plans(z),
+    "nothing to run": lambda host, z, b: host.run_plans(),
     "no type to read": lambda host, z, b: host.gather(z.astype("i2"), np.array([0]), z[:1], 1.0),
     "scale no number": lambda host, z, b: host.gather(z, np.array([0]), z[:1], "1"),
     "not contiguous": lambda host, z, b: host.activate(0, z[:, ::2], b[::2].copy(), z[:, ::2]),
