@@ -5,11 +5,13 @@
 Every way trains the same K networks on the same data for as many epochs with Adam. Each runs in a
 process of its own, in turn, in an order drawn anew each round; a ratio is the median over the
 rounds of the ratio within a round. Data are on every side where a step can read them before the
-clock starts, and compilation is left out.
+clock starts, and compilation is left out: every way trains an epoch before. More than eight
+networks have a round less, as a round takes a minute.
 
 "the products" are the matrix products of all steps alone, by NumPy, half of the networks in a
-process each: where they take nearly as long, no training by such products can be faster. "one
-thread" is `Networks` in a process that may use one.
+process each: where they take nearly as long, no training by such products can be faster. "bound"
+is one after the other beside these products: what "one after the other" would be if all but NumPy's
+products took no time at once. "one thread" is `Networks` in a process that may use one.
 """
 
 from __future__ import annotations
@@ -32,14 +34,16 @@ from process import turns
 CASES = (((30, 64, 64, 2), 32, 3200, 8), ((784, 128, 10), 128, 6400, 2))
 MEMBERS = (1, 2, 8, 32, 64)
 STACKED = 1 << 18  # bytes of a stack of matrices: so many stay in a core's own cache
-Way = Callable[[tuple[int, ...], int, Any, Any, int, int], Callable[[], None]]
+MANY = 8  # networks, from which on there is a round less
+Run = Callable[[int], None]  # trains for so many epochs
+Way = Callable[[tuple[int, ...], int, Any, Any, int], Run]
 
 
-def at_once(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+def at_once(sizes: Any, batch: int, x: Any, y: Any, members: int) -> Run:
     """Train by `gpubp.Networks`."""
     import gpubp
 
-    def run() -> None:
+    def run(epochs: int) -> None:
         nets = gpubp.Networks(sizes, members, output="softmax", backend="cpu")
         nets.fit(x, y, epochs=epochs, batch_size=batch)
 
@@ -47,12 +51,12 @@ def at_once(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -
 
 
 def one_after_the_other(
-    sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int, first: int = 0
-) -> Any:
+    sizes: Any, batch: int, x: Any, y: Any, members: int, first: int = 0
+) -> Run:
     """Train by `gpubp.Network`, each with all threads."""
     import gpubp
 
-    def run() -> None:
+    def run(epochs: int) -> None:
         for seed in range(first, first + members):
             net = gpubp.Network(sizes, output="softmax", backend="cpu", seed=seed)
             net.fit(x, y, epochs=epochs, batch_size=batch)
@@ -60,27 +64,27 @@ def one_after_the_other(
     return run
 
 
-def on_one_thread(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+def on_one_thread(sizes: Any, batch: int, x: Any, y: Any, members: int) -> Run:
     """Train by `gpubp.Networks` on one thread, as one after the other does on all."""
     from gpubp.backends.cpu.threads import use_threads
 
     use_threads(1)
-    return at_once(sizes, batch, x, y, members, epochs)
+    return at_once(sizes, batch, x, y, members)
 
 
-def two_processes(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+def two_processes(sizes: Any, batch: int, x: Any, y: Any, members: int) -> Run:
     """Train half of them here and half in a process that was started before, on a thread each."""
     from gpubp.backends.cpu.threads import use_threads
 
     use_threads(1)
     here = (members + 1) // 2
     return in_two_processes(
-        one_after_the_other(sizes, batch, x, y, here, epochs),
-        one_after_the_other(sizes, batch, x, y, members - here, epochs, here),
+        one_after_the_other(sizes, batch, x, y, here),
+        one_after_the_other(sizes, batch, x, y, members - here, here),
     )
 
 
-def the_products(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+def the_products(sizes: Any, batch: int, x: Any, y: Any, members: int) -> Run:
     """Do the matrix products of all steps and nothing else, on a thread of two processes each."""
     import numpy as np
 
@@ -100,37 +104,37 @@ def the_products(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: i
         if layer:
             products.append((d, w.swapaxes(1, 2), stack(batch, inputs)))
 
-    def run(members: int) -> Callable[[], None]:
-        def run() -> None:
+    def of(members: int) -> Run:
+        def run(epochs: int) -> None:
             for _ in range(members * epochs * len(x) // batch // stacked):
                 for a, b, out in products:
                     np.matmul(a, b, out=out)
 
         return run
 
-    return in_two_processes(run((members + 1) // 2), run(members // 2))
+    return in_two_processes(of((members + 1) // 2), of(members // 2))
 
 
-def in_two_processes(mine: Callable[[], None], others: Callable[[], None]) -> Callable[[], None]:
+def in_two_processes(mine: Run, others: Run) -> Run:
     """Return what does the one here and the other, meanwhile, in a process that it starts now."""
     ask_read, ask = os.pipe()
     done, done_write = os.pipe()
     if os.fork() == 0:
         os.close(ask)  # so that the end of the parent ends this process
-        while os.read(ask_read, 1):
-            others()
+        while epochs := os.read(ask_read, 1):
+            others(epochs[0])
             os.write(done_write, b".")
         os._exit(0)
 
-    def run() -> None:
-        os.write(ask, b".")
-        mine()
+    def run(epochs: int) -> None:
+        os.write(ask, bytes([epochs]))
+        mine(epochs)
         os.read(done, 1)
 
     return run
 
 
-def jax_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+def jax_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int) -> Run:
     """Train by JAX: steps scanned, members mapped, all compiled to one call an epoch."""
     import jax
     import jax.numpy as jnp
@@ -149,7 +153,7 @@ def jax_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) 
 
     many = jax.jit(jax.vmap(epoch))
 
-    def run() -> None:
+    def run(epochs: int) -> None:
         state = stacked
         for seed in range(epochs):
             state, losses = many(state, jax.random.split(jax.random.key(seed), members))
@@ -158,7 +162,7 @@ def jax_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) 
     return run
 
 
-def torch_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+def torch_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int) -> Run:
     """Train by PyTorch: gradients of all members by torch.func, Adam on the stacked parameters."""
     import torch
     from cases import Case
@@ -173,7 +177,7 @@ def torch_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int
 
     gradients = torch.func.vmap(torch.func.grad(loss_of))
 
-    def run() -> None:
+    def run(epochs: int) -> None:
         parameters, _ = torch.func.stack_module_state(made)
         optimizer = torch.optim.Adam(parameters.values(), 1e-3, fused=True)
         for _ in range(epochs):
@@ -187,17 +191,17 @@ def torch_vmap(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int
     return run
 
 
-def scikit_learn(sizes: Any, batch: int, x: Any, y: Any, members: int, epochs: int) -> Any:
+def scikit_learn(sizes: Any, batch: int, x: Any, y: Any, members: int) -> Run:
     """Train by scikit-learn's classifiers in two processes of joblib."""
     import joblib
     from sklearn.neural_network import MLPClassifier
 
-    def one(seed: int) -> Any:
+    def one(seed: int, epochs: int) -> Any:
         settings = {"batch_size": batch, "max_iter": epochs, "random_state": seed, "tol": 0}
         return MLPClassifier(sizes[1:-1], alpha=0, **settings).fit(x, y)
 
-    def run() -> None:
-        joblib.Parallel(n_jobs=2)(joblib.delayed(one)(seed) for seed in range(members))
+    def run(epochs: int) -> None:
+        joblib.Parallel(n_jobs=2)(joblib.delayed(one)(seed, epochs) for seed in range(members))
 
     return run
 
@@ -230,13 +234,13 @@ def child(way: str, case: int, members: int) -> None:
     values = np.random.default_rng(0)
     x = values.standard_normal((rows, sizes[0]), dtype=np.float32)
     y = values.integers(0, sizes[-1], rows)
-    run = WAYS[way](sizes, batch, x, y, members, epochs)
-    run()  # compiles, wakes threads, fills caches
+    run = WAYS[way](sizes, batch, x, y, members)
+    run(1)  # compiles, wakes threads, fills caches
     module = VERSIONS.get(way)
     print(importlib.import_module(module).__version__ if module else "", flush=True)
     for _ in sys.stdin:
         start = time.perf_counter()
-        run()
+        run(epochs)
         print(json.dumps(time.perf_counter() - start), flush=True)
 
 
@@ -288,7 +292,7 @@ def measure(case: int, members: int, given: argparse.Namespace) -> tuple[Rounds,
         if works:
             peers[way] = peer
     rounds: Rounds = {way: [] for way in peers}
-    for _, way in turns(given.rounds, [*peers]):
+    for _, way in turns(max(1, given.rounds - (members > MANY)), [*peers]):
         rounds[way].append(peers[way].seconds())
     for peer in peers.values():
         peer.close()
@@ -321,8 +325,10 @@ def main() -> int:
             own = median(rounds, "at once")
             pace = "" if own is None else f"{members * rows * epochs / own:,.0f}"
             others = [number(ratio(rounds, way, "at once")) for way in WAYS if way != "at once"]
-            lines.append([str(members), pace, *others])
-        head = ["networks", "rows a second, at once", *(way for way in WAYS if way != "at once")]
+            bound = number(ratio(rounds, "one after the other", "the products"))
+            lines.append([str(members), pace, *others, bound])
+        others = [way for way in WAYS if way != "at once"]
+        head = ["networks", "rows a second, at once", *others, "bound"]
         name = "-".join(map(str, sizes))
         title = f"{name}, batch {batch}, {rows:,} rows, {epochs} epochs"
         tables.append(f"## {title}\n\n{table(head, lines)}\n")

@@ -1,6 +1,6 @@
 """What several networks and a search are worth: log losses of members, `gpubp tune`.
 
-    python benchmarks/many_answers.py --tables FOLDER
+    python benchmarks/many_answers.py --tables FOLDER [--first-seed 10] [--members] [--tune adult]
 
 FOLDER holds adult.train.csv, adult.test.csv and housing.train.csv. Eight networks are trained at
 once, on digits (bundled with scikit-learn) and on adult; the log loss of their mean stands beside
@@ -70,13 +70,15 @@ def adult(folder: Path, seed: int) -> Answers:
     return classes, answers
 
 
-def members_table(folder: Path, seeds: int) -> str:
+TRAININGS: dict[str, Callable[[Path, int], Answers]] = {"digits": digits, "adult": adult}
+
+
+def members_table(folder: Path, seeds: range, names: Sequence[str]) -> str:
     """Return the log losses of members and of their mean."""
     rows = []
-    trainings: dict[str, Callable[[Path, int], Answers]] = {"digits": digits, "adult": adult}
-    for name, training in trainings.items():
-        for seed in range(seeds):
-            classes, answers = training(folder, seed)
+    for name in names:
+        for seed in seeds:
+            classes, answers = TRAININGS[name](folder, seed)
             each = [log_loss(one, classes) for one in answers]
             values = [statistics.mean(each), min(each), log_loss(np.mean(answers, axis=0), classes)]
             rows.append([name, str(seed), *(f"{value:.4f}" for value in values)])
@@ -92,12 +94,12 @@ def run(words: Sequence[Any], folder: Path) -> tuple[dict[str, Any], float]:
     return report, time.perf_counter() - start
 
 
-def tune_table(folder: Path, seeds: int, limit: float, names: Sequence[str]) -> str:
+def tune_table(folder: Path, seeds: range, limit: float, names: Sequence[str]) -> str:
     """Return what was found in so many seconds beside the defaults."""
     rows = []
     for name in names:
         target, measure = TUNED[name]
-        for seed in range(seeds):
+        for seed in seeds:
             common = [folder / f"{name}.train.csv", "--target", target, "--seed", seed]
             common += ["--test", 0.2]
             with tempfile.TemporaryDirectory() as scratch:
@@ -120,16 +122,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--tables", type=lambda text: Path(text).absolute(), required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--time-limit", type=float, default=60, help="seconds of each search")
+    parser.add_argument("--members", nargs="*", default=[*TRAININGS], choices=[*TRAININGS])
     parser.add_argument("--tune", nargs="*", default=["housing"], choices=[*TUNED])
     given = parser.parse_args()
     load = "" if not hasattr(os, "getloadavg") else f"load {os.getloadavg()[0]:.1f}"
     print("# What several networks and a search are worth\n")
     print(circumstances(load))
-    print(f"## Log loss of {MEMBERS} networks on rows that they were not trained on\n")
-    print(members_table(given.tables, given.seeds), flush=True)
-    print(f"\n## `gpubp tune --time-limit {given.time_limit:g}` beside the defaults\n")
-    print(tune_table(given.tables, given.seeds, given.time_limit, given.tune))
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    if given.members:
+        print(f"## Log loss of {MEMBERS} networks on rows that they were not trained on\n")
+        print(members_table(given.tables, seeds, given.members), flush=True)
+    if given.tune:
+        print(f"\n## `gpubp tune --time-limit {given.time_limit:g}` beside the defaults\n")
+        print(tune_table(given.tables, seeds, given.time_limit, given.tune))
 
 
 if __name__ == "__main__":

@@ -79,3 +79,14 @@ class WalkedSteps:
         """Do another piece of work in the same way: its arrays need not be those of the first."""
         with self._threads:
             work(self._backend)
+
+
+def do_in_turn(calls: Sequence[tuple[Callable[[int], None], int]]) -> None:
+    """Do prepared steps one after the other, each so many times; in one call where they can be."""
+    kinds = {type(steps) for steps, _ in calls}
+    together = getattr(kinds.pop(), "in_turn", None) if len(kinds) == 1 else None
+    if together is not None:
+        together(calls)
+        return
+    for steps, count in calls:
+        steps(count)

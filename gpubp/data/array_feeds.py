@@ -18,6 +18,8 @@ from gpubp.data.slot_feed import SlotFeed
 from gpubp.data.sparse_rows import SparseRows
 from gpubp.errors import DataError, ShapeError
 
+# So many steps, of so many rows in all, may the epochs have whose orders are drawn at once.
+STEPS_AT_ONCE, ROWS_AT_ONCE = 200, 65_536
 # Whether to shuffle, or what returns the order of the rows for an epoch's number.
 Shuffle = bool | Callable[[int], Any]
 
@@ -58,9 +60,12 @@ class ArrayFeed:
         self.own_sizes = [stop - start for start, stop in spans]
         self.weighted, self.shuffle, self.shards = data.weights is not None, shuffle, shards
         self._net, self._data, self._chosen = net, data, rows
+        self.at_once = self._most_at_once()
         host = self._own_order(0, shuffled=False)
-        self._order = net.backend.empty(host.shape, host.dtype)
-        net.backend.put(self._order, host)
+        room = self.steps * self.size * (self.at_once - 1) + len(host)
+        self._order = net.backend.empty((room,), host.dtype)
+        for order in self._orders(self.at_once):
+            net.backend.put(order, host)
 
     @property
     def sources(self) -> tuple[Array, ...]:
@@ -68,13 +73,32 @@ class ArrayFeed:
         weights = () if self._data.weights is None else (self._data.weights,)
         return (self._data.x, self._data.expected, *weights, self._order)
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Bring the rows into the order of an epoch."""
-        by_host = callable(self.shuffle) or self.shards != ALL or self._chosen is not None
-        if self.shuffle and by_host:
-            self._net.backend.put(self._order, self._own_order(epoch))
+    def _most_at_once(self) -> int:
+        """Return the epochs whose orders are drawn at once: several where each has few steps."""
+        by_host = callable(self.shuffle) or self.shards != ALL
+        if self._net.backend.name != "cpu" or self.weighted or by_host or not self.by_clock:
+            return 1
+        most = min(STEPS_AT_ONCE // self.steps, ROWS_AT_ONCE // (self.steps * self.size))
+        return max(1, most)
+
+    def _orders(self, count: int) -> list[Array]:
+        """Return where the orders of so many epochs lie; each begins where the clock says."""
+        room = self.steps * self.size
+        own = sum(self.own_sizes)
+        return [self._order[k * room : k * room + own] for k in range(count)]
+
+    def begin_epoch(self, epoch: int, count: int = 1) -> None:
+        """Bring the rows into the orders of an epoch and of those after it, `count` in all."""
+        for number, order in enumerate(self._orders(count), epoch):
+            self._bring(number, order)
+
+    def _bring(self, epoch: int, order: Array) -> None:
+        if self.shuffle and (callable(self.shuffle) or self.shards != ALL):
+            self._net.backend.put(order, self._own_order(epoch))
         elif self.shuffle:
-            self._net.backend.shuffle(self._net.seed, SHUFFLE, epoch, self._order)
+            self._net.backend.shuffle(self._net.seed, SHUFFLE, epoch, order)
+            if self._chosen is not None:
+                order[...] = self._net.backend.asarray(self._chosen)[order]
 
     def prepare(self, index: int) -> int:
         """Do nothing: there are no slots."""
@@ -196,7 +220,7 @@ class HostArrayFeed(SlotFeed, ArrayFeed):
         SlotFeed.__init__(self, net, [((most, data.x.shape[1]), data.x.dtype)], self.steps)
         self._rows = self._own_order(0, shuffled=False)
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int, count: int = 1) -> None:
         """Bring the rows into the order of an epoch."""
         self._forget()
         if self.shuffle:

@@ -74,7 +74,7 @@ class DatasetFeed(SlotFeed):
         self._next = (-1, -1)
         self._open: Iterator[Rows] = iter(())
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int, count: int = 1) -> None:
         """Read another epoch."""
         self._epoch = epoch
         self._weights.fill(np.nan)

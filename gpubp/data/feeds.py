@@ -48,6 +48,8 @@ class Feed(Protocol):
         Whether the clock alone selects the batch: nothing is to be brought before a step.
     sources : tuple of array
         What a step then gathers the batch from, inputs and expected values first; else none.
+    at_once : int
+        How many epochs' orders of rows it can hold.
     """
 
     rows: int
@@ -58,13 +60,17 @@ class Feed(Protocol):
     weighted: bool
     same_sizes: bool
     by_clock: bool
+    at_once: int
 
     @property
     def sources(self) -> tuple[Array, ...]:
         """The arrays that a step gathers its batch from by the clock alone."""
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Bring the rows into the order of an epoch."""
+    def begin_epoch(self, epoch: int, count: int = 1) -> None:
+        """Bring the rows into the orders of an epoch and of those after it, `count` in all.
+
+        Batches of later epochs follow those of the first, whole ones and the last, short one.
+        """
 
     def prepare(self, index: int) -> int:
         """Make sure that a step can read a batch; return from which slot."""

@@ -22,6 +22,7 @@ class SlotFeed(ABC):
 
     by_clock = False
     sources: tuple[Array, ...] = ()  # slots are those of one training
+    at_once = 1
     _net: Reader
 
     def __init__(

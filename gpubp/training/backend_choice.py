@@ -222,14 +222,14 @@ def _median_round(stack: LayerStack, work: Workload) -> float:
     """Return the median time of rounds of steps, each with a look at the losses, in seconds."""
     settings, backend = work.settings, stack.backend
     feed = feed_of(stack, _rows(stack, work), work.batch_size, True, settings.loss)
-    losses, state = backend.empty((feed.steps,), stack.dtype), TrainingState()
+    state = TrainingState()
     state.use(settings, stack, feed.weighted)
-    steps = EpochSteps(Training(stack, state, feed, settings, losses))
+    steps = EpochSteps(Training(stack, state, feed, settings))
     times: list[float] = []
     while len(times) < WARM_UPS + ROUNDS and sum(times[1:]) < TIME_LIMIT:
         start = time.perf_counter()
         steps.run(len(times), 0, feed.steps)
-        backend.to_numpy(losses)  # which waits for the device, as `fit` does
+        backend.to_numpy(steps.losses)  # which waits for the device, as `fit` does
         times.append(time.perf_counter() - start)
     return statistics.median(times[WARM_UPS:] or times[-1:])
 

@@ -160,7 +160,8 @@ class Callback(Protocol):
     """Called by `fit`; the network may be read and its parameters changed in place.
 
     One with an attribute `metric` finds its values in ``history.metrics``; one with an attribute
-    `reason` says what ``history.stopped`` is to be when it ends the training.
+    `reason` says what ``history.stopped`` is to be when it ends the training. Where all have a
+    false attribute `every_epoch`, several short epochs are done together, and they are told once.
     """
 
     def begin(self, net: NetworkView, epochs: int) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.backends.program import WalkedSteps
+from gpubp.backends.program import WalkedSteps, do_in_turn
 from gpubp.backends.scheduled import new_clock, put_clock
 from gpubp.data.batches import Data
 from gpubp.data.feeds import Feed
@@ -55,7 +55,7 @@ class EpochSteps:
     Attributes
     ----------
     losses : array, (steps,)
-        Where the losses of an epoch's batches go.
+        Where the losses of an epoch's batches go, or of several epochs that are done together.
     """
 
     def __init__(self, training: Training) -> None:
@@ -66,9 +66,9 @@ class EpochSteps:
             _check_rows(stack, min(feed.sizes))
         self._kept = steps_for(stack, state, settings, feed, group is None)
         self._arrays, self._prepared = self._kept.arrays, self._kept.prepared
-        self.losses = self._arrays.losses[: feed.steps]
+        self.losses = self._arrays.losses[: feed.steps * feed.at_once]
         self._step = Step(stack, state, settings, self._arrays, self._sums())
-        self._next, self._epoch = (-1, -1), -1
+        self._next, self._epochs = (-1, -1, -1), (-1, -1)
         self._settings_from, self._settings_factor = -1, 0.0
 
     def _sums(self) -> Sums:
@@ -88,29 +88,44 @@ class EpochSteps:
         """Leave the prepared steps to the next fit."""
         self._kept.in_use = False
 
-    def run(self, epoch: int, start: int, stop: int) -> None:
-        """Do the steps from `start` to before `stop` of an epoch; each leaves its loss."""
-        feed, state, index = self._training.feed, self._training.state, start
+    def run(self, epoch: int, start: int, stop: int, together: int = 1) -> None:
+        """Do the steps from `start` to before `stop` of an epoch; each leaves its loss.
+
+        With `together` they are those of so many epochs, one after the other.
+        """
+        state, index = self._training.state, start
         while index < stop:
-            if (epoch, index) != self._next or not self._settings_left():
-                self._seek(epoch, index)
-            slot = feed.prepare(index)
-            turn = turn_of(index, feed.sizes, self._training.settings.accumulate)
+            if (epoch, together, index) != self._next or not self._settings_left():
+                self._seek(epoch, together, index)
             count = self._at_once(index, stop)
-            self._prepare(index, slot, turn)(count)
-            feed.done(index)
+            updated = self._do(index, count)
             state.step += count
-            state.updates += count if turn.last else 0
+            state.updates += count if updated else 0
             index += count
-            self._next = (epoch, index)
+            self._next = (epoch, together, index)
 
     def _at_once(self, index: int, stop: int) -> int:
-        """Return how many steps one call may do: whole batches that the clock alone selects."""
+        """Return how many steps one call may do: those whose batches the clock alone selects."""
         feed, group = self._training.feed, self._training.group
         if not feed.by_clock or group is not None or self._training.settings.accumulate > 1:
             return 1
-        whole = feed.rows // feed.size - index
-        return max(1, min(stop - index, self._settings_left(), whole))
+        return min(stop - index, self._settings_left())
+
+    def _do(self, index: int, count: int) -> bool:
+        """Do so many steps in one call; tell whether they updated the weights."""
+        feed, calls = self._training.feed, []
+        last = index + count
+        while index < last:
+            place = index % feed.steps  # of the epoch
+            whole = feed.rows // feed.size - place if count > 1 else 1
+            several = max(1, min(last - index, whole))
+            slot = feed.prepare(place)
+            turn = turn_of(place, feed.sizes, self._training.settings.accumulate)
+            calls.append((self._prepare(place, slot, turn), several))
+            index += several
+        do_in_turn(calls)
+        feed.done(place)
+        return turn.last
 
     def _prepare(self, index: int, slot: int, turn: Turn) -> Callable[[int], None]:
         feed = self._training.feed
@@ -137,12 +152,12 @@ class EpochSteps:
         rows = self._arrays.settings.rows
         return rows - row if same and 0 <= row < rows else 0
 
-    def _seek(self, epoch: int, index: int) -> None:
+    def _seek(self, epoch: int, together: int, index: int) -> None:
         """Set the clock to a step, and compute settings where none are left."""
         training = self._training
-        if epoch != self._epoch:
-            training.feed.begin_epoch(epoch)
-            self._epoch = epoch
+        if (epoch, together) != self._epochs:
+            training.feed.begin_epoch(epoch, together)
+            self._epochs = epoch, together
         training.stack.refresh()
         state, backend = training.state, training.stack.backend
         if not self._settings_left():

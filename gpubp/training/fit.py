@@ -25,6 +25,8 @@ from gpubp.training.stopping import TIME_LIMIT
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
 # The last step before a look is done alone; those before it are whole replays of 8 on a GPU.
 STEPS_BETWEEN_LOOKS = 8 * 25 + 1
+# Rows times parameters of epochs that are done together: about a tenth of a second on a core.
+WORK_TOGETHER = 1_000_000_000
 
 
 class Fit:
@@ -41,7 +43,8 @@ class Fit:
         self.stack, self.state, self.feed = training.stack, training.state, training.feed
         self._checkpoints = checkpoints
         self._agreement = Agreement(training, history)
-        self._index = 0  # steps of the epoch that are done
+        self._index = 0  # steps that are done of the epochs that are done together
+        self._together, self._before, self._began = 1, 0, 0.0  # those epochs; when they began
         self._first_epoch, self._first_step = self.state.epoch, self.state.step
         self.state.use(training.settings, self.stack, training.feed.weighted)
         self._steps = EpochSteps(training)
@@ -81,6 +84,7 @@ class Fit:
             with np.errstate(over="ignore", invalid="ignore"), self._interrupts:
                 self._run_epochs(epochs, validation, callbacks, wanted)
         except KeyboardInterrupt:
+            self._keep_finished(self._done)
             self.history.stopped = "interrupted"
             raise
         except DivergenceError:
@@ -107,20 +111,21 @@ class Fit:
         metrics: dict[str, str | Metric],
     ) -> None:
         loss, group = self.training.settings.loss.plain, self.training.group
+        most = 1 if validation is not None else self._most_together(callbacks)
         while self.history.epochs < epochs and not self.history.stopped:
-            start = time.perf_counter()
-            mean = self._run_epoch(callbacks)
-            if mean is None:
+            self._together = min(most, epochs - self.history.epochs)
+            self._before, self._began = self.history.epochs, time.perf_counter()
+            if not self._run_together(callbacks):
                 self._save_if_due(callbacks, last=True)
                 return
-            self.history.loss.append(mean)
             if validation is not None:
                 measures = evaluate(self.stack, validation, loss, group)
                 self.history.validation_loss.append(measures["loss"])
                 values = measure(self.stack, validation, metrics, measures)
                 for name, value in values.items():
                     self.history.metrics.setdefault(name, []).append(value)
-            self.history.seconds.append(time.perf_counter() - start)
+            share = (time.perf_counter() - self._began) / self._together
+            self.history.seconds.extend([share] * self._together)
             self._agreement.compare()
             wishes = [callback.epoch_end(self.net, self.history) for callback in callbacks]
             self._stop_if(wishes, callbacks)
@@ -134,14 +139,23 @@ class Fit:
             if wish and not self.history.stopped:
                 self.history.stopped = getattr(callback, "reason", "early stopping")
 
-    def _run_epoch(self, callbacks: Sequence[Callback]) -> float | None:
-        """Run what is left of one epoch and return its mean loss; None where it was cut short."""
-        steps, looked = self.feed.steps, self._index
+    def _most_together(self, callbacks: Sequence[Callback]) -> int:
+        """Return how many epochs are done with nothing else between their steps."""
+        asked = any(getattr(callback, "every_epoch", True) for callback in callbacks)
+        if asked or self._checkpoints is not None:
+            return 1
+        fitting: int = WORK_TOGETHER // (self.feed.rows * self.stack.parameters.size)
+        return max(1, min(self.feed.at_once, fitting))
+
+    def _run_together(self, callbacks: Sequence[Callback]) -> bool:
+        """Run what is left of some epochs and note their losses; tell whether they were ended."""
+        epoch, together = self.state.epoch, self._together
+        steps, looked = self.feed.steps * together, self._index
         while looked < steps:
             stop = min(looked + STEPS_BETWEEN_LOOKS, looked + self._steps_until_save(), steps)
-            self._steps.run(self.state.epoch, looked, stop - 1)
+            self._steps.run(epoch, looked, stop - 1, together)
             self._pending.take(self.stack, self.state)
-            self._steps.run(self.state.epoch, stop - 1, stop)
+            self._steps.run(epoch, stop - 1, stop, together)
             self._look(looked, stop)
             looked = self._index = stop
             wishes = [callback.advance(self.history, looked / steps) for callback in callbacks]
@@ -149,16 +163,36 @@ class Fit:
                 if self.training.group is None:
                     self._stop_if(wishes, callbacks)
                 if self.history.stopped:
-                    return None
+                    self._keep_finished(self._done)
+                    return False
                 self._save_if_due(callbacks)
         if not bool(self.stack.backend.xp.isfinite(self.stack.parameters).all()):
+            self._keep_finished(self._done - 1)
             self._diverged(self._done)
-        losses = self.stack.backend.to_numpy(self._losses)
-        weights = np.array(self._weights(self.state.epoch, callbacks), np.float64)
-        self.state.epoch += 1
+        self.history.loss.extend(self._mean_losses(together, self._weights(epoch, callbacks)))
+        self.state.epoch += together
         self._index = 0
+        return True
+
+    def _mean_losses(self, epochs: int, sizes: Any) -> list[float]:
+        """Return the mean loss of each of so many epochs; `sizes` is what their batches weigh."""
+        steps, weights = self.feed.steps, np.array(sizes, np.float64)
+        losses = self.stack.backend.to_numpy(self._losses[: epochs * steps]).reshape(epochs, steps)
         # as np.average does it, without its checks, which take longer than a step of few rows
-        return float(np.multiply(losses, weights, dtype=np.float64).sum() / weights.sum())
+        sums = np.multiply(losses, weights, dtype=np.float64).sum(axis=1)
+        means: list[float] = (sums / weights.sum()).tolist()
+        return means
+
+    def _keep_finished(self, steps: int) -> None:
+        """Note the epochs that were finished in so many steps, of several done together."""
+        if self._together == 1:
+            return
+        finished = steps // self.feed.steps - self._before
+        share = (time.perf_counter() - self._began) / max(finished, 1)
+        del self.history.loss[self._before :], self.history.seconds[self._before :]
+        self.history.loss.extend(self._mean_losses(finished, self.feed.sizes))
+        self.history.seconds.extend([share] * finished)
+        self.state.epoch = self._first_epoch + self._before + finished
 
     def _weights(self, epoch: int, callbacks: Sequence[Callback]) -> Any:
         """Return what each batch of an epoch weighs in its mean loss, (steps,)."""
@@ -177,13 +211,16 @@ class Fit:
         finite = np.isfinite(losses)
         if not finite.all():
             steps_before = (self.state.epoch - self._first_epoch) * self.feed.steps
-            self._diverged(steps_before + start + int(np.argmin(finite)))
+            number = steps_before + start + int(np.argmin(finite))
+            self._keep_finished(number)
+            self._diverged(number)
         # the snapshot from before the last step: that step's loss is now known to be finite
         self._good, self._pending = self._pending, self._good
         self._interrupts.raise_if_any()
 
     def _diverged(self, number: int) -> None:
         """Put back the weights of the step before `number` and raise with the layer's name."""
+        self._together = 1  # what is done again writes over the losses of all
         self._good.put_back(self.stack, self.state)
         while self._done < number - 1:
             self._step_number(self._done)
@@ -199,6 +236,7 @@ class Fit:
             place = first_non_finite(self.stack, buffers)
         where = self._agreement.first_place(place)
         self._pending.put_back(self.stack, self.state)
+        self.state.epoch = self._first_epoch + self._done // self.feed.steps
         peak = as_schedule(self.training.settings.optimizer.learning_rate).peak
         error = DivergenceError(
             f"the loss is not finite at step {number + 1}, first in {where}; the weights are those"
@@ -221,7 +259,7 @@ class Fit:
 
     def _steps_until_save(self) -> int:
         due = self._checkpoints.steps_until_due(self._done) if self._checkpoints else None
-        return self.feed.steps if due is None else due
+        return self.feed.steps * self._together if due is None else due
 
     def _save_if_due(self, callbacks: Sequence[Callback], last: bool = False) -> None:
         """Write a checkpoint where one is due, and in the end in any case."""
@@ -242,8 +280,9 @@ class Fit:
 
     def _resume(self, callbacks: Sequence[Callback]) -> None:
         assert self._checkpoints is not None
+        losses = self._losses[: self.feed.steps]
         position = self._checkpoints.load(
-            self.net, self.stack, self.state, self.history, callbacks, self._losses
+            self.net, self.stack, self.state, self.history, callbacks, losses
         )
         if position:
             self._first_epoch, self._first_step = position["first_epoch"], position["first_step"]

@@ -33,7 +33,7 @@ class KeptSteps:
     Attributes
     ----------
     arrays : StepArrays
-        Those of all steps; the losses have room for as many batches as an epoch ever had.
+        Those of all steps; the losses have room for as many batches as are ever done at once.
     form : tuple
         What the steps have of the settings and of the data.
     held : tuple of array or None
@@ -61,7 +61,7 @@ class KeptSteps:
             and self.form == form
             and len(self.held) == len(held)
             and all(own is other for own, other in zip(self.held, held, strict=True))
-            and feed.steps <= len(self.arrays.losses)
+            and feed.steps * feed.at_once <= len(self.arrays.losses)
             and self.addresses.lead_to(feed.sources)
         )
 
@@ -96,7 +96,8 @@ def steps_for(
             return kept
     backend, clock = stack.backend, new_clock(stack.backend)
     ahead = StepSettings(stack, settings, SETTINGS_ROWS, clock)
-    losses = backend.empty((1 << (feed.steps - 1).bit_length(),), stack.dtype)
+    batches = feed.steps * feed.at_once
+    losses = backend.empty((1 << (batches - 1).bit_length(),), stack.dtype)
     addresses = backend.addresses(feed.sources) if keepable else None
     made = KeptSteps(StepArrays(clock, ahead, losses), form, held, addresses)
     if addresses is not None:

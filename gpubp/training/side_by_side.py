@@ -40,6 +40,8 @@ class Watch:
         Set by whoever wants all trainings to end.
     """
 
+    every_epoch = False
+
     def __init__(self, until: float | None, asked: threading.Event) -> None:
         self._until, self._asked = until, asked
 

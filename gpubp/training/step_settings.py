@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from gpubp.backends import Array
 from gpubp.backends.scheduled import Scheduled
 from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.dropout import Rates
+from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
 from gpubp.nn.parameter_groups import Segment, segments
 from gpubp.nn.schedules import is_schedule, peak_of, value_at
 from gpubp.training.settings import TrainingSettings
@@ -61,7 +64,8 @@ class StepSettings:
         """Write the numbers of the steps after `done` updates, with `factor` times the rate."""
         steps = range(done + 1, done + 1 + self.rows)
         for (rate, decay), array in self._scalars.items():
-            self._put(array, [settings.optimizer.scalars(n, factor * rate, decay) for n in steps])
+            scalars = _remembered if _is_constant(settings.optimizer) else _scalars
+            self._put(array, scalars(settings.optimizer, steps, factor * rate, decay))
         if self.dropout is not None and settings.dropout_factor is not None:
             factors = [value_at(settings.dropout_factor, n) for n in steps]
             for own, scheduled in self.dropout.items():
@@ -69,8 +73,24 @@ class StepSettings:
         if self.parameter is not None:
             self._put(self.parameter.values, [value_at(settings.loss.parameter, n) for n in steps])
 
-    def _put(self, array: Array, rows: Sequence[float | tuple[float, ...]]) -> None:
+    def _put(self, array: Array, rows: ArrayLike) -> None:
         self._backend.put(array, np.array(rows, np.float64))
+
+
+def _scalars(optimizer: Optimizer, steps: range, rate: float, decay: float) -> NDArray[np.float64]:
+    """Return an optimizer's scalars at steps, (steps, scalars)."""
+    return np.array([optimizer.scalars(step, rate, decay) for step in steps], np.float64)
+
+
+# Members, folds and trials ask for the same ones.
+_remembered: Callable[..., NDArray[np.float64]] = lru_cache(256)(_scalars)
+
+
+def _is_constant(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer is one of gpubp's, and all its settings are numbers."""
+    return type(optimizer) in OPTIMIZERS.values() and all(
+        isinstance(value, int | float) for value in vars(optimizer).values()
+    )
 
 
 def check_settings(stack: LayerStack, settings: TrainingSettings) -> None:

@@ -10,6 +10,7 @@
 
 #include "processor_level.h"
 #include "run.h"
+#include "shuffle.h"
 
 namespace {
 
@@ -262,6 +263,25 @@ PyObject* gather(PyObject*, Arguments arguments, Py_ssize_t count) {
   });
 }
 
+// shuffle(seed, stream, epoch, order): write the order of the rows in an epoch
+PyObject* shuffle(PyObject*, Arguments arguments, Py_ssize_t count) {
+  Arrays a;
+  if (count != 4 || !a.take(arguments[3], true) || !a.is_integer(0))
+    return refuse("(seed, stream, epoch, order), whole numbers, are needed");
+  gpubp::uint64 key[3];
+  for (int index = 0; index < 3; ++index) key[index] = PyLong_AsUnsignedLongLong(arguments[index]);
+  if (PyErr_Occurred()) return nullptr;
+  const int64 rows = a.size(0);
+  gpubp::uint64* order = a.data<gpubp::uint64>(0);
+  std::unique_ptr<gpubp::uint64[]> room(new (std::nothrow)
+                                            gpubp::uint64[static_cast<size_t>(rows)]);
+  if (!room) return PyErr_NoMemory();
+  PyThreadState* state = rows < gpubp::WORTH_THREADS ? nullptr : PyEval_SaveThread();
+  gpubp::shuffle_rows(key[0], key[1], key[2], rows, order, room.get());
+  if (state) PyEval_RestoreThread(state);
+  Py_RETURN_NONE;
+}
+
 // all_finite(x) -> bool
 PyObject* all_finite(PyObject*, Arguments arguments, Py_ssize_t count) {
   Arrays a;
@@ -327,9 +347,10 @@ PyMethodDef methods[] = {
     {"loss", fast(loss), METH_FASTCALL, nullptr},
     {"update", fast(update), METH_FASTCALL, nullptr},
     {"gather", fast(gather), METH_FASTCALL, nullptr},
+    {"shuffle", fast(shuffle), METH_FASTCALL, nullptr},
     {"all_finite", fast(all_finite), METH_FASTCALL, nullptr},
     {"plan", fast(plan), METH_FASTCALL, nullptr},
-    {"run_plan", fast(run_plan), METH_FASTCALL, nullptr},
+    {"run_plans", fast(run_plans), METH_FASTCALL, nullptr},
     {"set_threads", set_threads, METH_O, nullptr},
     {"work_alone", work_alone, METH_O, nullptr},
     {"multiply", fast(multiply), METH_FASTCALL, nullptr},

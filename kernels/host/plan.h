@@ -7,7 +7,7 @@
 //                bits, whether tiles may stand in for the first)
 //   flat         (gradients, parameters)
 //   double       whether all is in float64
-// run(plan, steps)
+// run_plans(plan, steps, plan, steps, ...): do so many steps of each, one after the other
 
 class Plan {
  public:
@@ -117,15 +117,20 @@ PyObject* plan(PyObject*, Arguments arguments, Py_ssize_t count) {
   return capsule;
 }
 
-PyObject* run_plan(PyObject*, Arguments arguments, Py_ssize_t count) {
-  if (count != 2) return refuse("(plan, steps) are needed");
-  Plan* plan = static_cast<Plan*>(PyCapsule_GetPointer(arguments[0], PLAN));
-  const long steps = PyLong_AsLong(arguments[1]);
-  if (!plan || PyErr_Occurred()) return nullptr;
+PyObject* run_plans(PyObject*, Arguments arguments, Py_ssize_t count) {
+  std::vector<std::pair<Plan*, long>> runs;
+  for (Py_ssize_t at = 0; at + 1 < count; at += 2) {
+    Plan* plan = static_cast<Plan*>(PyCapsule_GetPointer(arguments[at], PLAN));
+    const long steps = PyLong_AsLong(arguments[at + 1]);
+    if (!plan || PyErr_Occurred()) return nullptr;
+    runs.push_back({plan, steps});
+  }
+  if (runs.empty() || count % 2) return refuse("(plan, steps, plan, steps, ...) are needed");
   PyThreadState* state = PyEval_SaveThread();
-  {
-    std::lock_guard<std::mutex> alone(plan->one_run);
-    gpubp::run_program(plan->program, plan->threads, plan->scalars.data(), steps);
+  for (const auto& run : runs) {
+    Plan& plan = *run.first;
+    std::lock_guard<std::mutex> alone(plan.one_run);
+    gpubp::run_program(plan.program, plan.threads, plan.scalars.data(), run.second);
   }
   PyEval_RestoreThread(state);
   Py_RETURN_NONE;

@@ -19,6 +19,7 @@ from gpubp.backends.cpu.compiled_backend import LEVELS, CompiledBackend, host_ke
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
 from gpubp.backends.cpu.threads import one_thread
+from gpubp.backends.random import SHUFFLE, permutation
 
 needs_kernels = pytest.mark.skipif(
     host_kernels()[0] is None, reason=f"no compiled kernels: {host_kernels()[1]}"
@@ -80,6 +81,20 @@ def test_gather_reads_any_storage(backend, storage, dtype):
         backend.gather(there, order, out, scale, Scratch(backend.xp))
         expected = stored[rows].astype(dtype) * np.dtype(dtype).type(scale)
         np.testing.assert_allclose(backend.to_numpy(out), expected, rtol=2e-7)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 256, 257, 4096, 70_000, 140_000])
+def test_rows_are_shuffled_as_numpy_sorts_the_keys(host, rows):
+    order = np.empty(rows, np.int64)
+    for seed, epoch in ((0, 0), (2**64 - 1, 3), (5, 2**40)):
+        host.shuffle(seed, SHUFFLE, epoch, order)
+        np.testing.assert_array_equal(order, permutation(seed, epoch, rows))
+
+
+def test_what_cannot_hold_an_order_is_refused(host):
+    for wrong in (np.empty(4, np.float64), np.empty(4, np.int32)):
+        with pytest.raises(TypeError, match="whole numbers"):
+            host.shuffle(0, SHUFFLE, 0, wrong)
 
 
 def test_float16_storage_is_read_exactly(host):
@@ -150,7 +165,9 @@ WRONG = {
     "row below the source": lambda host, z, b: host.gather(z, np.array([-1]), z[:1], 1.0),
     "no such function": lambda host, z, b: host.activate(99, z, b, z),
     "negative place": lambda host, z, b: host.activate(-1, z, b, z),
-    "no plan": lambda host, z, b: host.run_plan(z, 1),
+    "no plan": lambda host, z, b: host.run_plans(z, 1),
+    "no steps": lambda host, z, b: host.run_plans(z),
+    "nothing to run": lambda host, z, b: host.run_plans(),
     "no type to read": lambda host, z, b: host.gather(z.astype("i2"), np.array([0]), z[:1], 1.0),
     "scale no number": lambda host, z, b: host.gather(z, np.array([0]), z[:1], "1"),
     "not contiguous": lambda host, z, b: host.activate(0, z[:, ::2], b[::2].copy(), z[:, ::2]),

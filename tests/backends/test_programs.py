@@ -282,7 +282,7 @@ def test_rows_of_an_order_stay_within_the_data():
     flat = np.zeros(1, np.float32)
     for order, expected in (([0, 2], [0, 2]), ([-9, 99], [0, 2])):
         row = ("gather_batch", data, np.array(order, np.int64), CLOCK.copy(), out, 2, 1.0)
-        host.run_plan(host.plan([row], 1, (1, 1, True, False), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], 1, (1, 1, True, False), (flat, flat), False), 1)
         np.testing.assert_array_equal(out, data[expected])
 
 
@@ -298,5 +298,5 @@ def test_masks_are_those_of_numpys_generator(first, count):
     y, flat = np.empty_like(x), np.zeros(1, np.float32)
     row = ("dropout", x, y, clock, float(np.float32(rate)), 0, seed, stream)
     for parts in (1, 2):
-        host.run_plan(host.plan([row], parts, (1, 1, True, False), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], parts, (1, 1, True, False), (flat, flat), False), 1)
         np.testing.assert_array_equal(y[0] == 0, uniform < np.float32(rate))

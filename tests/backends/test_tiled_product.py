@@ -56,7 +56,7 @@ def native(a, b, of_a, of_b, scale, out):
         pytest.skip("the compiled kernels in use have no tiles")
     flat = np.zeros(1, np.float32)
     row = ("multiply", a, b, out, of_a, of_b, scale)
-    host.run_plan(host.plan([row], 1, NO_BLAS, (flat, flat), False), 1)
+    host.run_plans(host.plan([row], 1, NO_BLAS, (flat, flat), False), 1)
 
 
 def numbers(seed, *shape):

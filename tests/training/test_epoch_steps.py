@@ -12,7 +12,10 @@ from gpubp.backends import get_backend
 from gpubp.backends.gpu import recording
 from gpubp.backends.gpu.recording import STEPS_AT_ONCE, RecordedSteps
 from gpubp.backends.random import SHUFFLE, permutation
-from gpubp.data.array_feeds import HostArrayFeed
+from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed
+from gpubp.data.batches import take_data
+from gpubp.nn.losses import get_loss
+from gpubp.training import epoch_steps
 from gpubp.training import fit as training
 from gpubp.training import kept_steps
 from kernel_compilation import host_compiler
@@ -300,3 +303,22 @@ def test_the_device_shuffles_as_the_host_does(cupy):
             expected = permutation(2**64 - 1, epoch, rows)
             np.testing.assert_array_equal(backend.to_numpy(order), expected)
             assert sorted(expected) == list(range(rows))
+
+
+def test_chosen_rows_come_in_the_order_of_the_epoch(cupy):
+    x, y = data(40)
+    chosen = np.array([39, 3, 3, 17, 0, 20, 8])
+    for backend in ("gpu", "cpu"):
+        net = network(backend)
+        feed = ArrayFeed(
+            net.stack,
+            take_data(net.stack, x, y, get_loss("auto", net.output)),
+            3,
+            True,
+            rows=chosen,
+        )
+        feed.begin_epoch(5, feed.at_once)
+        expected = chosen[permutation(net.stack.seed, 5, 7)]
+        np.testing.assert_array_equal(net.backend.to_numpy(feed._order[:7]), expected)
+        expected_batch = x[expected[3:6]].astype(net.dtype)
+        np.testing.assert_array_equal(net.backend.to_numpy(feed.batch(5, 1).x), expected_batch)

@@ -216,3 +216,36 @@ def test_waves_end_where_each_doubling_ends():
 def test_settings_out_of_range_are_refused(make, message):
     with pytest.raises(errors.ConfigurationError, match=message):
         network().fit(X, CLASSES, **make())
+
+
+class Lowered:
+    """A schedule that a person changes between two trainings."""
+
+    peak = 0.2
+
+    def __call__(self, step):
+        return self.peak
+
+
+class Halved(gpubp.SGD):
+    """An optimizer of one's own."""
+
+    def scalars(self, step, factor=1.0, decay=1.0):
+        return super().scalars(step, factor / 2, decay)
+
+
+def test_settings_computed_once_are_those_of_this_optimizer():
+    def trained(optimizer):
+        net = network(dropout=0.0)
+        net.fit(X, CLASSES, epochs=2, **ROWS | {"optimizer": optimizer})
+        return host(net)
+
+    changing = Lowered()
+    first, by_number = trained(gpubp.SGD(changing)), trained(gpubp.SGD(0.2))
+    changing.peak = 0.1
+    lower = trained(gpubp.SGD(0.1))
+    np.testing.assert_array_equal(first, by_number)
+    np.testing.assert_array_equal(trained(gpubp.SGD(changing)), lower)
+    np.testing.assert_array_equal(trained(Halved(0.2)), lower)
+    np.testing.assert_array_equal(trained(gpubp.SGD(0.2)), by_number)
+    assert np.abs(lower - by_number).max() > 1e-3

@@ -77,6 +77,9 @@ class CompiledBackend(NumpyBackend):
         else:  # class indices
             super().gather_batch(array, order, clock, batch, scale, out)
 
+    def shuffle(self, seed: int, stream: int, epoch: int, order: Array) -> None:
+        self._host.shuffle(seed, stream, epoch, order)
+
     def all_finite(self, array: Array) -> bool:
         if array.dtype == np.float16:
             return super().all_finite(array)

@@ -71,14 +71,29 @@ class PlannedSteps:
             self._plan = host.plan(rows, parts, products, flat, flat[0].dtype == np.float64)
         except (TypeError, BufferError, ValueError) as error:
             raise NotPlannedError(str(error)) from error
-        self._run, self._one_thread = host.run_plan, blas.threads_for(0)
-        self._at_once = max(1, MULTIPLICATIONS_A_CALL // max(1, largest_product(operations)))
+        self._run, self._one_thread = host.run_plans, blas.threads_for(0)
+        self._largest = max(1, largest_product(operations))
 
     def __call__(self, count: int = 1) -> None:
         """Do so many steps."""
-        with self._one_thread:
-            for begin in range(0, count, self._at_once):
-                self._run(self._plan, min(self._at_once, count - begin))
+        self.in_turn([(self, count)])
+
+    @staticmethod
+    def in_turn(calls: Sequence[tuple[PlannedSteps, int]]) -> None:
+        """Do so many of each of several steps, one after the other, in one call if it is short."""
+        first, runs, work = calls[0][0], list[Any](), 0
+        with first._one_thread:
+            for steps, count in calls:
+                while count:
+                    some = max(1, (MULTIPLICATIONS_A_CALL - work) // steps._largest)
+                    some = min(count, some)
+                    runs += [steps._plan, some]
+                    count, work = count - some, work + some * steps._largest
+                    if work >= MULTIPLICATIONS_A_CALL:
+                        first._run(*runs)
+                        runs, work = [], 0
+            if runs:
+                first._run(*runs)
 
 
 def _flat_buffers(operations: Sequence[Operation]) -> tuple[Any, Any]:
