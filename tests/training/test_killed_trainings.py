@@ -19,19 +19,17 @@ pytest.importorskip("safetensors")
 
 needs_sigkill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
 CHILD = """
-    import os, signal, sys
-    sys.path.insert(0, {tests!r})
+    import hashlib
     import numpy as np
-    sys.path.append({tests!r} + "/training")
-    from test_checkpoints import data, network, parameters
+    import gpubp
     {trap}
-    x, y = data()
-    net = network()
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((50, 4)).astype(np.float32), generator.integers(0, 3, 50)
+    net = gpubp.Network([4, 8, 3], "tanh", "softmax", "cpu", dropout=0.2)
     print("begun", flush=True)
     net.fit(x, y, epochs={epochs}, batch_size=10, checkpoint={folder!r}, every={every}, resume=True,
             optimizer="adam")
-    import hashlib
-    print(hashlib.sha256(parameters(net)).hexdigest(), net.history.loss[-1])
+    print(hashlib.sha256(net.parameters.tobytes()).hexdigest(), net.history.loss[-1])
 """
 
 
@@ -41,7 +39,6 @@ EPOCHS = 60
 def child(folder, every, trap="", epochs=EPOCHS):
     """Start a training in a process of its own, which goes on from where the last was killed."""
     code = textwrap.dedent(CHILD).format(
-        tests=os.path.dirname(os.path.dirname(__file__)),
         folder=str(folder),
         every=every,
         trap=trap,
@@ -87,11 +84,16 @@ def newest_step(folder):
     return int(found[0].stem.removeprefix("step-")) if found else 0
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What a training of six epochs ends with."""
+    return finished(child(tmp_path_factory.mktemp("alone") / "run", 7, epochs=6))
+
+
 @needs_sigkill
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("call", ["fsync", "replace", "mkstemp", "unlink", "fdopen"])
-def test_kills_at_every_write_sync_and_rename(tmp_path, call, when):
-    expected = finished(child(tmp_path / "alone", 7, epochs=6))
+def test_kills_at_every_write_sync_and_rename(tmp_path, undisturbed, call, when):
     trap = textwrap.dedent(f"""
         import os, pathlib, signal, tempfile
         place = {{"mkstemp": tempfile, "unlink": pathlib.Path}}.get({call!r}, os)
@@ -109,7 +111,7 @@ def test_kills_at_every_write_sync_and_rename(tmp_path, call, when):
     process = child(tmp_path / "killed", 7, trap, epochs=6)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
-    assert finished(child(tmp_path / "killed", 7, epochs=6)) == expected
+    assert finished(child(tmp_path / "killed", 7, epochs=6)) == undisturbed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limits on file sizes there")
