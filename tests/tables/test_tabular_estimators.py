@@ -21,7 +21,7 @@ from table_building import people
 
 SMALL = {"hidden": (16,), "epochs": 6, "random_state": 0, "members": 2}
 # Less than the presets have, and enough for what scikit-learn's checks ask of a model that learns.
-QUICK = {"hidden": (256, 256), "members": 2}
+QUICK = {"hidden": (64, 64), "members": 2}
 # Two rows that are one row of weight 2 get dropout masks of their own, as in scikit-learn's own
 # stochastic estimators.
 STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row"}
@@ -64,7 +64,7 @@ def test_importances_are_those_of_scikit_learn_where_it_can_shuffle_itself():
 def test_labels_come_back_as_they_were(kind):
     x, y = load_iris(return_X_y=True)
     labels = (y == 1) if kind is bool else y.astype(str if kind is object else kind).astype(kind)
-    model = TabularClassifier(random_state=0, learning_rate=0.01).fit(x, labels)
+    model = TabularClassifier(random_state=0, learning_rate=0.01, **QUICK).fit(x, labels)
     found = model.predict(x)
     assert found.dtype == labels.dtype
     assert (found == labels).mean() > 0.9
