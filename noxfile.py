@@ -208,7 +208,7 @@ def sanitize(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",
         "GPUBP_TEST_BACKEND": "cpu",
     }
-    files = [f"tests/backends/test_{name}.py" for name in ("compiled", "programs")]
+    files = [f"tests/backends/test_{name}.py" for name in ("compiled", "planned_steps", "programs")]
     files += map(str, Path("tests/backends").glob("test_kernel*.py"))
     session.run("pytest", "-q", *(session.posargs or [*files, "tests/fuzz"]), env=around)
 

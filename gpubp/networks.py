@@ -27,6 +27,7 @@ from gpubp.errors import (
 from gpubp.inspection.health import Health
 from gpubp.inspection.memory import MemoryPlan
 from gpubp.network import Network
+from gpubp.nn.spec_checks import check_memory
 from gpubp.saving import save_networks
 from gpubp.training import evaluation
 from gpubp.training.backend_choice import Workload, take_faster_backend, workload
@@ -39,6 +40,7 @@ from gpubp.training.settings import TrainingSettings
 from gpubp.training.side_by_side import at_a_time
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
+OBJECTS = 10_000  # bytes of Python's objects that the smallest member has
 COPIES = 4  # of what a member takes on a GPU, with the parameters to go back to and the best ones
 
 
@@ -98,14 +100,17 @@ class Networks:
         **settings: Any,
     ) -> None:
         count, chosen = checked_whole("members", members), get_backend(backend)
+        check_memory(f"members is {count}", count * OBJECTS, chosen)
         seeds = Each([seed + number for number in range(count)]) if isinstance(seed, int) else seed
         settings["seed"] = seeds
-        self._hold(
-            [
-                Network(sizes, backend=chosen, **of_member(settings, number, count))
-                for number in range(count)
-            ]
-        )
+
+        def made(number: int) -> Network:
+            return Network(sizes, backend=chosen, **of_member(settings, number, count))
+
+        first = made(0)
+        of_one = OBJECTS + first.parameters.nbytes + first.gradients.nbytes
+        check_memory(f"members is {count}", count * of_one, chosen)
+        self._hold([first, *map(made, range(1, count))])
 
     @classmethod
     def of(cls, members: Sequence[Network]) -> Self:

@@ -1,15 +1,25 @@
-"""Runs of the command, each a process of its own."""
+"""Runs of the command: in this process, or as a process of its own where that proves more."""
 
+import contextlib
 import csv
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import traceback
+import warnings
+from pathlib import Path
+from unittest import mock
 
-ENVIRONMENT = {**os.environ, "COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
+from gpubp.__main__ import main
+
+SETTINGS = {"COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
+ENVIRONMENT = {**os.environ, **SETTINGS}
 ENVIRONMENT.pop("PYTHONUNBUFFERED", None)  # output is buffered where users run the command
 
 
-def gpubp(*words, cwd, **keywords):
+def process(*words, cwd, **keywords):
     return subprocess.run(
         [sys.executable, "-m", "gpubp", *map(str, words)],
         cwd=cwd, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120,
@@ -17,8 +27,48 @@ def gpubp(*words, cwd, **keywords):
     )  # fmt: skip
 
 
-def good(*words, cwd):
-    done = gpubp(*words, cwd=cwd)
+def gpubp(*words, cwd):
+    """Return what `process` does, without a second or two for its imports."""
+    given = ["gpubp", *map(str, words)]
+    with tempfile.TemporaryDirectory() as folder:
+        printed = {name: Path(folder, name) for name in ("stdout", "stderr")}
+        with contextlib.ExitStack() as around:
+            around.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+            around.enter_context(contextlib.chdir(cwd))
+            around.enter_context(mock.patch.dict(os.environ, SETTINGS))
+            around.enter_context(mock.patch.object(sys, "argv", given))
+            around.enter_context(_warnings_of_a_process())
+            for name, path in printed.items():
+                file = around.enter_context(path.open("w", encoding="utf-8"))
+                around.enter_context(mock.patch.object(sys, name, file))
+            code = _exit_code()
+        texts = [path.read_text(encoding="utf-8") for path in printed.values()]
+        return subprocess.CompletedProcess(given, code, *texts)
+
+
+@contextlib.contextmanager
+def _warnings_of_a_process():
+    """Handle warnings as Python does by itself, not as pytest is told to."""
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, ImportWarning, PendingDeprecationWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
+
+
+def _exit_code():
+    try:
+        main()
+    except SystemExit as left:
+        return left.code or 0
+    except BaseException:  # what ends a process with a traceback
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def good(*words, cwd, run=gpubp):
+    done = run(*words, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -60,6 +60,11 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return NumpyBackend() if request.param == "numpy" else compiled()
 
 
+needs_kernels = pytest.mark.skipif(
+    host_kernels()[0] is None, reason=f"no compiled kernels: {host_kernels()[1]}"
+)
+
+
 def compiled() -> Backend:
     """Return the CPU backend with compiled kernels, or skip the test: they were not built."""
     backend = get_backend("cpu")

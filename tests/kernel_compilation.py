@@ -14,9 +14,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ import numpy as np
 
 from gpubp.backends.gpu.addresses import TABLE
 from gpubp.backends.gpu.elementwise import C_TYPES as ADDRESSED_C_TYPES
-from gpubp.backends.gpu.elementwise import Elementwise
+from gpubp.backends.gpu.elementwise import Elementwise, Parameter
 
 C_TYPES = ADDRESSED_C_TYPES | {
     "float16": "_Float16",  # of the host compiler; CuPy has a class of its own
@@ -71,51 +70,28 @@ class CompilationError(Exception):
     """A compiler refused the text or warned about it; holds what it said."""
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a kernel, as CuPy's parameter strings declare it.
-
-    Attributes
-    ----------
-    name : str
-        Its name in the operation.
-    dtype : numpy.dtype or None
-        Its type where that is fixed; None for a type parameter.
-    ctype : str
-        What C++ calls its type: ``long long``, or the type parameter's letter.
-    raw : bool
-        Whether the operation indexes it itself.
-    """
-
-    name: str
-    dtype: np.dtype | None
-    ctype: str
-    raw: bool
+def is_letter(parameter: Parameter) -> bool:
+    """Tell whether a parameter's type is a letter, which stands for one type or another."""
+    return len(parameter.kind) == 1
 
 
-@cache
-def parse_parameters(text: str) -> tuple[Parameter, ...]:
-    """Parse one of CuPy's parameter strings, e.g. ``"raw T x, int64 rows"``."""
-    return tuple(_parse_parameter(part.split()) for part in text.split(",") if part.strip())
+def dtype_of(parameter: Parameter, types: Mapping[str, Any]) -> np.dtype:
+    """Return the dtype of a parameter, where letters stand for these."""
+    return np.dtype(types[parameter.kind] if is_letter(parameter) else parameter.kind)
 
 
-def _parse_parameter(words: list[str]) -> Parameter:
-    *keywords, kind, name = words
-    if keywords not in ([], ["raw"]):
-        raise ValueError(f"unknown keyword in parameter {' '.join(words)!r}")
-    if len(kind) == 1:
-        return Parameter(name, None, kind, bool(keywords))
-    return Parameter(name, np.dtype(kind), C_TYPES[np.dtype(kind).name], bool(keywords))
+def ctype_of(parameter: Parameter) -> str:
+    """Return what C++ calls a parameter's type: ``long long``, or the letter."""
+    return parameter.kind if is_letter(parameter) else C_TYPES[np.dtype(parameter.kind).name]
 
 
 def combinations(kernel: Elementwise) -> list[Types]:
     """Return what the type parameters of a kernel stand for, in every combination that is used."""
-    parameters = (*parse_parameters(kernel.inputs), *parse_parameters(kernel.outputs))
-    letters = sorted({parameter.ctype for parameter in parameters if parameter.dtype is None})
+    letters = sorted({parameter.kind for parameter in kernel.parameters if is_letter(parameter)})
     if not set(letters) <= {"T", "S", "K", "X", "Y"}:
         return [dict.fromkeys(letters, dtype) for dtype in ("float32", "float64")]
     found: list[Types] = []
-    reads = "X" in letters or TABLE in [parameter.name for parameter in parameters]
+    reads = "X" in letters or TABLE in [parameter.name for parameter in kernel.parameters]
     reading = _TARGETS if "Y" in letters else _READING
     for types in reading if reads else _ARITHMETIC:
         wanted = {letter: types[letter] for letter in letters}
@@ -136,33 +112,36 @@ def host_source(preamble: str, kernels: Iterable[Elementwise]) -> str:
     A function takes the number of elements as ``long long``, then a pointer for each parameter
     and, for an input that is not raw, the step from one element to the next: 1, or 0 for a scalar.
     """
-    return _source(preamble, kernels, C_TYPES, *_HOST_LOOP)
+    return _source(preamble, kernels, combinations, *_HOST_LOOP)
 
 
-def cuda_source(preamble: str, kernels: Iterable[Elementwise]) -> str:
-    """Return the same functions as one CUDA translation unit of ``__global__`` functions.
+def cuda_combinations(kernel: Elementwise) -> list[Types]:
+    """Return the combinations without float16: that type comes with CuPy's headers."""
+    return [types for types in combinations(kernel) if "float16" not in types.values()]
 
-    Those for float16 are left out: that type comes with CuPy's headers.
-    """
-    ctypes_ = {name: ctype for name, ctype in C_TYPES.items() if name != "float16"}
-    return _source(preamble, kernels, ctypes_, *_CUDA_LOOP)
+
+def cuda_source(
+    preamble: str,
+    kernels: Iterable[Elementwise],
+    chosen: Callable[[Elementwise], list[Types]] = cuda_combinations,
+) -> str:
+    """Return the same functions as one CUDA translation unit of ``__global__`` functions."""
+    return _source(preamble, kernels, chosen, *_CUDA_LOOP)
 
 
 def _source(
     preamble: str,
     kernels: Iterable[Elementwise],
-    ctypes_: dict[str, str],
+    chosen: Callable[[Elementwise], list[Types]],
     include: str,
     space: str,
     loop: str,
 ) -> str:
     parts = [include, preamble]
     for kernel in kernels:
-        for types in combinations(kernel):
-            if not set(types.values()) <= set(ctypes_):
-                continue
+        for types in chosen(kernel):
             name = symbol(kernel, types)
-            typedefs = "".join(f"typedef {ctypes_[types[key]]} {key};\n" for key in types)
+            typedefs = "".join(f"typedef {C_TYPES[types[key]]} {key};\n" for key in types)
             parts.append(
                 f"namespace {name}_namespace {{\n{typedefs}"
                 f'extern "C" {space}void {name}({", ".join(_declarations(kernel))}) {{\n'
@@ -172,34 +151,27 @@ def _source(
 
 
 def _declarations(kernel: Elementwise) -> list[str]:
-    counts = ["long long _size"]
-    for parameter in parse_parameters(kernel.inputs):
-        if parameter.raw:
-            counts.append(f"const {parameter.ctype}* {parameter.name}")
-        else:
-            counts.append(f"const {parameter.ctype}* _raw_{parameter.name}")
-            counts.append(f"long long _step_{parameter.name}")
-    for parameter in parse_parameters(kernel.outputs):
+    declared = ["long long _size"]
+    for parameter in kernel.parameters:
         prefix = "" if parameter.raw else "_raw_"
-        counts.append(f"{parameter.ctype}* {prefix}{parameter.name}")
-    return counts
+        declared.append(f"{_pointed_to(parameter)}* {prefix}{parameter.name}")
+        if not (parameter.raw or parameter.written):
+            declared.append(f"long long _step_{parameter.name}")
+    return declared
 
 
 def _body(kernel: Elementwise) -> str:
-    inputs = "".join(
-        f"    const {p.ctype}& {p.name} = _raw_{p.name}[i * _step_{p.name}];\n"
-        for p in parse_parameters(kernel.inputs)
+    references = "".join(
+        f"    {_pointed_to(p)}& {p.name} ="
+        f" _raw_{p.name}[{'i' if p.written else f'i * _step_{p.name}'}];\n"
+        for p in kernel.parameters
         if not p.raw
     )
-    return f"{inputs}{_output_references(kernel)}    {kernel.operation};\n"
+    return f"{references}    {kernel.operation};\n"
 
 
-def _output_references(kernel: Elementwise) -> str:
-    return "".join(
-        f"    {p.ctype}& {p.name} = _raw_{p.name}[i];\n"
-        for p in parse_parameters(kernel.outputs)
-        if not p.raw
-    )
+def _pointed_to(parameter: Parameter) -> str:
+    return f"{'' if parameter.written else 'const '}{ctype_of(parameter)}"
 
 
 def host_compiler() -> str | None:

@@ -32,18 +32,25 @@ pytestmark = pytest.mark.skipif(not _required and bool(_lacks()), reason=_lacks(
 
 
 @pytest.fixture(autouse=True)
-def nothing_left():
-    """Look for shared memory and processes that a test leaves behind."""
+def nothing_left(tmp_path):
+    """Look for shared memory and processes that a test, not one beside it, leaves behind."""
     before = launching._segments()
     yield
     for _ in range(50):
-        left = launching._segments() - before
-        alive = subprocess.run(["pgrep", "-f", "script.py"], capture_output=True, text=True)
-        if not left and not alive.stdout:
+        used = launching._mapped()
+        left = {path for path in launching._segments() - before if str(path) not in used}
+        alive = processes_of(tmp_path)
+        if not left and not alive:
             return
         time.sleep(0.1)
     assert not left
-    assert not alive.stdout
+    assert not alive
+
+
+def processes_of(folder):
+    """Return the numbers of the processes that run a script of a test's own folder."""
+    words = ["pgrep", "-f", f"{folder}/script.py"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
 
 
 def finished(words, environment=None):

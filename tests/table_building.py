@@ -31,3 +31,15 @@ MIXED_TRAINING = np.array([0, 1, 2, 3])
 
 def fitted_mixed():
     return Preprocessing.fit(MIXED, "y", rows=MIXED_TRAINING)
+
+
+def people(rows=300, seed=0):
+    """Columns of every kind, some values missing, and a target that depends on all of them."""
+    draw = np.random.default_rng(seed)
+    age = draw.uniform(18, 80, rows)
+    town = draw.choice(["Rome", "Oslo", "Bern"], rows).astype(object)
+    member = draw.random(rows) < 0.5
+    since = np.datetime64("2020-01-01") + draw.integers(0, 1000, rows).astype("timedelta64[D]")
+    income = age * 10 + np.where(town == "Oslo", 300, 0) + 200 * member
+    age[::17], town[::19] = np.nan, None
+    return {"age": age, "town": town, "member": member, "since": since}, income

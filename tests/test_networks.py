@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import tracemalloc
 
@@ -13,6 +14,7 @@ from gpubp.backends.cpu import compiled_backend
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.errors import ConfigurationError, DataError, DivergenceError, GpubpError, ShapeError
 from gpubp.networks import Networks
+from gpubp.nn import spec_checks
 from gpubp.training.each import Each
 
 RANDOM = np.random.default_rng(0)
@@ -258,3 +260,27 @@ def test_a_network_stands_in_one_place_alone():
     net = gpubp.Network([4, 5, 3], backend="cpu")
     with pytest.raises(ConfigurationError, match="a network twice"):
         gpubp.Networks.of([net, net])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "members"),
+    [([2, 3, 1], 2**63), ([2, 3, 1], 10**400), ([2000, 2000, 1], 10**5), ([2**31 - 1] * 3, 1)],
+)
+def test_more_than_the_memory_holds_is_refused_before_any_of_it_is_made(
+    monkeypatch, sizes, members
+):
+    monkeypatch.setattr(spec_checks, "free_memory", lambda: 2.0**34)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigurationError, match="the 16 GiB of memory that are free") as said:
+            Networks(sizes, members, backend="cpu")
+        assert tracemalloc.get_traced_memory()[1] < 2**27
+    finally:
+        tracemalloc.stop()
+    assert str(said.value).startswith("sizes are" if members == 1 else f"members is {members}"[:99])
+
+
+def test_a_network_too_large_is_refused_where_free_memory_is_not_known(monkeypatch):
+    monkeypatch.setattr(spec_checks, "free_memory", lambda: math.inf)
+    with pytest.raises(ConfigurationError, match=r"^sizes are \[2147483647, "):
+        gpubp.Network([2**31 - 1] * 3, backend="cpu")

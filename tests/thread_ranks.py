@@ -1,4 +1,4 @@
-"""Ranks that are threads of this process, for tests without MPI."""
+"""Ranks that are threads of this process, for tests without MPI, and what they train."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+import gpubp
 from gpubp.distributed.communicator import Communicator
 
 
@@ -100,3 +101,38 @@ def run_ranks(size, work):
 
 def _is_broken(error):
     return isinstance(error, threading.BrokenBarrierError)
+
+
+SIZES = [6, 12, 3]
+
+
+def arrays(rows=205, seed=0):
+    generator = np.random.default_rng(seed)
+    x = generator.standard_normal((rows, SIZES[0])).astype(np.float32)
+    return x, generator.integers(0, SIZES[-1], rows)
+
+
+def network(**given):
+    return gpubp.Network(SIZES, output="softmax", backend="cpu", **given)
+
+
+def trained(size, data=None, net=None, **given):
+    """Train in so many ranks; return their parameters, by rank, and the first's history."""
+    data = arrays() if data is None else data
+
+    def work(talk):
+        own = network(**(net or {}))
+        fit = {"epochs": 2, "batch_size": 32, "distributed": talk} | given
+        history = own.fit(*(data() if callable(data) else data), **fit)
+        return own.parameters, history
+
+    found = run_ranks(size, work)
+    return [parameters for parameters, _ in found], found[0][1]
+
+
+def alone(data=None, net=None, **given):
+    own = network(**(net or {}))
+    history = own.fit(
+        *(arrays() if data is None else data), **{"epochs": 2, "batch_size": 32} | given
+    )
+    return own.parameters, history

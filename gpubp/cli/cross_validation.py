@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import typer
+
 from gpubp.cli import output as cli_output
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.tables.folds import Spread, Train
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
@@ -37,13 +39,28 @@ def check_folds(count: int | None, apart: bool, time_column: str) -> None:
         )
 
 
+def better_than_few_rows(count: int | None, apart: bool, time_column: str) -> str:
+    """Return what there is to go by where test rows are few: the folds, or what asks for them."""
+    if count is not None:
+        return "the folds"
+    return "" if apart or time_column else "--cv 5"
+
+
 def announced(train: Train, count: int, shown: bool) -> Train:
-    """Return the training of a fold that says, where `shown`, first which of so many it is."""
+    """Return the training of a fold that says, where `shown`, first which of so many it is.
+
+    A fold whose loss is not finite ends the command, as a training does of which nothing is saved.
+    """
     numbers = itertools.count(1)
 
     def train_fold(fold: Prepared) -> TabularModel:
-        cli_output.note(f"fold {next(numbers)} of {count}", shown)
-        return train(fold)
+        which = f"fold {next(numbers)} of {count}"
+        cli_output.note(which, shown)
+        try:
+            return train(fold)
+        except DivergenceError as error:
+            cli_output.note(f"error: {which}: {error}; no model is saved")
+            raise typer.Exit(1) from error
 
     return train_fold
 

@@ -13,7 +13,7 @@ from gpubp import distributed
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import output as cli_output
-from gpubp.cli.cross_validation import announced, as_dict, check_folds
+from gpubp.cli.cross_validation import announced, as_dict, better_than_few_rows, check_folds
 from gpubp.cli.endings import leave_if_stopped, train_until_stopped
 from gpubp.cli.options import (
     BackendName,
@@ -248,7 +248,8 @@ def train(
     if root:
         model.save(path)
         compared = compare(model, prepared) if isinstance(prepared, Prepared) else None
-        result = training_result(model, prepared, path, seconds, compared, processes)
+        better = better_than_few_rows(cv, apart, time_column)
+        result = training_result(model, prepared, path, seconds, compared, processes, better)
         result |= {"cv": as_dict(spreads)} if spreads else {}
         tested = prepared.preprocessing.dealt is not None and prepared.rows("test") > 0
         cli_output.after_training(result, data, as_json, tested, options.words)

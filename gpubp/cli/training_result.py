@@ -28,6 +28,7 @@ def training_result(
     seconds: float,
     compared: Comparison | None,
     processes: distributed.Communicator | None = None,
+    better: str = "",
 ) -> dict[str, Any]:
     """Return what a training did, as ``--json`` prints it.
 
@@ -41,6 +42,8 @@ def training_result(
         The measures of the test part of a table in memory.
     processes : Communicator or None
         Of a training by several processes.
+    better : str
+        What there is to go by where test rows are few.
     """
     net, epochs = model.net, max(each.history.epochs for each in model.nets)
     result: dict[str, Any] = {
@@ -63,7 +66,9 @@ def training_result(
             "communication_share": round(processes.seconds / seconds, 4),
         }
     if compared is not None:
-        result |= compared.to_dict() | {"cautions": compared.cautions(prepared.rows("test"))}
+        result |= compared.to_dict() | {
+            "cautions": compared.cautions(prepared.rows("test"), better)
+        }
     elif prepared.rows("test"):
         result |= finite_only(model.test(prepared))
     return result

@@ -31,6 +31,7 @@ from gpubp.nn.layers.first import first_layers
 from gpubp.nn.layers.layer import cut
 from gpubp.nn.losses import Loss, kernel_name
 from gpubp.nn.spec import NetworkSpec
+from gpubp.nn.spec_checks import check_memory
 
 # Numbers before the gradients, for what goes along where processes add them up; so many that the
 # gradients begin where memory is aligned for the widest instructions and products.
@@ -80,6 +81,8 @@ class LayerStack:
         ------
         ShapeError
             When it has another number of parameters; nothing is allocated for it then.
+        ConfigurationError
+            When its initial parameters, with their gradients, need more memory than is free.
         """
         self.backend = backend.for_precision(self.precision)
         with self.backend.on_device():
@@ -91,6 +94,9 @@ class LayerStack:
                     f"parameters have shape {parameters.shape}; ({count},) is needed for a network"
                     f" {list(self.sizes)}"
                 )
+            if parameters is None:
+                sizes = f"sizes are {list(self.sizes)}"
+                check_memory(sizes, 2 * count * self.dtype.itemsize, self.backend)
             first = self._initial_parameters() if parameters is None else parameters
             self._lay_out(first)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from gpubp.backends import Backend
 from gpubp.backends.precision import Precision
 from gpubp.errors import ConfigurationError, ShapeError, checked_list, is_number
+from gpubp.files import free_memory
 from gpubp.nn.activations import get_activation
 from gpubp.nn.layers.periodic import Periodic
 
@@ -149,6 +152,22 @@ def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 def _is_size(value: Any) -> bool:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     return whole and 1 <= value <= LARGEST_SIZE
+
+
+def check_memory(what: str, size: int, backend: Backend) -> None:
+    """Refuse what takes more bytes than there is memory free, before any of it is made.
+
+    Raises
+    ------
+    ConfigurationError
+        Says what, and how much memory is free.
+    """
+    free = min(backend.free_memory() or free_memory(), sys.maxsize)
+    if size > free:
+        raise ConfigurationError(
+            f"{what:.100}, for which the {free / 2**30:,.3g} GiB of memory that are free are not"
+            " enough; less is needed"
+        )
 
 
 def for_each_layer(what: str, value: Any, hidden: int) -> list[Any]:

@@ -57,12 +57,21 @@ class Comparison:
             "classes": list(self.classes),
         }
 
-    def cautions(self, rows: int) -> list[str]:
-        """Return what a reader of the measures is to know, a line each."""
+    def cautions(self, rows: int, better: str = "") -> list[str]:
+        """Return what a reader of the measures is to know, a line each.
+
+        Parameters
+        ----------
+        rows : int
+            Of the test part.
+        better : str
+            What else there is to go by where these are few.
+        """
         network, (simplest, its) = self.measures[NETWORK], [*self.simple.items()][-1]
         lines = []
         if rows < FEW_ROWS:
-            lines.append(f"{rows} test rows are few to judge by: go by the range, or by --cv 5")
+            other = f", or by {better}" if better else ""
+            lines.append(f"{rows} test rows are few to judge by: go by the range{other}")
         worse = its.get("log_loss", math.inf) <= network.get("log_loss", -math.inf)
         if worse or network.get("r2", 1.0) <= its.get("r2", -math.inf):
             lines.append(f"the network is no better than '{simplest}'")

@@ -11,19 +11,12 @@ import numpy as np
 import pytest
 
 import gpubp
-from conftest import compiled
+from conftest import compiled, needs_kernels
 from gpubp.backends import Scratch
-from gpubp.backends.cpu import blas
-from gpubp.backends.cpu import compiled_backend as _compiled
 from gpubp.backends.cpu.compiled_backend import LEVELS, CompiledBackend, host_kernels, thread_count
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
-from gpubp.backends.cpu.planned_steps import PlannedSteps
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.backends.random import SHUFFLE, permutation
-
-needs_kernels = pytest.mark.skipif(
-    host_kernels()[0] is None, reason=f"no compiled kernels: {host_kernels()[1]}"
-)
 
 
 @pytest.fixture
@@ -200,173 +193,6 @@ def test_compiled_and_plain_numpy_train_alike(activation):
         found.append((net.parameters, history.loss))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-7, atol=1e-10)
     np.testing.assert_allclose(found[0][1], found[1][1], rtol=1e-10)
-
-
-WHOLE = [
-    ([784, 128, 10], 40, "relu", "softmax", "auto"),
-    ([40, 300, 200, 7], 130, "gelu", "softmax", "auto"),
-    ([3, 20, 20, 20, 1], 17, "tanh", "identity", "huber"),
-    ([5, 6], 3, "relu", "sigmoid", "auto"),
-    ([5, 33, 6], 64, "mish", "sigmoid", "squared_error"),
-    ([900, 500, 900], 200, "silu", "tanh", "absolute_error"),
-]
-
-
-@pytest.mark.parametrize(("sizes", "rows", "activation", "output", "loss"), WHOLE)
-@pytest.mark.parametrize("optimizer", [gpubp.SGD(0.1), gpubp.SGD(0.1, 0.9), gpubp.AdamW(1e-2)])
-@pytest.mark.parametrize("parts", [1, 2, 5])
-def test_a_whole_step_is_the_same_step(
-    monkeypatch, sizes, rows, activation, output, loss, optimizer, parts
-):
-    monkeypatch.setattr(_compiled, "thread_count", lambda: parts)
-    monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
-    random = np.random.default_rng(0)
-    x = random.standard_normal((rows, sizes[0]))
-    y = random.random((rows, sizes[-1]))
-    if output == "softmax":
-        y = random.integers(0, sizes[-1], rows)
-    nets = [
-        gpubp.Network(sizes, activation, output, backend, "float64")
-        for backend in (compiled(), NumpyBackend())
-    ]
-    for _ in range(4):
-        losses = [net.train_step(x, y, optimizer=optimizer, loss=loss) for net in nets]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-12)
-    assert planned(nets[0]), "the step was walked"
-    # Adam divides small gradients by their size: a last bit of one becomes some of the parameter
-    np.testing.assert_allclose(nets[0].gradients, nets[1].gradients, rtol=1e-9, atol=1e-10)
-    np.testing.assert_allclose(nets[0].parameters, nets[1].parameters, rtol=1e-9, atol=1e-9)
-
-
-def planned(net):
-    """Return the network's steps that are done in one call each."""
-    prepared = [
-        step._run
-        for buffers in net.stack._buffers.values()
-        for _, step in buffers.prepared.values()
-    ]
-    return [run for run in prepared if isinstance(run, PlannedSteps)]
-
-
-def test_plans_follow_the_optimizer_and_the_batch():
-    net = gpubp.Network([4, 5, 3], output="softmax", backend=compiled())
-    twin = gpubp.Network([4, 5, 3], output="softmax", backend=NumpyBackend())
-    random = np.random.default_rng(0)
-    for rows in (8, 3, 8):
-        for optimizer in ("sgd", "adam", "rmsprop", "adam"):
-            x, y = random.standard_normal((rows, 4)), random.integers(0, 3, rows)
-            net.train_step(x, y, optimizer=optimizer)
-            twin.train_step(x, y, optimizer=optimizer)
-    np.testing.assert_allclose(net.parameters, twin.parameters, rtol=1e-4, atol=1e-6)
-
-
-def test_two_threads_train_to_the_same_bits_as_one(monkeypatch):
-    monkeypatch.setattr(_compiled, "thread_count", lambda: 3)
-    monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
-    random = np.random.default_rng(0)
-    x, y = random.standard_normal((64, 50), dtype=np.float32), random.integers(0, 9, 64)
-    backend = compiled()
-
-    def bits(_):
-        net = gpubp.Network([50, 100, 9], output="softmax", backend=backend)
-        for _ in range(300):
-            net.train_step(x, y, optimizer="adam")
-        return net.parameters.tobytes()
-
-    alone = bits(0)
-    with ThreadPoolExecutor(2) as pool:
-        assert set(pool.map(bits, range(4))) == {alone}
-
-
-def test_a_loss_that_is_not_finite_leaves_a_planned_step_undone():
-    net = gpubp.Network([2, 3, 1], "relu", backend=compiled())
-    x, y = np.full((2, 2), 1e30, np.float32), np.full((2, 1), -1e30, np.float32)
-    before = net.parameters.copy()
-    with pytest.raises(gpubp.errors.DivergenceError, match="loss is inf"):
-        net.train_step(x, y, optimizer="adam")
-    assert planned(net)
-    np.testing.assert_array_equal(net.parameters, before)
-    assert net._state.step == net._state.updates == 0
-
-
-def test_moments_too_small_to_matter_cost_nothing_and_stay_harmless():
-    backend = compiled()
-    g, p = np.zeros(100, np.float32), np.ones(100, np.float32)
-    m, v = np.full((2, 100), 1e-39, np.float32)
-    backend.update_now("adam", g, p, (m, v), gpubp.Adam().scalars(5), Scratch(np))
-    assert (m == 0).all()
-    assert (v == 0).all()
-    assert (p == 1).all()
-    assert np.float32(1e-39) * np.float32(0.5) > 0, "subnormal numbers are left off afterwards"
-
-
-def test_small_steps_use_one_blas_thread_and_put_the_number_back():
-    context = blas.threads_for(1000)
-    assert blas.threads_for(blas.WORTH_THREADS) is not context
-    if not hasattr(context, "_get"):
-        pytest.skip("NumPy's BLAS is not OpenBLAS")
-    before = context._get()
-    context._set(2)
-    try:
-        with context, context:
-            assert context._get() == 1
-        assert context._get() == 2
-        with pytest.raises(ZeroDivisionError), context:
-            1 / 0  # noqa: B018
-        assert context._get() == 2
-    finally:
-        context._set(before)
-
-
-@pytest.mark.parametrize("storage", ["uint8", "float16", "float32", "float64"])
-def test_stored_inputs_with_a_scale_equal_scaled_inputs(backend, storage):
-    random = np.random.default_rng(0)
-    stored = random.integers(0, 256, (90, 7)).astype(storage)
-    y = random.integers(0, 3, 90)
-
-    def network(scale):
-        return gpubp.Network([7, 9, 3], "tanh", "softmax", backend, "float64", input_scale=scale)
-
-    scaled, plain = network(1 / 255), network(1.0)
-    x = stored.astype(np.float64) * (1 / 255)
-    for net, data in ((scaled, stored), (plain, x)):
-        net.fit(data, y, epochs=2, batch_size=32)
-        net.fit(data, y, epochs=1, batch_size=32, shuffle=False)
-        net.train_step(data[:10], y[:10])
-
-    def host(array):
-        return backend.to_numpy(array)
-
-    tolerance = {"rtol": 1e-12, "atol": 1e-13}
-    np.testing.assert_allclose(host(scaled.parameters), host(plain.parameters), **tolerance)
-    np.testing.assert_allclose(scaled.predict(stored), plain.predict(x), **tolerance)
-    np.testing.assert_allclose(scaled.forward(stored), plain.forward(x), **tolerance)
-    assert scaled.evaluate(stored, y) == pytest.approx(plain.evaluate(x, y))
-    np.testing.assert_allclose(
-        scaled.input_gradient(stored), plain.input_gradient(x) / 255, **tolerance
-    )
-    assert gpubp.gradient_check(scaled, stored, y)
-    assert scaled.trace(stored[:2], y[:2]).loss == pytest.approx(plain.trace(x[:2], y[:2]).loss)
-
-
-def test_input_scale_is_kept_in_the_model_file(tmp_path):
-    pytest.importorskip("safetensors")
-    net = gpubp.Network([3, 2], backend="cpu", input_scale=0.25)
-    net.save(tmp_path / "m.safetensors")
-    assert gpubp.Network.load(tmp_path / "m.safetensors", "cpu").input_scale == 0.25
-
-
-@pytest.mark.parametrize("scale", [0, -1, float("nan"), float("inf")])
-def test_input_scale_out_of_range(scale):
-    with pytest.raises(gpubp.errors.ConfigurationError, match="input_scale is"):
-        gpubp.Network([3, 2], backend="cpu", input_scale=scale)
-
-
-def test_backward_gradient_is_by_the_unscaled_inputs():
-    net = gpubp.Network([3, 2], backend="cpu", dtype="float64", input_scale=0.5)
-    net.forward(np.ones((1, 3)))
-    dx = net.backward(np.array([[1.0, 0.0]]))
-    np.testing.assert_allclose(dx[0], net.layers[0].weight[:, 0] * 0.5)
 
 
 def test_the_device_names_the_instruction_set():

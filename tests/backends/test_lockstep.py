@@ -39,7 +39,7 @@ def cublas(monkeypatch):
 
 def trained(x=X, y=Y, sizes=SIZES, members=MEMBERS, network=None, **options):
     nets = Networks(sizes, members, backend="gpu", **(SOFTMAX | (network or {})))
-    nets.fit(x, y, **({"epochs": 3, "batch_size": 16} | options))
+    nets.fit(x, y, **({"epochs": 2, "batch_size": 16} | options))
     return nets
 
 
@@ -50,7 +50,7 @@ def alone(number, x=X, y=Y, sizes=SIZES, network=None, **options):
             name: value.values[number] if isinstance(value, Each) else value
             for name, value in given.items()
         }
-        for given in (SOFTMAX | (network or {}), {"epochs": 3, "batch_size": 16} | options)
+        for given in (SOFTMAX | (network or {}), {"epochs": 2, "batch_size": 16} | options)
     )
     net = gpubp.Network(sizes, backend="gpu", **({"seed": number} | network))
     net.fit(x, y, **options)

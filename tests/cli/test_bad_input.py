@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from command_runs import ENVIRONMENT, gpubp
+from command_runs import ENVIRONMENT, gpubp, process
 
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
@@ -91,7 +91,7 @@ def test_bad_input_is_one_line_and_exit_code_2(words, message, folder):
 
 def test_usage_errors_exit_with_2(tmp_path):
     for words in (["nonsense"], ["train"], ["train", "iris", "--epochs", "many"]):
-        done = gpubp(*words, cwd=tmp_path)
+        done = process(*words, cwd=tmp_path)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
 

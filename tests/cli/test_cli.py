@@ -1,4 +1,4 @@
-"""The command end to end, each run a process of its own."""
+"""The command end to end."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from command_runs import ENVIRONMENT, good, gpubp, read_rows
+from command_runs import ENVIRONMENT, good, gpubp, process, read_rows
 
 pytest.importorskip("typer")
 pytest.importorskip("pyarrow")
@@ -16,7 +16,8 @@ pytest.importorskip("sklearn")
 
 
 def test_the_main_job_and_what_it_says_to_try_next(tmp_path):
-    output = good("train", "digits", cwd=tmp_path)
+    """Each run a process of its own, as users have them."""
+    output = good("train", "digits", cwd=tmp_path, run=process)
     line = next(line for line in output.splitlines() if line.startswith("test accuracy"))
     assert float(line.split()[2]) >= 0.96
     assert "359 held-out rows" in line
@@ -26,7 +27,7 @@ def test_the_main_job_and_what_it_says_to_try_next(tmp_path):
     assert [words[1] for words in commands] == ["evaluate", "predict", "explain"]
     for words in commands:
         assert words[0] == "gpubp"
-        good(*words[1:], cwd=tmp_path)
+        good(*words[1:], cwd=tmp_path, run=process)
 
 
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes"])

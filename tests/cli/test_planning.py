@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from command_runs import gpubp
 from gpubp import errors
 from gpubp.cli import calibration, planning
 from gpubp.cli.planning import Constants
@@ -177,13 +175,9 @@ def test_calibration_of_ranks_that_are_threads():
 
 
 def command(*words):
-    """Run `gpubp plan` as a process of its own."""
+    """Run `gpubp plan`."""
     pytest.importorskip("typer", reason="the command needs the extra cli")
-    environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "gpubp", "plan", *words],
-        capture_output=True, text=True, check=False, env=environment, timeout=120,
-    )  # fmt: skip
+    return gpubp("plan", *words, cwd=".")
 
 
 def test_the_command_measures_and_uses_its_constants(tmp_path):

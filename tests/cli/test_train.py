@@ -127,6 +127,16 @@ def test_measures_over_folds(tmp_path):
     assert "model saved" in after
 
 
+def test_a_fold_that_diverges_is_named(tmp_path):
+    words = ("--optimizer", "sgd", "--learning-rate", "1e30", "--cv", "3", "--preset", "fast")
+    done = gpubp("train", "wine", *words, cwd=tmp_path)
+    assert done.returncode == 1, "as of any training that diverges"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gpubp: error: fold 1 of 3: the loss is not finite at step ")
+    assert line.endswith("; no model is saved")
+    assert not os.listdir(tmp_path)
+
+
 def test_the_epoch_may_go_by_another_measure(tmp_path):
     """What it is of each epoch lies in the model file; a checkpoint of another one is refused."""
     words = ("train", "breast_cancer", "--preset", "fast", "--epochs", "3", "--checkpoint", "run")

@@ -1,10 +1,9 @@
-"""The command `tune`, each run a process of its own."""
+"""The command `tune`."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import time
 import numpy as np
 import pytest
 
+from command_runs import ENVIRONMENT
+from command_runs import gpubp as run
 from gpubp.tables.recipe import Recipe
 
 pytest.importorskip("typer")
@@ -22,15 +23,11 @@ pytest.importorskip("sklearn")
 import gpubp
 from gpubp.tables.model import TabularModel
 
-ENVIRONMENT = {**os.environ, "COLUMNS": "80", "GPUBP_BACKEND": "cpu", "NO_COLOR": "1"}
-WORDS = [sys.executable, "-m", "gpubp", "tune", "table.csv", "--target", "y", "--preset", "fast"]
+WORDS = ["tune", "table.csv", "--target", "y", "--preset", "fast"]
 
 
 def tune(folder, *words):
-    command = [*WORDS, *map(str, words)]
-    return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT
-    )
+    return run(*WORDS, *words, cwd=folder)
 
 
 @pytest.fixture
@@ -67,7 +64,7 @@ def ended(folder, by):
 
     Return the code it ended with, what it said and the lines that it kept.
     """
-    command = [*WORDS, "--trials", "1000"]
+    command = [sys.executable, "-m", "gpubp", *WORDS, "--trials", "1000"]
     with subprocess.Popen(
         command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE,
         # a shell that started the tests in the background has them ignore Ctrl-C

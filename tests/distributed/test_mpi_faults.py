@@ -11,7 +11,14 @@ import time
 
 import pytest
 
-from mpi_jobs import AT_MOST, TIMEOUT, finished, nothing_left, pytestmark  # noqa: F401
+from mpi_jobs import (  # noqa: F401
+    AT_MOST,
+    TIMEOUT,
+    finished,
+    nothing_left,
+    processes_of,
+    pytestmark,
+)
 
 SCRIPT = """
 import json, os, signal, sys, time
@@ -59,6 +66,16 @@ class Order:
 net.fit(x, y, epochs=fault.get("epochs", 3), batch_size=50, distributed=talk, callbacks=[Told()],
         optimizer=gpubp.SGD(rate), shuffle=Order() if fault["what"] == "vanish later" else True)
 """
+
+
+def test_a_script_of_another_test_is_none_of_ones_own(tmp_path):
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "script.py").write_text("input()")
+    command = [sys.executable, tmp_path / "other" / "script.py"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        assert processes_of(tmp_path / "other") == [str(process.pid)]
+        assert not processes_of(tmp_path / "own")
 
 
 @pytest.fixture

@@ -24,10 +24,24 @@ OUTPUT_AND_LOSS = [
 ]
 
 
-@pytest.mark.parametrize("hidden", [0, 1, 3])
 @pytest.mark.parametrize(("output", "loss"), OUTPUT_AND_LOSS)
 @pytest.mark.parametrize("activation", HIDDEN)
-def test_gradients(backend, activation, output, loss, hidden):
+def test_gradients_of_every_activation_below_every_loss(backend, activation, output, loss):
+    assert_gradients(backend, activation, output, loss, hidden=1)
+
+
+@pytest.mark.parametrize(("output", "loss"), OUTPUT_AND_LOSS)
+def test_gradients_of_every_loss_without_a_hidden_layer(backend, output, loss):
+    assert_gradients(backend, "relu", output, loss, hidden=0)
+
+
+@pytest.mark.parametrize("activation", HIDDEN)
+def test_gradients_of_every_activation_through_three_layers(backend, activation):
+    assert_gradients(backend, activation, "softmax", "cross_entropy", hidden=3)
+
+
+def assert_gradients(backend, activation, output, loss, hidden):
+    """Compare with central differences for classes and for shares of them."""
     random = np.random.default_rng(hidden)
     net = gpubp.Network([4, *[6] * hidden, 3], activation, output, backend, seed=hidden)
     x = random.standard_normal((11, 4))

@@ -243,7 +243,8 @@ def install(monkeypatch: Any, **failures: Any) -> SimulatedCupy:
     simulated.cublaslt.install(monkeypatch, module._failures.cublaslt, refused=2)
     simulated.cublas.install(monkeypatch)
     # ways are timed, in simulated time, and the choice is kept for the process alone
-    monkeypatch.setattr(tuning, "CALLS", 2)
+    monkeypatch.setattr(tuning, "CALLS", 1)
+    monkeypatch.setattr(tuning, "ROUNDS", 1)
     monkeypatch.setenv("GPUBP_TUNING", os.path.join(os.devnull, "tuning.json"))
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setitem(sys.modules, "cupy.cuda", module.cuda)

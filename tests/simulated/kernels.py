@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.gpu import addresses
-from gpubp.backends.gpu.elementwise import Elementwise
+from gpubp.backends.gpu.elementwise import Elementwise, Parameter
 from kernel_compilation import (
     CompilationError,
-    Parameter,
+    dtype_of,
     host_source,
+    is_letter,
     load_host_library,
-    parse_parameters,
     symbol,
 )
 from simulated.array import ndarray
@@ -88,8 +88,8 @@ class _SimulatedKernel:
         self._preamble = preamble
         self._launch_error = launch_error
         self.name = kernel.name
-        self._inputs = parse_parameters(kernel.inputs)
-        self._outputs = parse_parameters(kernel.outputs)
+        self._inputs = [each for each in kernel.parameters if not each.written]
+        self._outputs = [each for each in kernel.parameters if each.written]
         COMPILER.register(preamble, kernel)
 
     def _split(self, args: tuple[Any, ...]) -> tuple[list[Any], list[Any]]:
@@ -114,15 +114,17 @@ class _SimulatedKernel:
         arguments += zip(self._inputs, inputs, strict=True)
         for parameter, argument in arguments:
             if isinstance(argument, ndarray):
-                wanted = parameter.dtype or found.setdefault(parameter.ctype, argument.dtype)
+                if is_letter(parameter):
+                    found.setdefault(parameter.kind, argument.dtype)
+                wanted = dtype_of(parameter, found)
                 if wanted != argument.dtype:
                     raise TypeError(
                         f"Type is mismatched. {parameter.name} {argument.dtype} {wanted}"
-                        f" {parameter.ctype}"
+                        f" {parameter.kind}"
                     )
         for parameter in (*self._inputs, *self._outputs):
-            if parameter.dtype is None and parameter.ctype not in found:
-                raise KeyError(parameter.ctype)
+            if is_letter(parameter) and parameter.kind not in found:
+                raise KeyError(parameter.kind)
         return found
 
     def _launch(
@@ -258,7 +260,7 @@ class ElementwiseKernel(_SimulatedKernel):
         if not outputs:
             if not sized and any(parameter.raw for parameter in self._outputs):
                 raise ValueError("Output array size is Undecided")
-            return [ndarray(np.empty(shape, p.dtype or types[p.ctype])) for p in self._outputs]
+            return [ndarray(np.empty(shape, dtype_of(p, types))) for p in self._outputs]
         for parameter, out in zip(self._outputs, outputs, strict=True):
             if not parameter.raw and out.shape != shape:
                 raise ValueError("Out shape is mismatched")
@@ -267,7 +269,7 @@ class ElementwiseKernel(_SimulatedKernel):
 
 def _scalar(value: Any, parameter: Parameter, types: dict[str, np.dtype]) -> np.ndarray:
     """Convert a scalar to the parameter's type, whatever its own type was."""
-    return np.array(value, dtype=parameter.dtype or types[parameter.ctype])
+    return np.array(value, dtype=dtype_of(parameter, types))
 
 
 def _placed(

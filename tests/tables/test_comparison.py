@@ -84,11 +84,15 @@ def test_the_command_prints_them_and_a_caution_of_few_rows(tmp_path):
     assert "(95 %: " in text
     for word in ("balanced_accuracy", "log_loss", "linear model", "most frequent class", "recall"):
         assert word in text
-    assert "caution: 12 test rows are few" in text
+    few = "caution: 12 test rows are few to judge by: go by the range"
+    assert f"{few}, or by --cv 5\n" in text
     assert max(map(len, text.splitlines())) <= 80
     report = json.loads(good(*words, "--json", cwd=tmp_path))
     assert set(report["baselines"]) == {"linear model", "most frequent class"}
+    assert f"{few}, or by the folds\n" in good(*words, "--cv", 2, cwd=tmp_path)
     write_rows(tmp_path / "n.csv", [["a", "y"], *([a, float(a) ** 2 + 0.1] for a, _ in rows)])
-    text = good("train", "n.csv", "--target", "y", "--epochs", 1, "--preset", "fast", cwd=tmp_path)
+    words = ("train", "n.csv", "--target", "y", "--epochs", 1, "--preset", "fast")
+    text = good(*words, "--time-column", "a", cwd=tmp_path)
+    assert f"{few}\n" in text, "folds cannot be had beside it"
     for word in ("r2", "mean_absolute_error", "root_mean_squared_error", "mean"):
         assert word in text

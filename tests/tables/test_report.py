@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import gpubp
+from command_runs import good
 from gpubp import plots
 from gpubp.tables.baselines import baselines
 from gpubp.tables.dependence import partial_dependence
@@ -160,10 +159,9 @@ def test_a_report_of_a_training_tells_the_measures_of_the_command(tmp_path):
     path = tmp_path / "houses.csv"
     path.write_text("\n".join(["sold,size,price", *lines]))
     report, arguments = tmp_path / "report.html", ["--preset", "fast", "--epochs", "3", "--json"]
-    command = [sys.executable, "-m", "gpubp", "train", str(path), "--target", "price", *arguments]
-    command += ["--report", str(report), "--out", str(tmp_path / "m.safetensors")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    told, text = json.loads(done.stdout), report.read_text()
+    arguments += ["--report", report, "--out", "m.safetensors"]
+    told = json.loads(good("train", path, "--target", "price", *arguments, cwd=tmp_path))
+    text = report.read_text()
     for each in (told, *told["baselines"].values()):
         assert f">{number_text(each['r2'])}</td>" in text
         assert f">{number_text(each['mean_absolute_error'])}</td>" in text

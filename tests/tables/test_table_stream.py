@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
+from command_runs import good
 from gpubp import errors
 from gpubp.data.statistics import ColumnStatistics
 from gpubp.tables.preprocessing import Preprocessing
@@ -178,13 +177,6 @@ def test_tables_that_cannot_be_trained_on_are_refused(tmp_path, change, target, 
         streamed(path, target, task)
 
 
-def gpubp(*words, cwd):
-    command = [sys.executable, "-m", "gpubp", *words]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 @pytest.mark.parametrize("kind", ["file", "folder", "csv"])
 def test_the_command_trains_on_what_it_does_not_load(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -200,13 +192,12 @@ def test_the_command_trains_on_what_it_does_not_load(tmp_path, monkeypatch, kind
             write(tmp_path / "folder", part, name=f"{half}.parquet")
     else:
         write(tmp_path, table)
-    done = gpubp("train", *words[kind], "--target", "label", "--epochs", "20", "--json",
-                 "--out", "m.safetensors", cwd=tmp_path)  # fmt: skip
-    report = json.loads(done.stdout)
+    words = (*words[kind], "--target", "label", "--epochs", "20", "--out", "m.safetensors")
+    report = json.loads(good("train", *words, "--json", cwd=tmp_path))
     assert report["accuracy"] > 0.85
     assert sum(report[f"{part}_rows"] for part in PARTS) == sum(
         label is not None for label in table["label"]
     )
     name = {"file": "t.parquet", "folder": "folder/a.parquet", "csv": "t.csv"}[kind]
-    measured = json.loads(gpubp("evaluate", "m.safetensors", name, "--json", cwd=tmp_path).stdout)
+    measured = json.loads(good("evaluate", "m.safetensors", name, "--json", cwd=tmp_path))
     assert measured["accuracy"] > 0.85

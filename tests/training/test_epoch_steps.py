@@ -15,7 +15,6 @@ from gpubp.backends.random import SHUFFLE, permutation
 from gpubp.data.array_feeds import ArrayFeed, HostArrayFeed
 from gpubp.data.batches import take_data
 from gpubp.nn.losses import get_loss
-from gpubp.training import epoch_steps
 from gpubp.training import fit as training
 from gpubp.training import kept_steps
 from kernel_compilation import host_compiler
