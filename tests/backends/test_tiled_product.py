@@ -78,7 +78,7 @@ def reference(a, b, scale):
 @pytest.mark.parametrize(
     ("product", "shape"),
     [*((plain, shape) for shape in LARGE + SMALL), *((native, shape) for shape in LARGE)],
-    ids=str,
+    ids=lambda one: getattr(one, "__name__", str(one)),
 )
 def test_every_bit_is_that_of_a_sum_in_one_order(product, shape, of_a, of_b):
     m, n, inner = shape
