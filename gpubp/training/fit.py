@@ -142,7 +142,7 @@ class Fit:
     def _most_together(self, callbacks: Sequence[Callback]) -> int:
         """Return how many epochs are done with nothing else between their steps."""
         asked = any(getattr(callback, "every_epoch", True) for callback in callbacks)
-        if asked or self._checkpoints is not None:
+        if asked or self._checkpoints is not None or self.training.group is not None:
             return 1
         fitting: int = WORK_TOGETHER // (self.feed.rows * self.stack.parameters.size)
         return max(1, min(self.feed.at_once, fitting))

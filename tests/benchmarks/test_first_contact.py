@@ -92,7 +92,7 @@ def answers(rows):
 
 
 def test_tests_run_from_a_bare_checkout(bare, tmp_path):
-    """As many as 20 seconds allow; what is left out is told."""
+    """As many as 20 seconds allow; what was not ended by then is told."""
     done, rows = run(bare, "tests", tmp_path, "--minutes", "0.35")
     assert done.stderr == ""
     found = answers(rows)
@@ -102,7 +102,14 @@ def test_tests_run_from_a_bare_checkout(bare, tmp_path):
         "is work recorded and replayed",
     ):
         assert found[question].startswith("yes, "), (found, done.stdout)
-    assert "no time was left" in found.values()
+    left_out = [each for each in found.values() if each.startswith(("no time was left", "no end"))]
+    assert left_out, found
+    assert done.returncode == 1
+
+
+def test_what_there_was_no_time_for_is_told(bare, tmp_path):
+    done, rows = run(bare, "tests", tmp_path, "--minutes", "0.0001")
+    assert "no time was left" in answers(rows).values()
     assert "run it again with more --minutes" in done.stdout
     assert done.returncode == 1
 

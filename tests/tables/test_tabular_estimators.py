@@ -21,7 +21,7 @@ from table_building import people
 
 SMALL = {"hidden": (16,), "epochs": 6, "random_state": 0, "members": 2}
 # Less than the presets have, and enough for what scikit-learn's checks ask of a model that learns.
-QUICK = {"hidden": (64, 64), "members": 2}
+QUICK = {"hidden": (64, 64)}
 # Two rows that are one row of weight 2 get dropout masks of their own, as in scikit-learn's own
 # stochastic estimators.
 STOCHASTIC = {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row"}

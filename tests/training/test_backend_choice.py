@@ -38,8 +38,8 @@ class SimulatedTime:
         self.now, self.seconds, self.timed = 0.0, {"cpu": 1.0, "gpu": 1.0}, []
         run, timed = EpochSteps.run, backend_choice.step_seconds
 
-        def moved(steps, epoch, start, stop):
-            run(steps, epoch, start, stop)
+        def moved(steps, epoch, start, stop, together=1):
+            run(steps, epoch, start, stop, together)
             self.now += (stop - start) * self.seconds[steps._training.stack.backend.name]
 
         def noted(backend, work):
@@ -242,9 +242,9 @@ def test_slow_steps_are_timed_for_a_short_time(clock, monkeypatch):
     rounds = []
     run = EpochSteps.run
 
-    def counted(steps, epoch, start, stop):
+    def counted(steps, epoch, start, stop, together=1):
         rounds.append((steps._training.stack.backend.name, epoch))
-        run(steps, epoch, start, stop)
+        run(steps, epoch, start, stop, together)
 
     monkeypatch.setattr(EpochSteps, "run", counted)
     clock.of(1000.0, 1.0)
