@@ -131,16 +131,18 @@ class Recipe:
             raise UnknownNameError("preset", preset, PRESETS)
         chosen = dict(PRESETS[preset])
         fewest = chosen.pop("fewest_steps")
-        members = chosen["members"][rows > MANY_ROWS]
         epochs = chosen["epochs"][task == "classification"]
-        made = cls(**(chosen | TASKS[task] | {"members": members, "epochs": epochs}))
         size = min(batch_size(rows, task), rows)
         steps = epochs * math.ceil(rows / size)
-        longer = min(max(steps, fewest), MOST_STEPS) / steps
-        epochs = max(1, round(longer * epochs))
-        patience = max(1, round(PATIENCE * epochs))
-        of_rows = replace(made, batch_size=size, epochs=epochs, patience=patience)
-        return of_rows.with_settings(settings)
+        epochs = max(1, round(epochs * min(max(steps, fewest), MOST_STEPS) / steps))
+        of_rows = {
+            "members": chosen["members"][rows > MANY_ROWS],
+            "epochs": epochs,
+            "patience": max(1, round(PATIENCE * epochs)),
+            "batch_size": size,
+            "learning_rate": RATES[rows > FEW_ROWS],
+        }
+        return cls(**(chosen | TASKS[task] | of_rows)).with_settings(settings)
 
     def make_optimizer(self, rows: int) -> Optimizer:
         """Return the optimizer for a training on so many rows."""
@@ -226,6 +228,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "best": {"members": (12, 8), "epochs": (48, 36), "fewest_steps": 1000, "validation": 0.1},
 }
 MANY_ROWS = 10_000
+FEW_ROWS, RATES = 2_000, (0.001, 0.002)  # the learning rate of tables of so few rows, and of others
 PATIENCE = 3 / 8  # of the epochs
 TASKS: dict[str, dict[str, Any]] = {
     "regression": {"activation": "relu", "dropout": 0.0, "leaf": 5},

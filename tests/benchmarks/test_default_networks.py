@@ -118,6 +118,6 @@ def write_jax(activation: str, path: str) -> None:
 def test_the_network_is_that_of_the_recipe(case, monkeypatch):
     from peers.gpubp_default import gpubp_default
 
-    monkeypatch.setitem(PRESETS["default"], "learning_rate", 0.002)
-    with pytest.raises(RuntimeError, match=r"the default learning_rate is 0\.002"):
+    monkeypatch.setitem(PRESETS["default"], "weight_decay", 0.2)
+    with pytest.raises(RuntimeError, match=r"the default weight_decay is 0\.2"):
         gpubp_default(case)

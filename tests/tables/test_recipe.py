@@ -31,6 +31,13 @@ def test_small_tables_get_more_epochs():
     assert Recipe.of("default", 5, "regression", {}).batch_size == 5
 
 
+def test_large_tables_learn_faster():
+    for rows, rate in ((2000, 0.001), (2001, 0.002)):
+        assert Recipe.of("fast", rows, "classification", {}).learning_rate == rate
+    given = Recipe.of("fast", 5000, "classification", {"learning_rate": 0.01})
+    assert given.learning_rate == 0.01
+
+
 def test_huge_tables_get_fewer_epochs():
     """As many as make 20,000 steps."""
     huge = Recipe.of("default", 10_000_000, "regression", {})
