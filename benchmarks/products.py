@@ -81,7 +81,7 @@ def product_rows(rounds: int) -> list[list[str]]:
             def seconds(plan: Any, times: int = times) -> float:
                 start = time.thread_time()
                 with blas.threads_for(0):
-                    host.run_plan(plan, times)
+                    host.run_plans(plan, times)
                 return (time.thread_time() - start) / times
 
             plans = {
