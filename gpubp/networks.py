@@ -29,7 +29,7 @@ from gpubp.inspection.memory import MemoryPlan
 from gpubp.network import Network
 from gpubp.nn.spec_checks import check_memory
 from gpubp.saving import save_networks
-from gpubp.training import evaluation
+from gpubp.training import prediction
 from gpubp.training.backend_choice import Workload, take_faster_backend, workload
 from gpubp.training.callbacks import Callback, History, as_callbacks
 from gpubp.training.checkpoint_files import CheckpointFolder
@@ -333,7 +333,7 @@ class Networks:
     def _outputs(self, x: Any, members: Sequence[Network]) -> Any:
         with self.backend.on_device():
             inputs = take_inputs(members[0].stack, x)
-            outputs = [evaluation.predict(net.stack, inputs) for net in members]
+            outputs = [prediction.predict(net.stack, inputs) for net in members]
             return self.backend.xp.stack(outputs)
 
     def health(self, x: Any, y: Any, **options: Any) -> tuple[Health, ...]:

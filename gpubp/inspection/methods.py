@@ -21,7 +21,7 @@ from gpubp.inspection.trace import Trace, trace
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Optimizer, get_optimizer
 from gpubp.nn.view import NetworkView
-from gpubp.training import evaluation
+from gpubp.training import evaluation, prediction
 from gpubp.training.compiled_predictor import CompiledPredictor
 from gpubp.training.state import TrainingState
 
@@ -171,7 +171,7 @@ class InspectedNetwork(NetworkView):
         self._refuse_columns(x)
         self._last = None
         inputs = take_inputs(self.stack, x)
-        return give_back(evaluation.predict(self.stack, inputs), self.backend, x)
+        return give_back(prediction.predict(self.stack, inputs), self.backend, x)
 
     @on_device
     def compiled(self, rows: int = 1) -> CompiledPredictor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -161,6 +162,10 @@ class LayerStack:
         self.half: Array | None = None
         if self.stored != self.dtype:
             self.half = backend.empty(self.trained.shape, self.stored)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Give the layers their views of the parameters and gradients, and forget all buffers."""
         values, gradients = self._views(self.parameters), self._views(self.gradients)
         read = values if self.half is None else self._views(self.half)
         for index, layer in enumerate(self.layers):
@@ -168,6 +173,17 @@ class LayerStack:
             layer.bind_read(read[index].__getitem__)
         self._buffers: dict[int, Buffers] = {}
         self.kept: Any = None
+
+    def beside(self) -> LayerStack:
+        """Return a stack of the same parameters, where they lie, with temporary arrays of its own.
+
+        Another thread may do passes with it meanwhile.
+        """
+        other = copy(self)
+        other.scratch, other.host_scratch = Scratch(self.backend.xp), Scratch(np)
+        other.layers = other._make_layers()
+        other._bind()
+        return other
 
     def _forget_buffers(self) -> None:
         """Forget the arrays of batches, and steps that use them."""

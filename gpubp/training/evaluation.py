@@ -19,19 +19,8 @@ from gpubp.training.group import Group
 CountRight = Callable[[Array, Array, Backend], Array]
 
 
-def predict(stack: LayerStack, x: Array) -> Array:
-    """Return the outputs (rows, outputs), a chunk of rows at a time."""
-    rows = stack.backend.chunk_rows
-    outputs = stack.backend.xp.empty((len(x), stack.sizes[-1]), stack.dtype)
-    stack.refresh()
-    for start in range(0, len(x), rows):
-        outputs[start : start + rows] = _forward(
-            stack, read_rows(stack, x, start, start + rows)
-        ).output
-    return outputs
-
-
-def _forward(stack: LayerStack, x: Array) -> Buffers:
+def forward(stack: LayerStack, x: Array) -> Buffers:
+    """Do a forward pass over some rows; return its buffers, which the next pass writes over."""
     buffers = stack.buffers(len(x))
     stack.forward(stack.backend, x, buffers)
     return buffers
@@ -44,7 +33,7 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
     stack.refresh()
     for start in range(0, len(x), rows):
         chunk = read_rows(stack, x, start, start + rows)
-        buffers = _forward(stack, chunk)
+        buffers = forward(stack, chunk)
         dx = stack.scratch("dx", chunk.shape, stack.dtype)
         chosen = stack.scratch("chosen output", buffers.delta.shape, stack.dtype)
         for place, column in enumerate(columns):
@@ -90,7 +79,7 @@ def expected_and_outputs(stack: LayerStack, data: HeldOut) -> tuple[NDArray[Any]
     stack.refresh()
     host, parts = stack.backend.to_numpy, []
     for chunk in data.chunks(stack.backend.chunk_rows):
-        outputs = _forward(stack, read_rows(stack, chunk.x)).output
+        outputs = forward(stack, read_rows(stack, chunk.x)).output
         parts.append((host(chunk.expected).copy(), host(outputs).copy()))
     expected, outputs = map(np.concatenate, zip(*parts, strict=True))
     return expected, outputs
@@ -105,7 +94,7 @@ def _measured(
     """Return the sum of the losses, the weight of the rows, and that of the right answers."""
     total, weight, right = 0.0, 0.0, 0.0
     for chunk in data.chunks(stack.backend.chunk_rows):
-        buffers = _forward(stack, read_rows(stack, chunk.x))
+        buffers = forward(stack, read_rows(stack, chunk.x))
         stack.loss(stack.backend, buffers, chunk.expected, loss, chunk.weights)
         weighs = len(chunk) if chunk.weights is None else float(buffers.weight)
         total += float(buffers.loss) * weighs
