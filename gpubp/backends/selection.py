@@ -97,7 +97,7 @@ def _gpu(reason: str, name: str = "gpu") -> Backend:
     """Return the GPU backend after a launch, a copy and a product have worked."""
     try:
         import cupy
-        import cupy.cuda  # which a folder called cupy beside a script has not
+        from cupy.cuda import runtime  # noqa: F401  a folder called cupy beside a script has none
     except Exception as error:  # CuPy raises more than ImportError, and "auto" must never fail
         raise _import_failure(error) from error
     from gpubp.backends.gpu.cupy_backend import CupyBackend
@@ -113,7 +113,7 @@ def _gpu(reason: str, name: str = "gpu") -> Backend:
 
 
 def _import_failure(error: Exception) -> BackendUnavailableError:
-    if isinstance(error, ModuleNotFoundError) and error.name in ("cupy", "cupy.cuda"):
+    if isinstance(error, ImportError) and error.name in ("cupy", "cupy.cuda"):
         return BackendUnavailableError(f"CuPy is not installed: {_INSTALL}")
     if not isinstance(error, ImportError):
         return BackendUnavailableError(

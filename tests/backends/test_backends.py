@@ -223,18 +223,20 @@ def test_cupy_that_cannot_be_imported_is_named_with_the_fix(
     _assert_unavailable(message)
 
 
+@pytest.mark.parametrize("folder", ["cupy", "cupy/cuda"])
 def test_a_folder_called_cupy_beside_a_script_is_no_cupy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
 ) -> None:
     monkeypatch.delenv("GPUBP_BACKEND", raising=False)
     for name in [name for name in sys.modules if name.partition(".")[0] == "cupy"]:
         monkeypatch.delitem(sys.modules, name)
-    (tmp_path / "cupy").mkdir()
+    (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     try:
         _assert_unavailable("CuPy is not installed: pip")
     finally:
         sys.modules.pop("cupy", None)
+        sys.modules.pop("cupy.cuda", None)
 
 
 def _assert_unavailable(message: str) -> None:
