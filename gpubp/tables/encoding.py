@@ -49,9 +49,12 @@ def as_texts(table: Table, name: str) -> NDArray[np.object_]:
 
 def stray_text(table: Table, name: str) -> str:
     """Return why a column of text that is mostly numbers is no numeric column, or ""."""
-    texts = [text for text in table.column(name).tolist() if text]
-    strays = Counter(text.strip() for text in texts if not is_number(text))
-    if not strays or 2 * strays.total() > len(texts):
+    counts = Counter(text for text in table.column(name).tolist() if text)
+    strays: Counter[str] = Counter()
+    for text, count in counts.items():
+        if not is_number(text):
+            strays[text.strip()] += count
+    if not strays or 2 * strays.total() > counts.total():
         return ""
     words = [word for word, _ in strays.most_common(MOST_WORDS)]
     shown = ", ".join(f"{word!r:.40} in {rows_with(table, name, word)}" for word in words)
