@@ -213,9 +213,12 @@ void add_dropout(Program& program, const Call& call, const Blas&) {
     const uint64 step = static_cast<uint64>(member.scalar<int64>(clock)[STEP]);
     const float rate = float(rates.of(member));
     const T kept = T(1) - T(rate);
+    const bool whole = s.columns.size == x.columns;  // rows, which lie one behind the other
+    const int64 begin = s.rows.first * x.columns, count = s.rows.size * x.columns;
+    if (!drawn && whole) draw_mask(seed, stream, step, begin, count, rate, mask + begin);
     for (int64 row = s.rows.first; row < s.rows.end(); ++row) {
       const int64 at = row * x.columns + s.columns.first;
-      if (!drawn) draw_mask(seed, stream, step, at, s.columns.size, rate, mask + at);
+      if (!drawn && !whole) draw_mask(seed, stream, step, at, s.columns.size, rate, mask + at);
       const unsigned char* dropped = mask + at;
       const T* from = x.data + at;
       T* to = y.data + at;

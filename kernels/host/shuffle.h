@@ -9,13 +9,13 @@ const int DIGIT = 8, DIGITS = 1 << DIGIT;  // bits that are sorted by at a time,
 // Write the random bits of rows 0 to `rows`, each with the row's own number in the bits of `mask`.
 inline void draw_keys(uint64 seed, uint64 stream, uint64 epoch, uint64 mask, int64 rows,
                       uint64* keys) {
-  const int64 at_once = 4 * BLOCKS;
+  const int64 at_once = 4 * MANY_BLOCKS;
   for (int64 first = 0; first < rows; first += at_once) {
-    uint64 words[BLOCKS][4];
+    uint64 words[4][MANY_BLOCKS];
     philox_blocks(seed, stream, static_cast<uint64>(first / 4) + 1, epoch, words);
     const int64 count = std::min(at_once, rows - first);
     for (int64 i = 0; i < count; ++i)
-      keys[first + i] = (words[i / 4][i % 4] & ~mask) | static_cast<uint64>(first + i);
+      keys[first + i] = (words[i % 4][i / 4] & ~mask) | static_cast<uint64>(first + i);
   }
 }
 
