@@ -23,11 +23,11 @@ AVX512 = [
     *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
     "-mprefer-vector-width=512",
 ]
-# instruction set -> flags of GCC and Clang, flags of MSVC
+# instruction set -> flags of GCC and Clang, flags of MSVC; the longest to compile comes first
 INSTRUCTIONS = {
-    "baseline": ([], []),
-    "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
     "avx512": (AVX512, ["/arch:AVX512"]),
+    "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
+    "baseline": ([], []),
     "avx512bf16": ([*AVX512, "-mavx512bf16"], ["/arch:AVX512"]),
 }
 # No -ffast-math: NaN and infinity must stay visible. These two only let comparisons and square
