@@ -44,8 +44,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         Decides initial weights, held-out rows, order and dropout.
     backend : {"auto", "cpu", "gpu", ...}
         Where to compute.
-    dtype : {"auto", "float32", "float64"}
-        What to compute in; "auto" takes float64 for fewer than 1,000 rows.
+    dtype : {"float32", "float64"}
+        What to compute in.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         refit: bool | None = None,
         random_state: Any = None,
         backend: str = "auto",
-        dtype: str = "auto",
+        dtype: str = "float32",
     ) -> None:
         take_settings(self, locals())
 

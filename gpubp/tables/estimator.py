@@ -35,7 +35,6 @@ from gpubp.tables.table import Table
 from gpubp.tables.targets import Target
 
 FEWEST_ROWS = 20  # from which on some are held out for validation
-FEW_ROWS = 1000  # fewer are computed in float64: it takes no time then
 SETTINGS = (
     *("hidden", "activation", "dropout", "bins", "leaf", "embedding", "category_width"),
     *("optimizer", "learning_rate", "weight_decay", "epochs", "patience", "batch_size"),
@@ -127,12 +126,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             settings["hidden"] = tuple(settings["hidden"])
         recipe = Recipe.of(self.preset, rows, self.task, settings)
         seed = int(check_random_state(as_random_state(self.random_state)).randint(2**31))
-        dtype = self.dtype
-        if dtype == "auto":
-            dtype = "float64" if rows < FEW_ROWS else "float32"
-        model = TabularModel.create(
-            prepared, recipe, seed, backend=get_backend(self.backend), dtype=dtype
-        )
+        backend = get_backend(self.backend)
+        model = TabularModel.create(prepared, recipe, seed, backend=backend, dtype=self.dtype)
         model.train(prepared, recipe, time_limit=self.time_limit, class_weight=self._class_weight())
         model.calibrate(prepared)
         self.model_, self.recipe_ = model, recipe

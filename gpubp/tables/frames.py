@@ -195,11 +195,13 @@ def _utc(value: Any) -> np.datetime64:
 def _as_names(values: NDArray[Any]) -> NDArray[Any]:
     """Return values as text, numbers written as in a CSV file; None where missing."""
     names = np.empty(len(values), object)
-    names[:] = [None if is_missing(value) else _name(value) for value in values.tolist()]
+    names[:] = [value if type(value) is str else _name(value) for value in values.tolist()]
     return names
 
 
-def _name(value: Any) -> str:
+def _name(value: Any) -> str | None:
+    if is_missing(value):
+        return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

@@ -54,7 +54,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         refit: bool | None = None,
         random_state: Any = None,
         backend: str = "auto",
-        dtype: str = "auto",
+        dtype: str = "float32",
     ) -> None:
         take_settings(self, locals())
 
