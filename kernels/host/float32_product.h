@@ -36,14 +36,12 @@ const bool HAS_TILES = true;
 const bool HAS_TILES = false;
 #endif
 
-// Do c = scale a b by tiles where they pay; return false where not, having done nothing.
-inline bool multiply_tiled(bool transpose_a, bool transpose_b, int64 m, int64 n, int64 k,
-                           float scale, const float* a, int64 lda, const float* b, int64 ldb,
-                           float* c, int64 ldc) {
-  if (!HAS_TILES || !tiles_pay(transpose_b, m, n, k)) return false;
+// c = scale a b by tiles, each of a and b or its transpose, rows ld apart.
+inline void multiply_by_tiles(bool transpose_a, bool transpose_b, int64 m, int64 n, int64 k,
+                              float scale, const float* a, int64 lda, const float* b, int64 ldb,
+                              float* c, int64 ldc) {
   tiled_product<Float32>(lines_of(a, lda, transpose_a), lines_of(b, ldb, !transpose_b), m, n, k,
                          scale, c, ldc);
-  return true;
 }
 
 }  // namespace gpubp

@@ -24,22 +24,33 @@ void call_gemm(void* address, bool transpose_a, bool transpose_b, int64 m, int64
                                   Integer(ldc));
 }
 
-inline bool multiply_tiled(bool, bool, int64, int64, int64, double, const double*, int64,
-                           const double*, int64, double*, int64) {
-  return false;  // there are tiles of float32 alone
+inline void multiply_by_tiles(bool, bool, int64, int64, int64, double, const double*, int64,
+                              const double*, int64, double*, int64) {}
+
+// Whether tiles do such a product: only of float32.
+template <typename T>
+bool are_tiled(const Blas& blas, bool transpose_b, int64 m, int64 n, int64 k) {
+  return HAS_TILES && blas.tiled && sizeof(T) == 4 && tiles_pay(transpose_b, m, n, k);
 }
 
-// c = scale a b, each of them or its transpose, rows ld apart
+// c = scale a b, each of a and b or its transpose, rows ld apart
 template <typename T>
-void multiply(const Blas& blas, bool transpose_a, bool transpose_b, int64 m, int64 n, int64 k,
-              T scale, const T* a, int64 lda, const T* b, int64 ldb, T* c, int64 ldc) {
+void multiply_by(bool tiles, const Blas& blas, bool transpose_a, bool transpose_b, int64 m, int64 n,
+                 int64 k, T scale, const T* a, int64 lda, const T* b, int64 ldb, T* c, int64 ldc) {
   if (m == 0 || n == 0 || k == 0) return;
-  if (blas.tiled &&
-      multiply_tiled(transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc))
-    return;
+  if (tiles)
+    return multiply_by_tiles(transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
   void* address = sizeof(T) == 4 ? blas.single : blas.both_double;
   const auto gemm = blas.wide ? call_gemm<std::int64_t, T> : call_gemm<std::int32_t, T>;
   gemm(address, transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
+}
+
+// The same by whichever is faster.
+template <typename T>
+void multiply(const Blas& blas, bool transpose_a, bool transpose_b, int64 m, int64 n, int64 k,
+              T scale, const T* a, int64 lda, const T* b, int64 ldb, T* c, int64 ldc) {
+  const bool tiles = are_tiled<T>(blas, transpose_b, m, n, k);
+  multiply_by(tiles, blas, transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
 }
 
 }  // namespace gpubp

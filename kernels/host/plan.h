@@ -3,8 +3,7 @@
 //
 // plan(operations, parts, blas, flat, double) -> plan
 //   operations   a list of tuples: the name of an operation, and its arrays and numbers
-//   blas         (address of cblas_sgemm, address of cblas_dgemm, whether their integers have 64
-//                bits, whether tiles may stand in for the first)
+//   blas         as `take_blas` reads it
 //   flat         (gradients, parameters)
 //   double       whether all is in float64
 // run_plans(plan, steps, plan, steps, ...): do so many steps of each, one after the other
@@ -90,18 +89,13 @@ bool fill_plan(Plan& plan, PyObject* operations, PyObject* flat, const gpubp::Bl
 }
 
 PyObject* plan(PyObject*, Arguments arguments, Py_ssize_t count) {
-  if (count != 5 || !PyList_Check(arguments[0]) || !PyTuple_Check(arguments[2]) ||
-      PyTuple_Size(arguments[2]) != 4 || !PyTuple_Check(arguments[3]) ||
+  if (count != 5 || !PyList_Check(arguments[0]) || !PyTuple_Check(arguments[3]) ||
       PyTuple_Size(arguments[3]) != 2)
     return refuse("(operations, parts, blas, flat, double) are needed");
   const long parts = PyLong_AsLong(arguments[1]);
   if (parts < 1 || parts > 64) return refuse("1 to 64 parts are needed");
   gpubp::Blas blas;
-  blas.single = PyLong_AsVoidPtr(PyTuple_GetItem(arguments[2], 0));
-  blas.both_double = PyLong_AsVoidPtr(PyTuple_GetItem(arguments[2], 1));
-  blas.wide = PyObject_IsTrue(PyTuple_GetItem(arguments[2], 2)) == 1;
-  blas.tiled = PyObject_IsTrue(PyTuple_GetItem(arguments[2], 3)) == 1;
-  if (PyErr_Occurred()) return nullptr;
+  if (!take_blas(arguments[2], blas)) return nullptr;
   std::unique_ptr<Plan> made(new Plan(static_cast<int>(parts)));
   try {
     const bool wide = PyObject_IsTrue(arguments[4]) == 1;

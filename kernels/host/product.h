@@ -1,40 +1,59 @@
-// A product by a function that is called as cblas_sgemm is, its rows shared out among the team.
-// Part of module.h, within its namespace.
+// Products by functions that are called as cblas_sgemm and cblas_dgemm are, on the caller's thread
+// alone, or by tiles; their rows are shared out among the team. Part of module.h, within its
+// namespace.
 
-// multiply(address, a, b, out, transposed a, transposed b, scale): out = scale a b, of float32,
-// where the function at the address takes integers of 64 bits and computes on the caller's thread
-// alone.
+// Read (address of cblas_sgemm, address of cblas_dgemm, whether their integers have 64 bits,
+// whether tiles may stand in for the first); false and an error where it is none.
+bool take_blas(PyObject* given, gpubp::Blas& blas) {
+  if (!PyTuple_Check(given) || PyTuple_Size(given) != 4)
+    return refuse("products are (address, address, wide, tiled)");
+  blas.single = PyLong_AsVoidPtr(PyTuple_GetItem(given, 0));
+  blas.both_double = PyLong_AsVoidPtr(PyTuple_GetItem(given, 1));
+  blas.wide = PyObject_IsTrue(PyTuple_GetItem(given, 2)) == 1;
+  blas.tiled = PyObject_IsTrue(PyTuple_GetItem(given, 3)) == 1;
+  return !PyErr_Occurred();
+}
+
+// multiply(products, a, b, out, transposed a, transposed b, scale, chunk): out = scale a b, so many
+// rows at a time. How many decides the bits of a product of BLAS, and no bit of others.
 PyObject* multiply(PyObject*, Arguments arguments, Py_ssize_t count) {
   Arrays arrays;
-  if (count != 7 || !arrays.take(arguments[1], false) || !arrays.take(arguments[2], false) ||
-      !arrays.take(arguments[3], true))
-    return refuse("(address, a, b, out, transposed a, transposed b, scale) are needed");
   gpubp::Blas blas;
-  blas.single = PyLong_AsVoidPtr(arguments[0]);
-  blas.wide = true;
+  if (count != 8 || !take_blas(arguments[0], blas) || !arrays.take(arguments[1], false) ||
+      !arrays.take(arguments[2], false) || !arrays.take(arguments[3], true))
+    return refuse("(products, a, b, out, transposed a, transposed b, scale, chunk) are needed");
   const bool of_a = PyObject_IsTrue(arguments[4]) == 1, of_b = PyObject_IsTrue(arguments[5]) == 1;
-  const float scale = static_cast<float>(PyFloat_AsDouble(arguments[6]));
+  const double scale = PyFloat_AsDouble(arguments[6]);
+  const int64 chunk = PyLong_AsLong(arguments[7]);
   if (PyErr_Occurred()) return nullptr;
   const int64 rows = arrays.rows(2), columns = arrays.columns(2);
   const int64 inner = of_a ? arrays.rows(0) : arrays.columns(0);
-  if (arrays.kind(0) != 'f' || arrays.kind(1) != 'f' || arrays.kind(2) != 'f' ||
-      (of_a ? arrays.columns(0) : arrays.rows(0)) != rows ||
+  const char kind = arrays.kind(2);
+  if ((kind != 'f' && kind != 'd') || arrays.kind(0) != kind || arrays.kind(1) != kind ||
+      chunk < 1 || (of_a ? arrays.columns(0) : arrays.rows(0)) != rows ||
       (of_b ? arrays.rows(1) : arrays.columns(1)) != columns ||
       (of_b ? arrays.columns(1) : arrays.rows(1)) != inner)
     return refuse("a, b and out differ in type or shape");
-  const float *a = arrays.data<float>(0), *b = arrays.data<float>(1);
-  float* out = arrays.data<float>(2);
   const int64 lda = arrays.columns(0), ldb = arrays.columns(1);
-  // each chunk packs b anew: no more of them than threads, unless there are many rows
-  const int64 most = 1024, share = std::max<int64>(1, (rows + threads - 1) / threads);
   const int64 multiplications_an_element = 64;  // what takes as long as an element of other loops
+  const int64 elements = rows * columns * inner / multiplications_an_element;
+  const auto work = [&](auto zero) {
+    typedef decltype(zero) T;
+    const T *a = arrays.data<T>(0), *b = arrays.data<T>(1);
+    T* out = arrays.data<T>(2);
+    const bool tiles = gpubp::are_tiled<T>(blas, of_b, rows, columns, inner);
+    const int64 tile = 8, share = (rows / threads + tile - 1) / tile * tile;
+    const int64 most = tiles ? std::min(chunk, std::max(tile, share)) : chunk;
+    gpubp::in_chunks(rows, most, elements, threads, [=](int64 first, int64 end) {
+      gpubp::multiply_by(tiles, blas, of_a, of_b, end - first, columns, inner, T(scale),
+                         a + first * (of_a ? 1 : lda), lda, b, ldb, out + first * columns, columns);
+    });
+  };
   PyThreadState* state = PyEval_SaveThread();
-  gpubp::in_chunks(rows, std::min(most, share), rows * columns * inner / multiplications_an_element,
-                   threads, [=](int64 first, int64 end) {
-                     gpubp::multiply(blas, of_a, of_b, end - first, columns, inner, scale,
-                                     a + first * (of_a ? 1 : lda), lda, b, ldb,
-                                     out + first * columns, columns);
-                   });
+  if (kind == 'f')
+    work(float());
+  else
+    work(double());
   PyEval_RestoreThread(state);
   Py_RETURN_NONE;
 }

@@ -13,6 +13,7 @@ import pytest
 import gpubp
 from conftest import compiled, needs_kernels
 from gpubp.backends import Scratch
+from gpubp.backends.cpu import blas
 from gpubp.backends.cpu.compiled_backend import LEVELS, CompiledBackend, host_kernels, thread_count
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.threads import one_thread
@@ -245,3 +246,71 @@ def test_trainings_side_by_side_have_the_bits_of_trainings_by_turns():
         together = list(threads.map(alone, range(4)))
     for seed in range(4):
         np.testing.assert_array_equal(together[seed], trained(seed))
+
+
+class WatchedKernels:
+    """The compiled kernels, which note how many threads BLAS has whenever they multiply."""
+
+    def __init__(self, host):
+        self._host, self.seen = host, []
+
+    def __getattr__(self, name):
+        return getattr(self._host, name)
+
+    def multiply(self, *arguments):
+        self.seen.append(blas._thread_functions()[0]())
+        self._host.multiply(*arguments)
+
+
+@pytest.fixture
+def watched(host):
+    if blas.products() is None:
+        pytest.skip("NumPy's BLAS is not OpenBLAS: its threads cannot be told")
+    backend = CompiledBackend(WatchedKernels(host), host_kernels()[1])
+    before = blas._thread_functions()[0]()
+    blas.set_threads(3)
+    yield backend
+    assert blas._thread_functions()[0]() == 3, "BLAS was not given its threads back"
+    blas.set_threads(before)
+    host.set_threads(thread_count())
+
+
+@pytest.mark.parametrize("columns", [10, 96])  # of BLAS, and of tiles where there are some
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("of_a", "of_b"), [(False, False), (True, False), (False, True)])
+def test_a_product_outside_of_steps_wakes_no_thread_of_blas(
+    host, watched, of_a, of_b, dtype, columns
+):
+    random = np.random.default_rng(0)
+    rows, inner = 1100, 530
+    a, b = random.standard_normal((rows, inner)), random.standard_normal((inner, columns))
+    left = np.ascontiguousarray(a.T, dtype).T if of_a else a.astype(dtype)
+    right = np.ascontiguousarray(b.T, dtype).T if of_b else b.astype(dtype)
+    assert rows * inner * columns // 64 > 65536, "too little work to be shared out"
+    found = []
+    for threads in (1, 2, 5):
+        host.set_threads(threads)
+        out = np.full((rows, columns), np.nan, dtype)
+        watched.multiply(left, right, out, 0.5)
+        found.append(out)
+    assert watched._host.seen == [1, 1, 1]
+    exact = left.astype(np.float64) @ right.astype(np.float64) / 2
+    bound = inner * np.finfo(dtype).eps * (np.abs(a) @ np.abs(b))
+    assert (np.abs(found[0] - exact) <= bound).all()
+    for out in found[1:]:
+        np.testing.assert_array_equal(out, found[0])
+
+
+def test_products_of_large_steps_are_left_to_blas(watched):
+    a, out = np.ones((600, 600), np.float32), np.empty((600, 600), np.float32)
+    with watched.threads_for(600**3):
+        watched.multiply(a, a, out)
+    assert watched._host.seen == []
+    watched.multiply(a, a, out)
+    assert watched._host.seen == [1]
+    watched.multiply(a[:20], a, out[:20])
+    few = np.ascontiguousarray(a[:20, :20])
+    watched.multiply(few, a[:20], out[:20])  # too small for BLAS to take several threads
+    assert watched._host.seen == [1, 1]
+    assert (out[:20] == 20).all()
+    assert (out[20:] == 600).all()

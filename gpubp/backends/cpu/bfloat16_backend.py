@@ -11,9 +11,8 @@ from functools import cache
 from typing import Any
 
 from gpubp.backends.cpu.blas import Products
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels, thread_count
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
-from gpubp.backends.cpu.planned_steps import untransposed
 from gpubp.backends.precision import Precision
 from gpubp.backends.scratch import Array
 
@@ -38,7 +37,6 @@ class Bfloat16Backend(CompiledBackend):
         self.alternative = alternative
         self.device += ", products in bfloat16"
         self.products = Products(product, product, wide=True, tiled=False)
-        self._product = product
         self._in_float32 = CompiledBackend(host, level, reason)
         self._in_float32.alternative = alternative
 
@@ -46,8 +44,7 @@ class Bfloat16Backend(CompiledBackend):
         return self if precision.name == "bfloat16" else self._in_float32
 
     def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
-        a, b, of_a, of_b = untransposed(a, b)
-        self._host.multiply(self._product, a, b, out, of_a, of_b, scale)
+        self._multiply_shared(a, b, out, scale, min(1024, -(-len(out) // thread_count())))
 
 
 @cache

@@ -11,6 +11,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from gpubp.backends.cpu import blas
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
-from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps
+from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps, untransposed
 from gpubp.backends.formulas.operations import BATCH
 from gpubp.backends.precision import Precision
 from gpubp.backends.program import Operation, largest_product, traced
@@ -35,6 +36,11 @@ WHOLE_STEP_PRODUCT = 100_000_000
 # So many times as many where tiles do the products, for one or two threads: more were not measured.
 WIDER_WITH_TILES, THREADS_OF_WIDER = 20, 2
 
+# Multiplications from which on OpenBLAS would take several threads for a product.
+SHARED_PRODUCT = 262_144
+WEIGHTS_A_ROW = 1 << 16  # with more than these fewer rows are left to BLAS, which cuts the weights
+ROWS_OF_PRODUCT = (64, 256)  # that one thread multiplies at a time: at least, and at most
+
 # What each thread of Python says of the steps that it prepares; see `gpubp.backends.cpu.threads`.
 steps = threading.local()
 
@@ -42,6 +48,19 @@ steps = threading.local()
 def undivided() -> bool:
     """Tell whether the steps that this thread prepares are cut into no parts."""
     return getattr(steps, "undivided", False)
+
+
+class _ByBlas:
+    """A context in which this thread of Python leaves products to BLAS and its threads."""
+
+    def __enter__(self) -> None:
+        steps.by_blas = getattr(steps, "by_blas", 0) + 1
+
+    def __exit__(self, *error: object) -> None:
+        steps.by_blas -= 1
+
+
+_BY_BLAS = _ByBlas()
 
 
 class CompiledBackend(NumpyBackend):
@@ -85,6 +104,28 @@ class CompiledBackend(NumpyBackend):
             return super().all_finite(array)
         finite: bool = self._host.all_finite(array)
         return finite
+
+    def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
+        (rows, inner), columns = a.shape, b.shape[1]
+        small = rows * inner * columns < SHARED_PRODUCT
+        few = rows <= 1 + inner * columns // WEIGHTS_A_ROW
+        if small or few or self.products is None or getattr(steps, "by_blas", 0):
+            super().multiply(a, b, out, scale)
+        else:
+            fewest, most = ROWS_OF_PRODUCT
+            with blas.threads_for(0):
+                self._multiply_shared(a, b, out, scale, min(most, max(fewest, -(-rows // 2))))
+
+    def _multiply_shared(
+        self, a: Array, b: Array, out: Array, scale: float, rows_at_a_time: int
+    ) -> None:
+        """Multiply with the team of threads that does the steps.
+
+        BLAS's own threads would go on to spin when a product is done, and for some hundredths of a
+        second keep the team of the next steps from its processors.
+        """
+        a, b, of_a, of_b = untransposed(a, b)
+        self._host.multiply(self.products, a, b, out, of_a, of_b, scale, rows_at_a_time)
 
     def activate(self, name: str, z: Array, bias: Array, y: Array, scratch: Scratch) -> None:
         self._host.activate(self._places.activation[name], z, bias, y)
@@ -145,6 +186,10 @@ class CompiledBackend(NumpyBackend):
             return PlannedSteps(self._host, self._places, self.products, operations, parts)
         except NotPlannedError:
             return self._walked(work, largest)
+
+    def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
+        large = multiplications >= blas.WORTH_THREADS
+        return _BY_BLAS if large else super().threads_for(multiplications)
 
     def _has_tiles(self, operations: list[Operation], threads: int) -> bool:
         """Tell whether tiles may do the products of a step, all on few threads."""
