@@ -1,4 +1,8 @@
-"""One network of gpubp's default for tables, written in PyTorch: the same sizes, bins and steps."""
+"""One network of gpubp's default for tables, written in PyTorch: the same sizes, bins and steps.
+
+Bins beside numbers that many rows share are left out; rules of batches and epochs are those of
+`gpubp.tables.recipe` for up to 50,000 rows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from torch import nn
 from torch.nn import functional
 
-WIDTH, EMBEDDING, BATCH, RATE, DECAY, BOUND = 256, 16, 256, 1e-3, 0.1, 3.0
+WIDTH, EMBEDDING, DECAY, BOUND = 256, 16, 0.1, 3.0
 
 
 class Embedding(nn.Module):
@@ -48,6 +52,7 @@ class TorchTable:
     def __init__(self, prepared: Any, numbers: int, classify: bool, seed: int) -> None:
         self.prepared, self.numbers = prepared, numbers
         self.classify, self.seed = classify, seed
+        self.leaf = 16 if classify else 5
 
     def fit(self, x: Any, y: Any) -> TorchTable:
         """Train with a fifth of the rows held out."""
@@ -66,7 +71,7 @@ class TorchTable:
         kind = DecisionTreeClassifier if self.classify else DecisionTreeRegressor
         bins = []
         for column in every[train, : self.numbers].T.numpy():
-            tree = kind(max_leaf_nodes=128, min_samples_leaf=16, min_impurity_decrease=1e-5)
+            tree = kind(max_leaf_nodes=128, min_samples_leaf=self.leaf, min_impurity_decrease=1e-5)
             found = tree.fit(column[:, None], targets[train].numpy()).tree_
             splits = found.threshold[found.feature >= 0]
             bins.append(np.unique([column.min(), *splits, column.max()]).astype("float32"))
@@ -106,18 +111,25 @@ class TorchTable:
         )
 
     def _train(self, x: Any, y: Any, train: torch.Tensor, validation: torch.Tensor) -> None:
-        epochs, patience = 32, 12
-        optimizer = torch.optim.AdamW(self.net.parameters(), RATE, weight_decay=DECAY)
-        steps = epochs * -(-len(train) // BATCH)
+        rows = len(train)
+        size = 16 if self.classify else 32
+        while size < 256 and 64 * size <= rows:
+            size *= 2
+        a_epoch = -(-rows // size)
+        epochs = 24 if self.classify else 32
+        epochs = max(epochs, round(1000 / a_epoch))
+        steps, patience = epochs * a_epoch, round(epochs * 3 / 8)
+        rate = 2e-3 if rows > 2000 else 1e-3
+        optimizer = torch.optim.AdamW(self.net.parameters(), rate, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         best, kept, since = float("inf"), None, 0
         for _ in range(epochs):
             self.net.train()
             order = train[torch.randperm(len(train))]
-            for start in range(0, len(order), BATCH):
-                rows = order[start : start + BATCH]
+            for start in range(0, rows, size):
+                batch = order[start : start + size]
                 optimizer.zero_grad()
-                self._loss(x[rows], y[rows]).backward()
+                self._loss(x[batch], y[batch]).backward()
                 optimizer.step()
                 schedule.step()
             self.net.eval()
