@@ -322,8 +322,8 @@ PyObject* multiplies_bfloat16(PyObject*, PyObject*) {
 // has_tiles() -> whether products of float32 in a plan may be done by tiles
 PyObject* has_tiles(PyObject*, PyObject*) { return PyBool_FromLong(gpubp::HAS_TILES); }
 
-#include "product.h"
 #include "plan.h"
+#include "product.h"
 
 // A tuple of the names in a table, in the order of their places.
 template <typename Entry>

@@ -2,18 +2,6 @@
 // alone, or by tiles; their rows are shared out among the team. Part of module.h, within its
 // namespace.
 
-// Read (address of cblas_sgemm, address of cblas_dgemm, whether their integers have 64 bits,
-// whether tiles may stand in for the first); false and an error where it is none.
-bool take_blas(PyObject* given, gpubp::Blas& blas) {
-  if (!PyTuple_Check(given) || PyTuple_Size(given) != 4)
-    return refuse("products are (address, address, wide, tiled)");
-  blas.single = PyLong_AsVoidPtr(PyTuple_GetItem(given, 0));
-  blas.both_double = PyLong_AsVoidPtr(PyTuple_GetItem(given, 1));
-  blas.wide = PyObject_IsTrue(PyTuple_GetItem(given, 2)) == 1;
-  blas.tiled = PyObject_IsTrue(PyTuple_GetItem(given, 3)) == 1;
-  return !PyErr_Occurred();
-}
-
 // multiply(products, a, b, out, transposed a, transposed b, scale, chunk): out = scale a b, so many
 // rows at a time. How many decides the bits of a product of BLAS, and no bit of others.
 PyObject* multiply(PyObject*, Arguments arguments, Py_ssize_t count) {
