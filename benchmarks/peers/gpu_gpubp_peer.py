@@ -108,16 +108,16 @@ class Products:
         values = [matrix(case.batch, size) for size in case.sizes]
         out = [backend.empty(value.shape, precision.stored) for value in values]
 
-        def forward() -> None:
+        def forward(ops: Any) -> None:
             for index, weight in enumerate(weights):
-                backend.multiply(values[index], weight, out[index + 1])
+                ops.multiply(values[index], weight, out[index + 1])
 
-        def step() -> None:
-            forward()
+        def step(ops: Any) -> None:
+            forward(ops)
             for index in reversed(range(len(weights))):
-                backend.multiply(values[index].T, values[index + 1], gradients[index])
+                ops.multiply(values[index].T, values[index + 1], gradients[index])
                 if index:
-                    backend.multiply(values[index + 1], weights[index].T, out[index])
+                    ops.multiply(values[index + 1], weights[index].T, out[index])
 
         replay = backend.record(forward if case.kind == "predict" else step)
 

@@ -157,6 +157,33 @@ def test_questions_and_measurements_run_from_a_bare_checkout(bare, tmp_path):
     assert all("well" in case["rounds"] for case in table["cases"].values())
 
 
+def test_the_products_of_a_step_are_recorded_and_replayed(bare, tmp_path):
+    """What a step's time is compared with; random numbers are the host's, as none are simulated."""
+    script = (
+        "import sys, cupy, numpy, gpu_gpubp_peer as peer; from cases import Case;"
+        " peer.rows = lambda *shape: cupy.asarray(numpy.ones(shape, numpy.float32));"
+        " kinds = ('step', 'predict');"
+        " runs = [peer.Products().step(Case(kind, (12, 8, 4), 6)) for kind in kinds];"
+        " print([run(3)[0] for run in runs])"
+    )
+    code = (
+        "import os, pathlib, package, subprocess, sys; found = package.environment("
+        "pathlib.Path(sys.argv[1])); paths = [*sys.argv[2:], found['PYTHONPATH']];"
+        f" command = [sys.executable, '-c', {script!r}]; sys.exit(subprocess.run("
+        "command, env=found | {'PYTHONPATH': os.pathsep.join(paths)}).returncode)"
+    )
+    places = [str(CHECKOUT / "benchmarks"), str(CHECKOUT / "benchmarks" / "peers")]
+    done = subprocess.run(
+        [bare, "-c", code, tmp_path, *places],
+        env=clean(PYTHONPATH=places[0], GPUBP_SIMULATED_MAJOR="9"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.stderr, done.stdout.strip()) == ("", "[3, 3]")
+
+
 def test_parts_named_together_share_their_time(scripts):
     """The four that are worth most end within a quarter of an hour, three of them in 10 minutes."""
     deadlines = scripts.first_contact.deadlines
