@@ -203,8 +203,7 @@ GATHER = Elementwise(
     "gpubp_gather",
     "raw X x, raw int64 order, raw int64 clock, int64 batch, int64 columns, float64 scale",
     "raw S out",
-    "const gpubp::int64 row = order[clock[gpubp::BATCH] * batch + i / columns];"
-    " gpubp::gathered(x[row * columns + i % columns], scale, out[i])",
+    "gpubp::gather_element(x, order, clock[gpubp::BATCH] * batch, columns, scale, i, out[i])",
 )
 FIRST_GATHER = Elementwise(
     "gpubp_first_gather",
@@ -212,10 +211,8 @@ FIRST_GATHER = Elementwise(
     " int64 split",
     "raw S x_out, raw Y y_out, raw int64 clock",
     "const gpubp::int64 first = gpubp::begin_step(&clock[0], i) * batch;"
-    " if (i < split) gpubp::gathered("
-    "x[order[first + i / columns] * columns + i % columns], scale, x_out[i]);"
-    " else { const gpubp::int64 j = i - split;"
-    " gpubp::gathered(y[order[first + j / own] * own + j % own], 1.0, y_out[j]); }",
+    " if (i < split) gpubp::gather_element(x, order, first, columns, scale, i, x_out[i]);"
+    " else gpubp::gather_element(y, order, first, own, 1.0, i - split, y_out[i - split])",
 )
 CONVERT = Elementwise("gpubp_convert", "X x", "S y", "gpubp::gathered(x, 1.0, y)")
 ADD = Elementwise(
