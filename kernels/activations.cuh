@@ -116,7 +116,7 @@ GPUBP_HD T squareplus_backward(T, T y, T dy) {
 
 template <typename T>
 GPUBP_HD T silu(T x) {
-  return x * sigmoid(x);
+  return x / (T(1) + math::exp(-x));
 }
 
 // 1 - s is sigmoid(-x), which does not cancel where s is all but 1.
