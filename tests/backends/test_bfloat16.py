@@ -186,6 +186,14 @@ def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
         np.testing.assert_array_equal(out, reference(a.T if of_a else a, b, 0.5))
 
 
+def test_a_product_of_no_rows():
+    backend = compiled().for_precision(BFLOAT16)
+    native()
+    out = np.empty((0, 5), np.float32)
+    backend.multiply(np.empty((0, 3), np.float32), np.ones((3, 5), np.float32), out)
+    assert out.shape == (0, 5)
+
+
 def test_a_product_of_what_does_not_fit_is_refused():
     backend = compiled().for_precision(BFLOAT16)
     native()

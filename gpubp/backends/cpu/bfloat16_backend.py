@@ -44,7 +44,8 @@ class Bfloat16Backend(CompiledBackend):
         return self if precision.name == "bfloat16" else self._in_float32
 
     def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
-        self._multiply_shared(a, b, out, scale, min(1024, -(-len(out) // thread_count())))
+        share = -(-len(out) // thread_count())
+        self._multiply_shared(a, b, out, scale, max(1, min(1024, share)))
 
 
 @cache
