@@ -6,6 +6,7 @@ import atexit
 import faulthandler
 import os
 import sys
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 _REMEDY = "start with `gpubp launch`, or the mpiexec"
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 TIMEOUT_VARIABLE = "GPUBP_TIMEOUT"
+PASS_ON = 0.5  # seconds for the launcher to pass on what was printed: MPICH's drops the rest
 MARKS_VARIABLE = "GPUBP_MARKS"  # the folder in which processes tell the launcher how they fare
 
 
@@ -211,6 +213,7 @@ def _guard(mpi: Any) -> None:
         before(kind, error, trace)
         sys.stderr.flush()
         if mpi.COMM_WORLD.Get_size() > 1:
+            time.sleep(PASS_ON)
             mpi.COMM_WORLD.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     sys.excepthook = hook
