@@ -52,15 +52,18 @@ _TARGETS = [
 ]
 HOST_FLAGS = ("-O2", "-std=c++14", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
+_FLUSH = Path(__file__).parents[1].joinpath("kernels/host/flush_subnormals.h")
 _HOST_LOOP = (
-    # last element first: an element that counted on another one's result would show
-    "#include <cstddef>\n",
+    "#include <cstddef>\n" + _FLUSH.read_text(encoding="utf-8").replace("#pragma once", ""),
     "",
+    "gpubp::FlushSubnormals _flush;",  # of float32, as CuPy compiles with -ftz=true
+    # last element first: an element that counted on another one's result would show
     "for (std::ptrdiff_t i = _size; i-- > 0;)",
 )
 _CUDA_LOOP = (
     "",
     "__global__ ",
+    "",
     "for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < _size;"
     " i += (long long)gridDim.x * blockDim.x)",
 )
@@ -135,6 +138,7 @@ def _source(
     chosen: Callable[[Elementwise], list[Types]],
     include: str,
     space: str,
+    flush: str,
     loop: str,
 ) -> str:
     parts = [include, preamble]
@@ -145,6 +149,7 @@ def _source(
             parts.append(
                 f"namespace {name}_namespace {{\n{typedefs}"
                 f'extern "C" {space}void {name}({", ".join(_declarations(kernel))}) {{\n'
+                f"  {flush if 'float32' in types.values() else ''}\n"
                 f"  {loop} {{\n{_body(kernel)}  }}\n}}\n}}\n"
             )
     return "\n".join(parts)
