@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -31,6 +32,7 @@ TEST_TOOLS = [
 OF_THAT_TIME = ["pyparsing<3.3", "pytest<9", "scipy<1.16"]
 # As many workers as there are cores, each with one thread: more of them would wait for each other.
 WORKERS = ["-n", "auto", "--dist", "worksteal"]
+BUILT: list[Path] = []
 NO_COMPILER = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Compiles kernels with no GPU and no driver; CuPy itself is installed too, so that without a GPU
@@ -85,7 +87,9 @@ def tests(session: nox.Session) -> None:
 
     What follows `--` goes to pytest: `--hypothesis-profile=thorough`, or the name of a file.
     """
-    session.install(f".[all{cuda_extra()}]", *TEST_TOOLS, *(NVRTC if cuda_extra() else []))
+    extras = f"[all{cuda_extra()}]"
+    nvrtc = NVRTC if cuda_extra() else []
+    session.install(f"{built_wheel(session)}{extras}", *TEST_TOOLS, *nvrtc)
     run_tests(session)
 
 
@@ -141,20 +145,27 @@ def types(session: nox.Session) -> None:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, install the wheel alone in a clean place, import, run an example."""
-    session.install("build")
-    folder = tempfile.mkdtemp(prefix="gpubp-wheel-")
-    session.run("python", "-m", "build", "--outdir", folder)
+    built = built_wheel(session)
     session.run("pip", "uninstall", "--yes", "build", silent=True)
-    built = next(Path(folder).glob("*.whl"))
     example = os.path.abspath("examples/learn_xor.py")
     session.install(str(built))
-    with session.chdir(folder):
+    with session.chdir(built.parent):
         session.run("python", "-c", "import gpubp; print(gpubp.__version__)")
         session.run("python", example)
         if os.name == "posix":
-            install_without_compiler(session, next(Path(folder).glob("*.tar.gz")))
+            install_without_compiler(session, next(built.parent.glob("*.tar.gz")))
             session.run("python", example)
-    shutil.rmtree(folder)
+
+
+def built_wheel(session: nox.Session) -> Path:
+    """Return the wheel, with the sdist that it was made of beside it: built once a run of nox."""
+    if not BUILT:
+        folder = tempfile.mkdtemp(prefix="gpubp-wheel-")
+        atexit.register(shutil.rmtree, folder)
+        session.install("build")
+        session.run("python", "-m", "build", "--outdir", folder)
+        BUILT.extend(Path(folder).glob("*.whl"))
+    return BUILT[0]
 
 
 def install_without_compiler(session: nox.Session, sdist: Path) -> None:
