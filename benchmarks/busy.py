@@ -1,60 +1,41 @@
-"""Time training steps on a quiet and on a busy machine, of this gpubp and of another one.
+"""Time training steps on a quiet and on a busy machine, beside PyTorch, JAX and scikit-learn.
 
-    python benchmarks/busy.py [--before PYTHON] [--rounds 5] [--seconds 1.5]
+    python benchmarks/busy.py --peer-python PATH
 
-PYTHON is the interpreter of an environment with another version of gpubp. Both take turns, each in
-a process of its own; a busy machine has one or two processes beside it that only count. The table
-shows the median over the rounds of the mean time of a step, in microseconds.
+A busy machine has one or two processes beside the one that trains, which only count. Peers run and
+take turns as in cpu.py. The tables show microseconds a step, the median over the rounds, and how
+many times as long it takes beside busy processes as on a quiet machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
-import statistics
-import subprocess
 import sys
-import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from markdown import circumstances, table
+from cases import MIDDLE, SMALL, Case
+from cpu import measure, start
+from default_network import STEPS, default_cases
+from markdown import Rounds, circumstances, fastest, median, ratio, table
 
-ADAMW = "AdamW"
-# name: sizes, batch, settings of the network, optimizer
-NETWORKS = {
-    "784-128-10, batch 32": ([784, 128, 10], 32, {}, "Adam"),
-    "784-512-512-10, batch 128": ([784, 512, 512, 10], 128, {}, "Adam"),
-    "64-256-128-10, batch 32": ([64, 256, 128, 10], 32, {}, ADAMW),
-    "the same, dropout 0.2": ([64, 256, 128, 10], 32, {"dropout": 0.2}, ADAMW),
-    "the same, layer norm": ([64, 256, 128, 10], 32, {"normalization": "layer"}, ADAMW),
-    "the same, batch norm": ([64, 256, 128, 10], 32, {"normalization": "batch"}, ADAMW),
+BUSY = (0, 1, 2)  # processes beside
+LIBRARIES = {  # the columns: a library's modes, of which the fastest counts
+    "gpubp": ("gpubp",),
+    "PyTorch": ("torch",),
+    "JAX": ("jax", "jax-scan"),
+    "scikit-learn": ("sklearn",),
 }
-BUSY = (0, 1, 2)
+PEERS = [mode for modes in LIBRARIES.values() for mode in modes]
 
 
-def step_times(seconds: float) -> dict[str, float]:
-    """Return the mean time of a step of every network, in microseconds."""
-    import numpy as np
-
-    import gpubp
-
-    found = {}
-    for name, (sizes, batch, settings, optimizer) in NETWORKS.items():
-        random = np.random.default_rng(0)
-        rows = batch * 50
-        x = random.standard_normal((rows, sizes[0]), dtype=np.float32)
-        y = random.integers(0, sizes[-1], rows)
-        net = gpubp.Network(sizes, "relu", "softmax", "cpu", **settings)
-        how = {"optimizer": getattr(gpubp, optimizer)(1e-3), "batch_size": batch}
-        net.fit(x, y, epochs=3, **how)
-        steps, start = 0, time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            net.fit(x, y, epochs=2, **how)
-            steps += 100
-        found[name] = 1e6 * (time.perf_counter() - start) / steps
-    return found
+def busy_cases() -> list[Case]:
+    """Return what is trained: steps with Adam, and epochs of the default networks for tables."""
+    shapes = ((SMALL, 32), (SMALL, 256), (MIDDLE, 128), (MIDDLE, 1024))
+    return [Case("step", sizes, batch) for sizes, batch in shapes] + default_cases()
 
 
 def count_on() -> None:
@@ -63,45 +44,65 @@ def count_on() -> None:
         sum(range(100_000))
 
 
-def measured(python: str, seconds: float) -> dict[str, float]:
-    """Return the times that a Python finds in a process of its own."""
-    command = [python, str(Path(__file__).resolve()), "--child", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
-    return dict(json.loads(done.stdout))
+@contextmanager
+def beside(count: int) -> Iterator[None]:
+    """Keep so many processes counting within the context."""
+    processes = [multiprocessing.Process(target=count_on, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def lines_of(case: Case, found: dict[int, Rounds]) -> list[list[str]]:
+    """Return a case's lines of the table, one for each number of busy processes."""
+    steps = STEPS if case.kind == "default" else 1
+    lines = []
+    for busy, rounds in found.items():
+        cells = []
+        for modes in LIBRARIES.values():
+            mode = fastest(rounds, modes)
+            seconds, quiet = median(rounds, mode), median(found[0], fastest(found[0], modes))
+            if seconds is None or quiet is None:
+                cells.append("")
+                continue
+            more = f" ({seconds / quiet:.1f})" if busy else ""
+            cells.append(f"{1e6 * seconds / steps:,.0f}{more}")
+        peers = [mode for modes in LIBRARIES.values() for mode in modes if mode != "gpubp"]
+        best = ratio(rounds, fastest(rounds, peers), "gpubp")
+        cells.append("" if best is None else f"{best:.2f}")
+        lines.append([case.name.removesuffix("/relu") if not busy else "", str(busy), *cells])
+    return lines
 
 
 def main() -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--before", metavar="PYTHON")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5)
-    parser.add_argument("--child", type=float, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child:
-        print(json.dumps(step_times(given.child)))
-        return 0
-    pythons = {"now": sys.executable} | ({"before": given.before} if given.before else {})
-    times: dict[tuple[str, int, str], list[float]] = {}
-    for busy in BUSY:
-        beside = [multiprocessing.Process(target=count_on, daemon=True) for _ in range(busy)]
-        for process in beside:
-            process.start()
-        for _ in range(given.rounds):
-            for version, python in pythons.items():
-                for name, value in measured(python, given.seconds).items():
-                    times.setdefault((name, busy, version), []).append(value)
-        for process in beside:
-            process.kill()
-            process.join()
-    head = ["network", *(f"{v}, {n} busy" for n in BUSY for v in pythons)]
-    rows = [
-        [name, *(f"{statistics.median(times[name, n, v]):,.0f}" for n in BUSY for v in pythons)]
-        for name in NETWORKS
-    ]
-    print(circumstances())
-    print(f"microseconds a step, median of {given.rounds} rounds; {os.cpu_count()} processors\n")
-    print(table(head, rows))
+    parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=PEERS)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one round of one peer")
+    options = parser.parse_args()
+    options.threads, options.clock = os.cpu_count() or 1, "wall"
+    peers, about = start(options)
+    lines = []
+    for case in busy_cases():
+        print(case.name, file=sys.stderr, flush=True)
+        found: dict[int, Rounds] = {}
+        for busy in BUSY:
+            with beside(busy):
+                found[busy] = measure(case, peers, options)["rounds"]
+        lines += lines_of(case, found)
+    versions: dict[str, Any] = {}
+    for peer in peers:
+        versions |= about["versions"][peer.name]
+        peer.close()
+    print(circumstances(*(f"{name} {value}" for name, value in versions.items())))
+    print(table(["network, batch", "busy", *LIBRARIES, "best other / gpubp"], lines))
     return 0
 
 

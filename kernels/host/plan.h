@@ -28,7 +28,7 @@ class Plan {
   }
 
   gpubp::Program program;
-  gpubp::Threads threads;
+  std::shared_ptr<gpubp::Threads> threads;
   std::vector<char> scalars;
   std::mutex one_run;
 
@@ -95,6 +95,7 @@ bool fill_plan(Plan& plan, PyObject* operations, PyObject* flat, const gpubp::Bl
       gpubp::add_call<float>(plan.program, call, blas);
   }
   plan.program.finish();
+  plan.threads = gpubp::threads_of(plan.program.kind());
   plan.scalars.resize(static_cast<size_t>(plan.program.parts()) *
                       (plan.program.scalars().size() + 1) * gpubp::SCALAR_ROOM);
   return true;
@@ -136,7 +137,7 @@ PyObject* run_plans(PyObject*, Arguments arguments, Py_ssize_t count) {
   for (const auto& run : runs) {
     Plan& plan = *run.first;
     std::lock_guard<std::mutex> alone(plan.one_run);
-    gpubp::run_program(plan.program, plan.threads, plan.scalars.data(), run.second);
+    gpubp::run_program(plan.program, *plan.threads, plan.scalars.data(), run.second);
   }
   PyEval_RestoreThread(state);
   Py_RETURN_NONE;

@@ -104,6 +104,18 @@ class Program {
   const void* parameters() const { return parameters_; }
   int64 count() const { return count_; }
 
+  // Return a number that programs share which do the same on arrays of the same shapes.
+  uint64 kind() const {
+    uint64 number = static_cast<uint64>(parts_);
+    const auto mix = [&](uint64 next) { number = (number ^ next) * 0x100000001b3; };  // FNV-1a
+    for (const Phase& phase : phases_) {
+      mix(static_cast<uint64>(phase.split));
+      mix(static_cast<uint64>(phase.rows));
+      mix(static_cast<uint64>(phase.columns));
+    }
+    return number;
+  }
+
   void finish();
 
  private:

@@ -8,6 +8,7 @@
 #include "mixing_operations.h"
 #include "normalization_operations.h"
 #include "periodic_operations.h"
+#include "threads.h"
 #include "update_operations.h"
 
 namespace gpubp {
@@ -62,59 +63,6 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
   throw Refusal(call.name + " is no operation of a program");
 }
 
-const double SHORTEST = 0.1,
-             LONGEST = 5;  // seconds between two trials of another number of threads
-
-// How many threads do a step: all, or one where another program has the processors. Then a thread
-// that waits for one that has lost its processor loses more than two threads gain. It is found by
-// the time of steps: mostly the faster way is taken, the other tried now and then, the less often
-// the longer it has lost. A trial is longer than the slices of time that processors are given in,
-// so that it is not by luck that it was not disturbed. No number depends on it.
-class Threads {
- public:
-  // Do steps by `run(members, steps)` until `count` are done.
-  template <typename Run>
-  void share_out(int parts, int64 count, const Run& run) {
-    if (parts == 1) return run(1, count);
-    while (count > 0) {
-      const int64 steps = std::min(count, steps_at_once_);
-      const auto start = std::chrono::steady_clock::now();
-      run(all_ != trying_ ? parts : 1, steps);
-      const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-      note(taken.count(), steps);
-      count -= steps;
-    }
-  }
-
- private:
-  void note(double seconds, int64 steps) {
-    const double trial = 0.012, look = 0.002;
-    seconds_ += seconds;
-    steps_ += steps;
-    steps_at_once_ = std::max<int64>(1, int64(look * double(steps_) / seconds_));
-    if (seconds_ < (trying_ ? trial : interval_)) return;
-    double& mean = mean_[all_ != trying_];
-    const double found = seconds_ / double(steps_);
-    mean = mean == 0 ? found : (mean + found) / 2;  // what was met by luck counts less and less
-    if (trying_) choose();
-    trying_ = !trying_;
-    seconds_ = 0;
-    steps_ = 0;
-  }
-
-  void choose() {
-    const double usual = mean_[all_], other = mean_[!all_];
-    if (other < 0.95 * usual) all_ = !all_;
-    // where the two are alike the better one may change soon
-    interval_ = other < 1.3 * usual ? SHORTEST : std::min(2 * interval_, LONGEST);
-  }
-
-  bool all_ = true, trying_ = false;
-  double mean_[2] = {0, 0};  // seconds of a step by one thread, and by all
-  double interval_ = SHORTEST, seconds_ = 0;
-  int64 steps_ = 0, steps_at_once_ = 1;
-};
-
 // Do steps of a program as one member of a team.
 inline void run_member(const Program& program, int number, int members, int64 steps,
                        char* scalars) {
@@ -148,11 +96,12 @@ inline void run_member(const Program& program, int number, int members, int64 st
 inline void run_program(const Program& program, Threads& threads, char* scalars, int64 steps) {
   const size_t room = program.scalars().size() * SCALAR_ROOM;
   threads.share_out(program.parts(), steps, [&](int members, int64 count) {
+    const auto start = std::chrono::steady_clock::now();
     const auto work = [&](int member) {
       run_member(program, member, members, count, scalars + static_cast<size_t>(member) * room);
     };
-    if (members > 1 && team().run(members, true, work)) return;
-    run_member(program, 0, 1, count, scalars);
+    if (members == 1 || !team().run(members, true, work)) run_member(program, 0, 1, count, scalars);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   });
 }
 
