@@ -20,6 +20,14 @@ def printable(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
+def brief(value: object, room: int = 60) -> str:
+    """Return how a value that was given looks in a message, cut to so many characters."""
+    try:
+        return repr(value)[:room]
+    except ValueError:  # Python writes out no whole number of more than some thousand digits
+        return "a number of thousands of digits"
+
+
 class GpubpError(Exception):
     """Base of every exception that gpubp raises on purpose.
 
@@ -61,9 +69,9 @@ class UnknownNameError(ConfigurationError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(str(name), names, n=1)
+        close = difflib.get_close_matches(brief(name).strip("'"), names, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"unknown {kind} {name!r}{hint} (known: {', '.join(names)})")
+        super().__init__(f"unknown {kind} {brief(name)}{hint} (known: {', '.join(names)})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what makes it again of its text: processes tell each other of errors."""
@@ -137,7 +145,7 @@ def checked_whole(name: str, value: Any) -> int:
         When it is none.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name} is {value!r:.60}; a whole number above 0 is needed")
+        raise ConfigurationError(f"{name} is {brief(value)}; a whole number above 0 is needed")
     return int(value)
 
 
@@ -145,7 +153,7 @@ def check_seconds(name: str, value: Any) -> None:
     """Raise ConfigurationError unless a limit is None or a finite number of seconds above 0."""
     if value is not None and not (is_number(value) and value > 0):
         raise ConfigurationError(
-            f"{name} is {value!r:.60}; a finite number of seconds above 0 is needed"
+            f"{name} is {brief(value)}; a finite number of seconds above 0 is needed"
         )
 
 
@@ -158,7 +166,7 @@ def checked_list(name: str, value: Any) -> tuple[Any, ...]:
         When it is none.
     """
     if not isinstance(value, Iterable) or isinstance(value, str | bytes):
-        raise ConfigurationError(f"{name} is {value!r:.60}; a list is needed")
+        raise ConfigurationError(f"{name} is {brief(value)}; a list is needed")
     return tuple(value)
 
 

@@ -21,6 +21,7 @@ from gpubp.distributed.communicator import Communicator
 from gpubp.errors import (
     ConfigurationError,
     DivergenceError,
+    brief,
     checked_list,
     checked_whole,
 )
@@ -100,7 +101,7 @@ class Networks:
         **settings: Any,
     ) -> None:
         count, chosen = checked_whole("members", members), get_backend(backend)
-        check_memory(f"members is {count}", count * OBJECTS, chosen)
+        check_memory(f"members is {brief(count)}", count * OBJECTS, chosen)
         seeds = Each([seed + number for number in range(count)]) if isinstance(seed, int) else seed
         settings["seed"] = seeds
 
@@ -109,7 +110,7 @@ class Networks:
 
         first = made(0)
         of_one = OBJECTS + first.parameters.nbytes + first.gradients.nbytes
-        check_memory(f"members is {count}", count * of_one, chosen)
+        check_memory(f"members is {brief(count)}", count * of_one, chosen)
         self._hold([first, *map(made, range(1, count))])
 
     @classmethod
@@ -125,7 +126,7 @@ class Networks:
         networks = checked_list("members", members)
         for net in networks:
             if not isinstance(net, Network):
-                raise ConfigurationError(f"members hold {net!r:.60}; each must be a Network")
+                raise ConfigurationError(f"members hold {brief(net)}; each must be a Network")
         if len(set(map(id, networks))) != len(networks):
             raise ConfigurationError("members hold a network twice; different ones are needed")
         made._hold(networks)

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from gpubp import tensor_files
 from gpubp.backends import Array, Backend, get_backend
-from gpubp.errors import BackendUnavailableError, DeviceError, DeviceMemoryError, ModelFileError
+from gpubp.errors import (
+    BackendUnavailableError,
+    DeviceError,
+    DeviceMemoryError,
+    ModelFileError,
+    brief,
+)
 from gpubp.files import write_atomically
 from gpubp.inspection.memory import on_device
 from gpubp.inspection.methods import InspectedNetwork
@@ -119,7 +125,7 @@ def _described_network(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
         )
     version = metadata.get("version", "")
     if not re.fullmatch("[0-9]{1,9}", version):
-        raise ModelFileError(f"{path} has version {version!r:.60}; a whole number is needed")
+        raise ModelFileError(f"{path} has version {brief(version)}; a whole number is needed")
     if int(version) > VERSION:
         raise ModelFileError(
             f"{path} has version {version} and this gpubp reads up to {VERSION}: install a newer"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gpubp.backends.interchange import give_back, take_in
 from gpubp.data.batches import Data, take_data, take_inputs
 from gpubp.data.feeds import read_rows
-from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, checked_list
+from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, brief, checked_list
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
@@ -186,7 +186,9 @@ class SteppedNetwork(SavedNetwork):
             When the factor is no finite number above 0.
         """
         if not 0 < factor < math.inf:
-            raise ConfigurationError(f"factor is {factor!r}; a finite number above 0 is needed")
+            raise ConfigurationError(
+                f"factor is {brief(factor)}; a finite number above 0 is needed"
+            )
         self._state.rate_factor *= factor
 
     def reset_optimizer(self) -> None:

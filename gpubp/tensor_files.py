@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from gpubp.errors import GpubpError, import_extra
+from gpubp.errors import GpubpError, brief, import_extra
 
 DTYPES = ("F64", "F32", "F16", "U8", "U16", "I32", "I64")  # as safetensors calls what NumPy has
 LONGEST_TEXT = 50_000_000  # characters of JSON; read, they take about 20 times as much memory
@@ -72,7 +72,7 @@ def read(
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in DTYPES:
                     raise error(
-                        f"{path} is torn or no {kind} (tensor {name!r:.60} is of {dtype}); one of"
+                        f"{path} is torn or no {kind} (tensor {brief(name)} is of {dtype}); one of"
                         f" {', '.join(DTYPES)} is needed"
                     )
                 tensors[name] = file.get_tensor(name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.errors import ConfigurationError, UnknownNameError
+from gpubp.errors import ConfigurationError, UnknownNameError, brief
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def dtype_name(dtype: Any) -> str:
     if isinstance(dtype, np.dtype | type):
         name = np.dtype(dtype).name
     if name not in _DTYPE_NAMES:
-        raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
+        raise ConfigurationError(f"dtype is {brief(dtype)}; float32 or float64 is needed")
     return _DTYPE_NAMES[name]
 
 
@@ -103,6 +103,6 @@ def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
     chosen = PRECISIONS[precision]
     if wanted == "float64" and chosen.dtype != np.float64:
         raise ConfigurationError(
-            f"dtype is float64 and precision {precision!r}; leave one of them out"
+            f"dtype is float64 and precision {brief(precision)}; leave one of them out"
         )
     return chosen

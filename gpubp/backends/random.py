@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, brief
 
 Seed = int | np.random.Generator | np.random.RandomState | np.random.SeedSequence | None
 
@@ -54,7 +54,7 @@ def checked_seed(seed: Seed) -> int:
         return int(seed.randint(1 << 32, dtype=np.uint64))
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 1 << 64:
         raise ConfigurationError(
-            f"seed is {seed!r}; None, one of NumPy's generators or a whole number from 0 to"
+            f"seed is {brief(seed)}; None, one of NumPy's generators or a whole number from 0 to"
             " 2**64 - 1 is needed"
         )
     return int(seed)

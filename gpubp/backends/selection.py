@@ -8,7 +8,7 @@ from typing import Any
 
 from gpubp.backends.cpu.compiled_backend import cpu_backend
 from gpubp.backends.protocol import Backend
-from gpubp.errors import BackendUnavailableError, ConfigurationError, UnknownNameError
+from gpubp.errors import BackendUnavailableError, ConfigurationError, UnknownNameError, brief
 
 VARIABLES = (
     "OMPI_COMM_WORLD_LOCAL_RANK",
@@ -51,7 +51,7 @@ def get_backend(name: str | Backend = "auto") -> Backend:
     """
     if not isinstance(name, str):
         if not hasattr(name, "for_precision"):
-            raise ConfigurationError(f"backend is {name!r:.60}; a name such as 'cpu' is needed")
+            raise ConfigurationError(f"backend is {brief(name)}; a name such as 'cpu' is needed")
         return name
     if not _is_known(name):
         raise UnknownNameError("backend", name, NAMES)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, brief
 
 MOST_DEVICES = 4096
 WORTH = 0.8  # efficiency from which on devices are taken to pay
@@ -54,7 +54,9 @@ class Constants:
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
             if name != "source" and not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise ConfigurationError(f"{name} is {value!r}; a finite number above 0 is needed")
+                raise ConfigurationError(
+                    f"{name} is {brief(value)}; a finite number above 0 is needed"
+                )
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def plan(
     """
     for name, value in (("parameters", parameters), ("batch", batch), ("gpus", most)):
         if not 1 <= value < math.inf:
-            raise ConfigurationError(f"{name} is {value!r}; a finite number from 1 is needed")
+            raise ConfigurationError(f"{name} is {brief(value)}; a finite number from 1 is needed")
     counts = [1 << power for power in range(int(math.log2(min(most, MOST_DEVICES))) + 1)]
     if most <= MOST_DEVICES and most not in counts:
         counts.append(int(most))

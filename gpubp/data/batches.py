@@ -16,7 +16,7 @@ from gpubp.data.reading import Reader, is_on_host
 from gpubp.data.row_weights import ClassWeight, take_weights
 from gpubp.data.shards import Shards
 from gpubp.data.sparse_rows import is_sparse, take_sparse
-from gpubp.errors import DataError, NonFiniteError, ShapeError, checked_whole
+from gpubp.errors import DataError, NonFiniteError, ShapeError, brief, checked_whole
 from gpubp.nn.losses import Loss, prepare
 
 DEFAULT_BATCH = 128
@@ -167,6 +167,7 @@ def checked_batch_size(batch_size: int | None, rows: int) -> int:
     batch_size = checked_whole("batch_size", batch_size)
     if batch_size > rows:
         raise DataError(
-            f"batch_size is {batch_size} and the data have {rows} rows; {rows} at most is needed"
+            f"batch_size is {brief(batch_size)} and the data have {rows} rows; {rows} at most is"
+            " needed"
         )
     return batch_size

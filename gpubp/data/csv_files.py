@@ -13,7 +13,7 @@ import pyarrow.compute
 import pyarrow.csv
 
 from gpubp.data.csv_form import AS_USUAL, CsvForm
-from gpubp.errors import DataError
+from gpubp.errors import DataError, brief
 
 # Candidate separators by ending: the first that the header line holds is used.
 SEPARATORS = {".csv": ",;\t|", ".csv.gz": ",;\t|", ".tsv": "\t", ".tsv.gz": "\t"}
@@ -157,7 +157,7 @@ def _encoding_note(path: Path, arrow: Any) -> str:
     words = filter(None, map(_beyond_ascii, [pa.chunked_array([arrow.column_names]), *texts]))
     return (
         f"{path.name!r} is not UTF-8 and is read as Windows-1252, with words such as"
-        f" {next(words, '')!r:.40}; if they look wrong, --encoding names another"
+        f" {brief(next(words, ''), 40)}; if they look wrong, --encoding names another"
     )
 
 

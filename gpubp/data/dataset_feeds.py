@@ -17,7 +17,7 @@ from gpubp.data.reading import Reader, read_rows
 from gpubp.data.row_weights import checked_weights
 from gpubp.data.shards import ALL, Shards
 from gpubp.data.slot_feed import SlotFeed
-from gpubp.errors import ConfigurationError, DataError, ShapeError
+from gpubp.errors import ConfigurationError, DataError, ShapeError, brief
 from gpubp.nn.losses import Loss, prepare
 
 Kind = tuple[tuple[int, ...], np.dtype[Any]]
@@ -46,7 +46,7 @@ class DatasetFeed(SlotFeed):
         given = isinstance(dataset, BatchDataset)
         if given and batch_size is not None:
             raise ConfigurationError(
-                f"batch_size is {batch_size!r} and the data come in batches; None is needed"
+                f"batch_size is {brief(batch_size)} and the data come in batches; None is needed"
             )
         if not isinstance(shuffle, bool):
             raise ConfigurationError(

@@ -16,7 +16,7 @@ from gpubp.data.dataset_feeds import DatasetFeed, DatasetRows
 from gpubp.data.protocol import Dataset
 from gpubp.data.reading import Reader, is_on_host, read_rows
 from gpubp.data.shards import ALL, Shards
-from gpubp.errors import ConfigurationError, DataError
+from gpubp.errors import ConfigurationError, DataError, brief
 from gpubp.nn.losses import Loss
 
 __all__ = [
@@ -180,18 +180,18 @@ def hold_out(net: Reader, data: Data | Dataset, share: float) -> tuple[Data, Dat
     """
     if isinstance(share, bool) or not 0 < share < 1:
         raise ConfigurationError(
-            f"validation is {share!r}; a share between 0 and 1, or (x, y), is needed"
+            f"validation is {brief(share)}; a share between 0 and 1, or (x, y), is needed"
         )
     if not isinstance(data, Data):
         raise ConfigurationError(
-            f"validation is {share!r} with a data set; a second data set is needed"
+            f"validation is {brief(share)} with a data set; a second data set is needed"
         )
     rows = len(data)
     held = round(share * rows)
     if not 0 < held < rows:
         raise DataError(
-            f"validation is {share!r} of {rows} rows, which is {held} of them; some rows to train"
-            " on and some to validate on are needed"
+            f"validation is {brief(share)} of {rows} rows, which is {held} of them; some rows to"
+            " train on and some to validate on are needed"
         )
     order = generator(net.seed, SPLIT).permutation(rows)
     return data.rows(net, np.sort(order[held:])), data.rows(net, np.sort(order[:held]))

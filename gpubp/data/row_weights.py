@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpubp.backends import Array, Backend
 from gpubp.backends.interchange import take_in
 from gpubp.data.reading import Reader
-from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError, brief
 
 ClassWeight = str | Mapping[Any, float] | Sequence[float] | None
 
@@ -89,7 +89,7 @@ def _weights_by_class(
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ConfigurationError(
-                f"class_weight is {class_weight!r}; 'balanced', or a weight a class, is needed"
+                f"class_weight is {brief(class_weight)}; 'balanced', or a weight a class, is needed"
             )
         counted = indices if chosen is None else indices[chosen]
         counts = np.bincount(counted, minlength=classes)
@@ -106,7 +106,7 @@ def _weights_by_class(
         table = _numbers(class_weight)
     if table.shape != (classes,) or not np.isfinite(table).all() or (table < 0).any():
         raise ConfigurationError(
-            f"class_weight is {class_weight!r}; {classes} finite numbers from 0 are needed"
+            f"class_weight is {brief(class_weight)}; {classes} finite numbers from 0 are needed"
         )
     return net.backend.asarray(table[indices], net.dtype)
 

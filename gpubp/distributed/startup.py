@@ -17,7 +17,7 @@ from gpubp.backends.cpu.compiled_backend import told_threads
 from gpubp.backends.cpu.threads import use_threads
 from gpubp.distributed.communicator import TIMEOUT, Communicator
 from gpubp.distributed.watchdog import PATIENCE
-from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
+from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError, brief
 
 # What launchers tell their processes of how many there are.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -201,7 +201,9 @@ def _timeout(timeout: float | None) -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ConfigurationError(f"timeout is {value!r}; a number of seconds above 0 is needed")
+        raise ConfigurationError(
+            f"timeout is {brief(value)}; a number of seconds above 0 is needed"
+        )
     return seconds
 
 

@@ -12,7 +12,7 @@ from gpubp.backends.interchange import give_back
 from gpubp.data.batches import take_data, take_inputs
 from gpubp.data.feeds import check_alone, held_out
 from gpubp.data.protocol import Dataset
-from gpubp.errors import ConfigurationError, DataError, checked_whole
+from gpubp.errors import ConfigurationError, DataError, brief, checked_whole
 from gpubp.inspection import memory
 from gpubp.inspection.health import Health, examine
 from gpubp.inspection.memory import MemoryPlan, on_device
@@ -60,7 +60,7 @@ class InspectedNetwork(NetworkView):
         inputs, count = take_inputs(self.stack, x), self.sizes[-1]
         if output is not None and not 0 <= output < count:
             raise ConfigurationError(
-                f"output is {output!r}; a number from 0 to {count - 1} is needed"
+                f"output is {brief(output)}; a number from 0 to {count - 1} is needed"
             )
         result = evaluation.input_gradient(
             self.stack, inputs, range(count) if output is None else [output]

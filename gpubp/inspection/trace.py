@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gpubp.backends import Array
 from gpubp.data.batches import Data
 from gpubp.data.feeds import read_rows
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, brief
 from gpubp.inspection.page import PageNames, trace_model, write_page
 from gpubp.inspection.trace_table import trace_table
 from gpubp.nn.backprop import LayerStack
@@ -180,7 +180,7 @@ def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply
     """Do one plain step on a batch, note all numbers, and undo it unless it is to stay."""
     if not 0 < learning_rate < math.inf:
         raise ConfigurationError(
-            f"learning_rate is {learning_rate!r}; a finite number above 0 is needed"
+            f"learning_rate is {brief(learning_rate)}; a finite number above 0 is needed"
         )
     before, gradients = stack.parameters.copy(), stack.gradients.copy()
     x, ops = read_rows(stack, data.x), stack.backend

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
 from gpubp.backends.interchange import is_cupy
-from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from gpubp.errors import (
+    ConfigurationError,
+    DataError,
+    NonFiniteError,
+    ShapeError,
+    brief,
+    checked_list,
+    is_number,
+)
 from gpubp.nn.activations import get_activation
 
 # scikit-learn's names of what has another one here
@@ -38,7 +46,7 @@ def _number(
     least: float, most: float = math.inf, open_least: bool = False, open_most: bool = True
 ) -> tuple[Callable[[Any], bool], str]:
     def fits(value: Any) -> bool:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not is_number(value):
             return False
         number = float(value)
         above = number > least if open_least else number >= least
@@ -129,7 +137,7 @@ def check_parameters(parameters: dict[str, Any]) -> None:
     """
     for name, (fits, needed) in CHECKS.items():
         if name in parameters and not fits(parameters[name]):
-            raise ConfigurationError(f"{name} is {parameters[name]!r}; {needed} is needed")
+            raise ConfigurationError(f"{name} is {brief(parameters[name])}; {needed} is needed")
     if parameters["batch_norm"] and parameters["layer_norm"]:
         raise ConfigurationError("batch_norm and layer_norm are both True; one of them is needed")
 
@@ -146,7 +154,7 @@ def hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
     sizes = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     if not all(_ONE_OR_MORE[0](size) for size in sizes):
         raise ConfigurationError(
-            f"hidden_layer_sizes must be > 0, got {sizes}; whole numbers from 1 are needed"
+            f"hidden_layer_sizes must be > 0, got {brief(sizes)}; whole numbers from 1 are needed"
         )
     return [int(size) for size in sizes]
 
@@ -159,7 +167,8 @@ def hidden_activations(activation: Any, layers: int) -> list[str]:
     ConfigurationError
         When a name is not known, or there is not one for each layer.
     """
-    names = [activation] * layers if isinstance(activation, str) else list(activation)
+    names = [activation] * layers if isinstance(activation, str) else activation
+    names = list(checked_list("activation", names))
     if len(names) != layers:
         raise ConfigurationError(
             f"activation has {len(names)} entries; one, or one for each of the {layers} hidden"

@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from gpubp.backends import Backend
 from gpubp.backends.interchange import is_cupy
-from gpubp.errors import ConfigurationError, DataError
+from gpubp.errors import ConfigurationError, DataError, brief
 from gpubp.interop.arguments import stochastic, take_parameters
 from gpubp.interop.estimator import BaseMLP
 from gpubp.interop.labels import Labels, module_of, one_column
@@ -145,7 +145,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._learn_all_classes(y, classes)
         elif classes is not None and not np.array_equal(self.classes_, unique_labels(classes)):
             raise DataError(
-                f"`classes={classes!r}` is not the same as on last call to partial_fit, was:"
+                f"`classes={brief(classes)}` is not the same as on last call to partial_fit, was:"
                 f" {self.classes_!r}"
             )
         self._fit(X, y, sample_weight, None, incremental=True)
@@ -188,8 +188,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return cross_entropy(self.label_smoothing, binary)
         if self.label_smoothing:
             raise ConfigurationError(
-                f"label_smoothing is {self.label_smoothing!r} with loss {self.loss!r}; 'log_loss'"
-                " is needed"
+                f"label_smoothing is {brief(self.label_smoothing)} with loss {self.loss!r};"
+                " 'log_loss' is needed"
             )
         return focal(binary=binary) if self.loss == "focal" else self.loss
 

@@ -19,7 +19,7 @@ from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.backends.random import as_random_state
 from gpubp.data.batches import take_data
-from gpubp.errors import ConfigurationError, DataError, DivergenceError
+from gpubp.errors import ConfigurationError, DataError, DivergenceError, brief, checked_list
 from gpubp.interop.arguments import (
     check_parameters,
     checked,
@@ -290,7 +290,7 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             )
 
     def _callbacks(self) -> list[Callback]:
-        return [*(self.callbacks or ()), *self._watch]
+        return [*checked_list("callbacks", self.callbacks or ()), *self._watch]
 
     def _fit_lbfgs(self, x: Any, y: Any, weights: Any) -> None:
         net, loss = self.network_, get_loss(self._chosen_loss(), self.network_.output)
@@ -325,8 +325,8 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             return min(200, rows)
         if self.batch_size > rows:
             warnings.warn(
-                f"Got `batch_size` {self.batch_size} larger than sample size {rows}. It is going to"
-                " be clipped",
+                f"Got `batch_size` {brief(self.batch_size)} larger than sample size {rows}. It is"
+                " going to be clipped",
                 stacklevel=5,
             )
         return int(min(self.batch_size, rows))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gpubp.backends import Backend
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.entries import Activation
-from gpubp.errors import ConfigurationError, ShapeError
+from gpubp.errors import ConfigurationError, ShapeError, brief
 from gpubp.network import Network
 
 
@@ -119,7 +119,7 @@ def _named(module: Any, kind: str) -> str:
         if not differing:
             return activation.name
         name = differing[0]
-        wrong = f"{module} has {name} {getattr(module, name)!r}; {settings[name]!r} is needed"
+        wrong = f"{module} has {name} {getattr(module, name)!r}; {brief(settings[name])} is needed"
     raise ConfigurationError(wrong)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpubp.backends import Array, Backend
 from gpubp.backends.formulas.losses import LOSSES as FUNCTIONS
-from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
+from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError, brief
 from gpubp.nn.activations import Activation
 from gpubp.nn.schedules import Setting, is_schedule, peak_of, value_at
 
@@ -89,7 +89,7 @@ def huber(delta: float = 1.0) -> Loss:
         When delta is no finite number above 0.
     """
     if not 0 < delta < math.inf:
-        raise ConfigurationError(f"delta is {delta!r}; a finite number above 0 is needed")
+        raise ConfigurationError(f"delta is {brief(delta)}; a finite number above 0 is needed")
     return replace(LOSSES["huber"], parameter=float(delta))
 
 
@@ -102,7 +102,7 @@ def quantile(q: float = 0.5) -> Loss:
         When q is no number between 0 and 1.
     """
     if not 0 < q < 1:
-        raise ConfigurationError(f"q is {q!r}; a number between 0 and 1 is needed")
+        raise ConfigurationError(f"q is {brief(q)}; a number between 0 and 1 is needed")
     return replace(LOSSES["quantile"], parameter=float(q))
 
 
@@ -122,7 +122,7 @@ def focal(gamma: float = 2.0, binary: bool = False) -> Loss:
         When gamma is no finite number from 0.
     """
     if not 0 <= gamma < math.inf:
-        raise ConfigurationError(f"gamma is {gamma!r}; a finite number from 0 is needed")
+        raise ConfigurationError(f"gamma is {brief(gamma)}; a finite number from 0 is needed")
     return replace(LOSSES["binary_focal" if binary else "focal"], parameter=float(gamma))
 
 
@@ -145,7 +145,7 @@ def cross_entropy(label_smoothing: Setting = 0.0, binary: bool = False) -> Loss:
     """
     if not 0 <= peak_of(label_smoothing) < 1:
         raise ConfigurationError(
-            f"label_smoothing is {label_smoothing!r}; a number from 0 to below 1 is needed"
+            f"label_smoothing is {brief(label_smoothing)}; a number from 0 to below 1 is needed"
         )
     name = "binary_cross_entropy" if binary else "cross_entropy"
     if not label_smoothing:

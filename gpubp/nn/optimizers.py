@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Protocol, Self
 
 from gpubp.backends.formulas.updates import UPDATES
-from gpubp.errors import ConfigurationError, UnknownNameError
+from gpubp.errors import ConfigurationError, UnknownNameError, brief
 from gpubp.nn.schedules import LearningRate, Setting, as_schedule, peak_of, value_at
 
 
@@ -335,7 +335,7 @@ def get_optimizer(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
         if hasattr(optimizer, "kernel") and hasattr(optimizer, "scalars"):
             return optimizer
         raise ConfigurationError(
-            f"optimizer is {optimizer!r:.80}; a name, or settings such as gpubp.Adam(1e-3), is"
+            f"optimizer is {brief(optimizer, 80)}; a name, or settings such as gpubp.Adam(1e-3), is"
             " needed"
         )
     if optimizer not in OPTIMIZERS:
@@ -366,9 +366,9 @@ def _momentum_product(beta1: float, step: int) -> float:
 
 
 def _check_decay(optimizer: Optimizer, weight_decay: Setting) -> None:
-    if not 0 <= as_schedule(optimizer.learning_rate).peak * peak_of(weight_decay) < 1:
+    if not 0 <= peak_of(optimizer.learning_rate) * peak_of(weight_decay) < 1:
         raise ConfigurationError(
-            f"weight_decay is {weight_decay!r}; a number from 0 to below 1 / learning_rate is"
+            f"weight_decay is {brief(weight_decay)}; a number from 0 to below 1 / learning_rate is"
             " needed"
         )
 
@@ -376,10 +376,12 @@ def _check_decay(optimizer: Optimizer, weight_decay: Setting) -> None:
 def _check_positive(**settings: float) -> None:
     for name, value in settings.items():
         if not 0 < value < float("inf"):
-            raise ConfigurationError(f"{name} is {value!r}; a finite number above 0 is needed")
+            raise ConfigurationError(f"{name} is {brief(value)}; a finite number above 0 is needed")
 
 
 def _check_fraction(**settings: float) -> None:
     for name, value in settings.items():
         if not 0 <= value < 1:
-            raise ConfigurationError(f"{name} is {value!r}; a number from 0 to below 1 is needed")
+            raise ConfigurationError(
+                f"{name} is {brief(value)}; a number from 0 to below 1 is needed"
+            )

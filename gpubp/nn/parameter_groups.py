@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gpubp.errors import ConfigurationError, UnknownNameError
+from gpubp.errors import ConfigurationError, UnknownNameError, brief
 from gpubp.nn.layers import Layer
 from gpubp.nn.optimizers import Optimizer
 from gpubp.nn.schedules import peak_of
@@ -48,7 +48,7 @@ class ParameterGroup:
             value = getattr(self, setting)
             if not 0 <= value < math.inf:
                 raise ConfigurationError(
-                    f"{setting} of a group is {value!r}; a finite number from 0 is needed"
+                    f"{setting} of a group is {brief(value)}; a finite number from 0 is needed"
                 )
         names = (self.names,) if isinstance(self.names, str) else self.names
         layers = (self.layers,) if isinstance(self.layers, int) else self.layers
@@ -77,8 +77,8 @@ class ParameterGroup:
         for place in self.layers:
             if not -count <= place < count:
                 raise ConfigurationError(
-                    f"a group has layer {place!r}; a number from {-count} to {count - 1} is needed,"
-                    f" as the network has {count} layers"
+                    f"a group has layer {brief(place)}; a number from {-count} to {count - 1} is"
+                    f" needed, as the network has {count} layers"
                 )
         return [place % count for place in self.layers]
 

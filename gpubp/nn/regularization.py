@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, brief
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers import Dense
 
@@ -49,12 +49,14 @@ class Regularization:
             value = getattr(self, name)
             if not 0 <= value < math.inf:
                 raise ConfigurationError(
-                    f"{name} is {value!r}; a finite number, 0 or more, is needed"
+                    f"{name} is {brief(value)}; a finite number, 0 or more, is needed"
                 )
         for name in ("clip_value", "clip_norm", "max_norm"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise ConfigurationError(f"{name} is {value!r}; a finite number above 0 is needed")
+                raise ConfigurationError(
+                    f"{name} is {brief(value)}; a finite number above 0 is needed"
+                )
 
     def __bool__(self) -> bool:
         return self != NONE

@@ -8,11 +8,12 @@ number of updates done so far, 0 for the first.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
-from gpubp.errors import ConfigurationError, checked_whole
+from gpubp.errors import ConfigurationError, brief, checked_whole
 
 
 @runtime_checkable
@@ -291,7 +292,7 @@ def as_schedule(rate: LearningRate) -> Schedule:
         return rate
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         raise ConfigurationError(
-            f"learning_rate is {rate!r}; a finite number above 0 or a schedule is needed"
+            f"learning_rate is {brief(rate)}; a finite number above 0 or a schedule is needed"
         )
     return Constant(rate)
 
@@ -307,7 +308,7 @@ def peak_of(setting: Setting) -> float:
     if is_schedule(setting):
         return setting.peak
     number: Any = setting
-    return float(number)
+    return float(number) if abs(number) <= sys.float_info.max else math.inf
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:
@@ -317,10 +318,12 @@ def _half_cosine(start: float, end: float, done: float) -> float:
 def _check_positive(**settings: float) -> None:
     for name, value in settings.items():
         if not 0 < value < math.inf:
-            raise ConfigurationError(f"{name} is {value!r}; a finite number above 0 is needed")
+            raise ConfigurationError(f"{name} is {brief(value)}; a finite number above 0 is needed")
 
 
 def _check_share(**settings: float) -> None:
     for name, value in settings.items():
         if not 0 < value < 1:
-            raise ConfigurationError(f"{name} is {value!r}; a number between 0 and 1 is needed")
+            raise ConfigurationError(
+                f"{name} is {brief(value)}; a number between 0 and 1 is needed"
+            )

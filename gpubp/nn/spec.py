@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubp.backends.precision import get_precision
 from gpubp.backends.random import Seed, checked_seed
-from gpubp.errors import ConfigurationError, checked_whole
+from gpubp.errors import ConfigurationError, brief, checked_whole
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 from gpubp.nn.layers.periodic import Periodic
@@ -141,7 +141,8 @@ class NetworkSpec:
         """
         checked = checked_sizes(sizes)
         hidden = len(checked) - 2
-        names = [str(name) for name in for_each_layer("activation", activation, hidden)]
+        functions = map(get_activation, for_each_layer("activation", activation, hidden))
+        names = [function.name for function in functions]
         for name in (*names, output):
             get_initializer(initializer, get_activation(name).initializer)
         rates = for_each_layer("dropout", dropout, hidden)
@@ -209,7 +210,7 @@ class NetworkSpec:
         """
         dtype = described.get("dtype", "float32")
         if dtype not in ("float32", "float64"):
-            raise ConfigurationError(f"dtype is {dtype!r:.60}; float32 or float64 is needed")
+            raise ConfigurationError(f"dtype is {brief(dtype)}; float32 or float64 is needed")
         return cls.of(**described)
 
     def with_seed(self, seed: int) -> NetworkSpec:

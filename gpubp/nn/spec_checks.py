@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubp.backends import Backend
 from gpubp.backends.precision import Precision
-from gpubp.errors import ConfigurationError, ShapeError, checked_list, is_number
+from gpubp.errors import ConfigurationError, ShapeError, brief, checked_list, is_number
 from gpubp.files import free_memory
 from gpubp.nn.activations import get_activation
 from gpubp.nn.layers.periodic import Periodic
@@ -36,15 +36,15 @@ def checked_categories(
         whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
         if not whole or not 0 <= count <= most:
             raise ConfigurationError(
-                f"categories of input {column} are {count!r}; a whole number from 0 to {most} is"
-                f" needed, whose codes are exact in {precision.name}"
+                f"categories of input {column} are {brief(count)}; a whole number from 0 to {most}"
+                f" is needed, whose codes are exact in {precision.name}"
             )
     if not any(checked):
         return ()
     if scale != 1:
         raise ConfigurationError(
-            f"input_scale is {scale!r} and some inputs are categories; 1 is needed, as codes must"
-            " be read as they are"
+            f"input_scale is {brief(scale)} and some inputs are categories; 1 is needed, as codes"
+            " must be read as they are"
         )
     return tuple(map(int, checked))
 
@@ -64,7 +64,7 @@ def checked_periodic(
             "periodic is given and all inputs are categories; a number, or no periodic, is needed"
         )
     if not isinstance(periodic, Periodic | Mapping):
-        raise ConfigurationError(f"periodic is {periodic!r:.60}; a gpubp.Periodic is needed")
+        raise ConfigurationError(f"periodic is {brief(periodic)}; a gpubp.Periodic is needed")
     return periodic if isinstance(periodic, Periodic) else Periodic(**periodic)
 
 
@@ -79,7 +79,7 @@ def checked_bins(
         return ()
     for edges in checked_list("bins", bins):
         if not all(is_number(x) or isinstance(x, float) for x in checked_list("bins", edges)):
-            raise ConfigurationError(f"bins hold {edges!r:.60}; a list of numbers is needed")
+            raise ConfigurationError(f"bins hold {brief(edges)}; a list of numbers is needed")
     checked = tuple(tuple(float(edge) for edge in edges) for edges in bins)
     if len(checked) != inputs:
         raise ShapeError(f"bins has {len(checked)} entries; one for each of the {inputs} inputs")
@@ -129,7 +129,7 @@ def _checked_bools(what: str, value: bool | Sequence[bool], hidden: int) -> list
     values = for_each_layer(what, value, hidden)
     for each in values:
         if not isinstance(each, bool | np.bool_):
-            raise ConfigurationError(f"{what} is {each!r}; True or False is needed")
+            raise ConfigurationError(f"{what} is {brief(each)}; True or False is needed")
     return [bool(each) for each in values]
 
 
@@ -137,13 +137,14 @@ def checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Return the sizes of at least two layers."""
     if not isinstance(sizes, Iterable) or isinstance(sizes, str | bytes | Mapping):
         raise ConfigurationError(
-            f"sizes is {sizes!r:.200}; a list of all sizes is needed, as in Network([2, 16, 3])"
+            f"sizes is {brief(sizes, 200)}; a list of all sizes is needed, as in"
+            " Network([2, 16, 3])"
         )
     checked = tuple(sizes)
     whole = all(_is_size(size) for size in checked)
     if len(checked) < 2 or not whole:
         raise ConfigurationError(
-            f"sizes are {list(checked)!r:.200}; at least two whole numbers above 0 are needed:"
+            f"sizes are {brief(list(checked), 200)}; at least two whole numbers above 0 are needed:"
             " inputs, hidden layers, outputs"
         )
     return tuple(int(size) for size in checked)
@@ -175,7 +176,7 @@ def for_each_layer(what: str, value: Any, hidden: int) -> list[Any]:
     if value is None or isinstance(value, str | int | float):
         return [value] * hidden
     if not isinstance(value, Iterable):
-        raise ConfigurationError(f"{what} is {value!r:.60}; one value, or a list, is needed")
+        raise ConfigurationError(f"{what} is {brief(value)}; one value, or a list, is needed")
     values = list(value)
     if len(values) != hidden:
         raise ShapeError(
@@ -205,7 +206,7 @@ def checked_scale(scale: float) -> float:
     """Return what the inputs are multiplied by."""
     if not is_number(scale) or not 0 < scale < math.inf:
         raise ConfigurationError(
-            f"input_scale is {scale!r:.60}; a finite number above 0 is needed, such as 1 / 255"
+            f"input_scale is {brief(scale)}; a finite number above 0 is needed, such as 1 / 255"
         )
     return float(scale)
 
@@ -213,19 +214,21 @@ def checked_scale(scale: float) -> float:
 def checked_normalization(name: str | None) -> str | None:
     """Return the kind of normalisation of a layer."""
     if name not in (None, "layer", "batch"):
-        raise ConfigurationError(f"normalization is {name!r}; 'layer', 'batch' or None is needed")
+        raise ConfigurationError(
+            f"normalization is {brief(name)}; 'layer', 'batch' or None is needed"
+        )
     return name
 
 
 def checked_weights(form: str) -> str:
     """Return the form of the weights."""
     if form not in (STANDARD, "ntk"):
-        raise ConfigurationError(f"weights is {form!r}; {STANDARD!r} or 'ntk' is needed")
+        raise ConfigurationError(f"weights is {brief(form)}; {STANDARD!r} or 'ntk' is needed")
     return form
 
 
 def checked_rate(rate: float) -> float:
     """Return the share of a layer that dropout leaves out."""
     if not is_number(rate) or not 0 <= rate < 1:
-        raise ConfigurationError(f"dropout is {rate!r:.60}; a number from 0 to below 1 is needed")
+        raise ConfigurationError(f"dropout is {brief(rate)}; a number from 0 to below 1 is needed")
     return float(rate)

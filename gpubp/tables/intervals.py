@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, brief
 from gpubp.tables.json_fields import is_finite, read_field
 
 LEVELS = np.linspace(0, 1, 201)
@@ -59,7 +59,7 @@ class Residuals:
         that an interval covers no less than it says (Lei et al. 2018).
         """
         if not 0 < level < 1:
-            raise ConfigurationError(f"level is {level!r}; a number between 0 and 1 is needed")
+            raise ConfigurationError(f"level is {brief(level)}; a number between 0 and 1 is needed")
         groups = np.searchsorted(np.asarray(self.edges), answered, side="right")
         offsets = [
             np.interp(_widened(level, rows), LEVELS, quantiles)

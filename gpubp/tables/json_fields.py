@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gpubp.errors import ModelFileError
+from gpubp.errors import ModelFileError, brief
 
 
 def read_field(data: Any, name: str, valid: Callable[[Any], bool], expected: str) -> Any:
@@ -18,11 +18,13 @@ def read_field(data: Any, name: str, valid: Callable[[Any], bool], expected: str
         When `data` is no dictionary, or the field is absent or not valid.
     """
     if not isinstance(data, dict):
-        raise ModelFileError(f"preprocessing holds {data!r:.60} where a dictionary is needed")
+        raise ModelFileError(f"preprocessing holds {brief(data)} where a dictionary is needed")
     if name not in data:
         raise ModelFileError(f"preprocessing lacks the field {name!r} ({expected})")
     if not valid(data[name]):
-        raise ModelFileError(f"preprocessing has {name} = {data[name]!r:.60}; {expected} is needed")
+        raise ModelFileError(
+            f"preprocessing has {name} = {brief(data[name])}; {expected} is needed"
+        )
     return data[name]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import DataError, NonFiniteError, ShapeError, import_extra
+from gpubp.errors import DataError, NonFiniteError, ShapeError, brief, import_extra
 
 
 def classification_metrics(
@@ -132,8 +132,8 @@ def _indices(labels: NDArray[Any], classes: Sequence[Any]) -> NDArray[np.int64]:
     unknown = [label for label in labels.tolist() if label not in index]
     if unknown:
         raise DataError(
-            f"label {unknown[0]!r:.60} is not one of the classes {list(classes)!r:.120}; the labels"
-            " and classes must be of one kind"
+            f"label {brief(unknown[0])} is not one of the classes {brief(list(classes), 120)};"
+            " the labels and classes must be of one kind"
         )
     return np.array([index[label] for label in labels.tolist()], dtype=np.int64)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import DataError, ModelFileError
+from gpubp.errors import DataError, ModelFileError, brief
 from gpubp.tables.coded_column import CodedColumn
 from gpubp.tables.columns import Column, column_from_dict, fit_column
 from gpubp.tables.dealt_rows import DealtRows
@@ -301,7 +301,7 @@ class Preprocessing:
         parsed = tuple(map(column_from_dict, columns))
         names = [goal.name, *(column.name for column in parsed)]
         if len(set(names)) < len(names):
-            raise ModelFileError(f"preprocessing names a column twice: {names!r:.200}")
+            raise ModelFileError(f"preprocessing names a column twice: {brief(names, 200)}")
         residuals = read_field(
             data | {"residuals": data.get("residuals", [])}, "residuals", _is_list, "a list"
         )

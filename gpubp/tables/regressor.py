@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, column_or_1d
 
-from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError
+from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError, brief
 from gpubp.tables.estimator import BaseTabular, take_settings
 from gpubp.tables.several_targets import SeveralNumbersTarget
 from gpubp.tables.standardisation import Standardisation
@@ -134,7 +134,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         """Return the ends of intervals that hold this share of the targets, (rows, 2)."""
         if not 0 < coverage < 1:
             raise ConfigurationError(
-                f"coverage is {coverage!r}; a number between 0 and 1 is needed"
+                f"coverage is {brief(coverage)}; a number between 0 and 1 is needed"
             )
         return self.predict_quantiles(X, ((1 - coverage) / 2, (1 + coverage) / 2))
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.statistics import ColumnStatistics
-from gpubp.errors import DataError, NonFiniteError
+from gpubp.errors import DataError, NonFiniteError, brief
 from gpubp.tables.json_fields import is_finite, is_scale, read_field
 from gpubp.tables.table import Table
 
@@ -139,7 +139,7 @@ def _parsed(table: Table, name: str, kind: str) -> NDArray[np.float64]:
         number = None if kind == "time" else parse_number(text)
         if number is None:
             raise DataError(
-                f"column {name!r}, row {table.row_numbers[row]}: {text!r:.60} is text, but the"
+                f"column {name!r}, row {table.row_numbers[row]}: {brief(text)} is text, but the"
                 f" column held a {kind} in training"
             )
         values[row] = number

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.statistics import ColumnStatistics
-from gpubp.errors import ConfigurationError, DataError, ShapeError
+from gpubp.errors import ConfigurationError, DataError, ShapeError, brief
 from gpubp.tables.encoding import as_texts
 from gpubp.tables.json_fields import is_text, read_field
 from gpubp.tables.standardisation import Standardisation, as_numbers, check_finite
@@ -175,14 +175,14 @@ def decide_task(table: Table, target: str, task: str = "auto") -> Task:
 def check_task(task: str) -> None:
     """Raise ConfigurationError when there is no such task."""
     if task not in TASKS:
-        raise ConfigurationError(f"task is {task!r}; one of {', '.join(TASKS)} is needed")
+        raise ConfigurationError(f"task is {brief(task)}; one of {', '.join(TASKS)} is needed")
 
 
 def _decided(target: str, kind: str, task: str, distinct: NDArray[Any] | None, rows: int) -> Task:
     """Decide from the different values of a target; None for too many to list."""
     if kind == "text":
         if task == "regression":
-            such = "" if distinct is None else f", such as {distinct[0]!r:.60}"
+            such = "" if distinct is None else f", such as {brief(distinct[0])}"
             raise ConfigurationError(
                 f"task is regression, but target column {target!r} is text{such}; classification,"
                 " or a numeric target, is needed"
@@ -263,7 +263,7 @@ def fit_target(table: Table, name: str, task: str, rows: NDArray[np.int64]) -> T
     if len(set(chosen)) < 2:
         only = _labels(chosen, table.kinds[name])[0]
         raise DataError(
-            f"target column {name!r} has one class only in the training rows, {only!r:.60}; two or"
+            f"target column {name!r} has one class only in the training rows, {brief(only)}; two or"
             " more are needed"
         )
     return ClassTarget(name, classes)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpubp.backends import Array
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import DistributedError
+from gpubp.errors import DistributedError, brief
 from gpubp.training.callbacks import History
 from gpubp.training.epoch_steps import Training
 
@@ -28,8 +28,8 @@ def check_alike(processes: Communicator, described: dict[str, Any]) -> None:
         name = next((n for n in found[0] | other if found[0].get(n) != other.get(n)), None)
         if name is not None:
             error = DistributedError(
-                f"rank {rank} has {name} {other.get(name)!r:.100} and rank 0"
-                f" {found[0].get(name)!r:.100}; the same data, network and settings are needed"
+                f"rank {rank} has {name} {brief(other.get(name), 100)} and rank 0"
+                f" {brief(found[0].get(name), 100)}; the same data, network and settings are needed"
             )
             error.everywhere = True
             raise error

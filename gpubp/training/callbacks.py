@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
-from gpubp.errors import CheckpointError, ConfigurationError, import_extra
+from gpubp.errors import CheckpointError, ConfigurationError, brief, import_extra
 from gpubp.nn.view import NetworkView
 from gpubp.text import ShownAsText
 from gpubp.training.metrics import metric_name
@@ -197,7 +197,7 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
         lacking = [name for name in _METHODS if not callable(getattr(each, name, None))]
         if lacking or isinstance(each, type):
             raise ConfigurationError(
-                f"callbacks hold {each!r:.60}; an object with the methods {', '.join(_METHODS)} is"
+                f"callbacks hold {brief(each)}; an object with the methods {', '.join(_METHODS)} is"
                 " needed, such as gpubp.EarlyStopping()"
             )
     return checked
@@ -243,10 +243,12 @@ class ReduceOnPlateau:
 
     def __init__(self, patience: int = 5, factor: float = 0.1, least: float = 1e-4) -> None:
         if patience < 1:
-            raise ConfigurationError(f"patience is {patience!r}; at least 1 is needed")
+            raise ConfigurationError(f"patience is {brief(patience)}; at least 1 is needed")
         for name, value in (("factor", factor), ("least", least)):
             if not 0 < value < 1:
-                raise ConfigurationError(f"{name} is {value!r}; a number between 0 and 1 is needed")
+                raise ConfigurationError(
+                    f"{name} is {brief(value)}; a number between 0 and 1 is needed"
+                )
         self.patience, self.factor, self.least = patience, factor, least
         self._best, self._waited, self._share = float("inf"), 0, 1.0
 
@@ -305,7 +307,7 @@ class HealthWatch:
 
     def __init__(self, x: Any, y: Any, optimizer: Any = "adam", every: int = 1) -> None:
         if every < 1:
-            raise ConfigurationError(f"every is {every!r}; at least 1 is needed")
+            raise ConfigurationError(f"every is {brief(every)}; at least 1 is needed")
         self.x, self.y, self.optimizer, self.every = x, y, optimizer, every
         self.reports: list[Any] = []
         self._said: set[str] = set()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.errors import CheckpointError
+from gpubp.errors import CheckpointError, brief
 from gpubp.training.checkpoint_files import Checkpoint
 
 Test = Callable[[Any], bool]
@@ -133,7 +133,7 @@ def check_memory(known: dict[str, Any], kept: dict[str, Any], who: str, folder: 
         other = kept.get(name)
         alike = _is_float(other) if _is_float(value) else type(other) is type(value)
         if not alike:
-            raise _refused(folder, f"the {name} of {who} is {kept.get(name)!r:.60}")
+            raise _refused(folder, f"the {name} of {who} is {brief(kept.get(name))}")
 
 
 def _check_table(
@@ -142,10 +142,10 @@ def _check_table(
     for name, (test, needed) in table.items():
         if name not in kept or not test(kept[name]):
             value = kept.get(name)
-            raise _refused(folder, f"its {name} is {value!r:.60}, where {needed} is needed")
+            raise _refused(folder, f"its {name} is {brief(value)}, where {needed} is needed")
     strange = sorted(set(kept) - set(table))
     if strange:
-        raise _refused(folder, f"its {what} has a field {strange[0]!r:.60}")
+        raise _refused(folder, f"its {what} has a field {brief(strange[0])}")
 
 
 def _check_arrays(
@@ -164,7 +164,7 @@ def _check_arrays(
     owners: Sequence[str] = [f"callback {index} " for index in range(callbacks)]
     for name in set(kept) - set(wanted):
         if not name.startswith(tuple(owners)):
-            raise _refused(folder, f"its array {name!r:.60} belongs to nothing")
+            raise _refused(folder, f"its array {brief(name)} belongs to nothing")
 
 
 def _refused(folder: Path, why: str) -> CheckpointError:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp import tensor_files
-from gpubp.errors import CheckpointError, ConfigurationError
+from gpubp.errors import CheckpointError, ConfigurationError, brief
 from gpubp.files import check_writable, make_folder, write_atomically
 
 VERSION = 1  # raised when older releases could no longer read what is written
@@ -64,7 +64,7 @@ class CheckpointFolder:
             self.path = Path(path)
         except TypeError as error:
             raise ConfigurationError(
-                f"checkpoint is {path!r:.60}; the path of a folder is needed"
+                f"checkpoint is {brief(path)}; the path of a folder is needed"
             ) from error
         self._own: set[str] = set()  # names of files that this run has written or gone on from
         make_folder(self.path)
@@ -169,7 +169,7 @@ def decode(path: Path) -> Checkpoint:
     for name, kind in parts.items():
         value = content.get(name) if isinstance(content, dict) else None
         if type(value) is not kind:
-            raise CheckpointError(f"{path} is no checkpoint ({name} is {value!r:.60})")
+            raise CheckpointError(f"{path} is no checkpoint ({name} is {brief(value)})")
     if content["version"] > VERSION:
         raise CheckpointError(
             f"{path} has version {content['version']!s:.20} and this gpubp reads up to {VERSION}:"
@@ -191,8 +191,8 @@ def check_same_run(here: dict[str, Any], saved: dict[str, Any], folder: Path) ->
         if here.get(name) != saved.get(name):
             raise CheckpointError(
                 f"the checkpoint in {folder} is of another run: {name!s:.60} is"
-                f" {here.get(name)!r:.200} here and {saved.get(name)!r:.200} there; take another"
-                " folder, or the same settings"
+                f" {brief(here.get(name), 200)} here and {brief(saved.get(name), 200)} there; take"
+                " another folder, or the same settings"
             )
 
 

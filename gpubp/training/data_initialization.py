@@ -15,7 +15,7 @@ import numpy as np
 from gpubp.backends import Array
 from gpubp.backends.random import INITIAL_BIASES, INITIAL_ROWS, generator
 from gpubp.data.reading import gather_rows, read_rows
-from gpubp.errors import ConfigurationError, ShapeError
+from gpubp.errors import ConfigurationError, ShapeError, brief
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.dense import Dense, DenseArrays
 
@@ -44,7 +44,7 @@ def initialize_from(stack: LayerStack, x: Array, weights: bool, points: int) -> 
         When there are no rows, or `points` is no whole number from 0.
     """
     if isinstance(points, bool) or not isinstance(points, Integral) or points < 0:
-        raise ConfigurationError(f"biases is {points!r}; a whole number, 0 or more, is needed")
+        raise ConfigurationError(f"biases is {brief(points)}; a whole number, 0 or more, is needed")
     if not len(x):
         raise ShapeError(f"x has shape {tuple(x.shape)}; one row or more is needed")
     x = _sample(stack, x)

@@ -9,7 +9,7 @@ from typing import Any
 from gpubp.backends import Lockstep
 from gpubp.distributed.communicator import Communicator
 from gpubp.distributed.startup import asked_for
-from gpubp.errors import ConfigurationError, DivergenceError, GpubpError
+from gpubp.errors import ConfigurationError, DivergenceError, GpubpError, brief
 from gpubp.training.agreement import check_alike
 from gpubp.training.group import share_seed
 from gpubp.training.side_by_side import Training, train_side_by_side
@@ -47,8 +47,8 @@ def processes_of(distributed: bool | Communicator, options: dict[str, Any]) -> C
     for name in ("deterministic", "shards"):
         if options.get(name):
             raise ConfigurationError(
-                f"{name} is {options[name]!r}, and members are dealt to the processes whole, with"
-                " the same bits for any number of them; no such option is needed"
+                f"{name} is {brief(options[name])}, and members are dealt to the processes whole,"
+                " with the same bits for any number of them; no such option is needed"
             )
     return asked_for(distributed)
 

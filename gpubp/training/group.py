@@ -9,7 +9,7 @@ from gpubp.data.feeds import Feed
 from gpubp.data.shards import Shards, shards_of
 from gpubp.distributed.communicator import Communicator
 from gpubp.distributed.startup import asked_for
-from gpubp.errors import ConfigurationError
+from gpubp.errors import ConfigurationError, brief
 from gpubp.nn.backprop import HEADER, LayerStack
 from gpubp.training.settings import TrainingSettings
 
@@ -63,7 +63,8 @@ def group_of(
         count = max(SHARDS, size) if deterministic or streamed else size
     if isinstance(count, bool) or not isinstance(count, int) or count < size:
         raise ConfigurationError(
-            f"shards is {count!r} for {size} processes; a whole number of at least {size} is needed"
+            f"shards is {brief(count)} for {size} processes; a whole number of at least {size}"
+            " is needed"
         )
     if deterministic:
         use_threads(1)  # products of several threads have other bits than those of one

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Backend
-from gpubp.errors import ConfigurationError, check_seconds
+from gpubp.errors import ConfigurationError, brief, check_seconds
 from gpubp.training.side_by_side import AT_A_TIME, Watch, at_a_time, train_side_by_side
 from gpubp.training.trials import SearchResult, Trial, TrialFile
 
@@ -54,7 +54,7 @@ def draw(
         listed = isinstance(values, Sequence) and not isinstance(values, str) and len(values)
         if not (listed or hasattr(values, "rvs")):
             raise ConfigurationError(
-                f"space of {name} is {values!r}; a list of values, or an object with rvs(), is"
+                f"space of {name} is {brief(values)}; a list of values, or an object with rvs(), is"
                 " needed"
             )
     return [
@@ -177,6 +177,6 @@ def run_rounds(
         result.stopped = "interrupted"
     if not result.trials:
         raise ConfigurationError(
-            f"time_limit is {time_limit!r} and no trial ended by then; a longer time is needed"
+            f"time_limit is {brief(time_limit)} and no trial ended by then; a longer time is needed"
         )
     return result

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.feeds import HeldOut
-from gpubp.errors import ConfigurationError, DataError, UnknownNameError
+from gpubp.errors import ConfigurationError, DataError, UnknownNameError, brief
 from gpubp.nn.backprop import LayerStack
 from gpubp.training.evaluation import expected_and_outputs
 
@@ -82,7 +82,7 @@ def checked_metric(metric: str | Metric, mode: str | None) -> str:
             raise UnknownNameError("metric", metric, MODES)
         mode = mode or MODES[metric]
     if mode not in ("min", "max"):
-        raise ConfigurationError(f"mode is {mode!r}; 'min' or 'max' is needed")
+        raise ConfigurationError(f"mode is {brief(mode)}; 'min' or 'max' is needed")
     return mode
 
 
@@ -108,8 +108,8 @@ def as_metrics(metrics: str | Metric | Iterable[str | Metric]) -> list[str | Met
             raise UnknownNameError("metric", metric, MODES)
         if not isinstance(metric, str) and not callable(metric):
             raise ConfigurationError(
-                f"metrics holds {metric!r:.80}; names, or functions of expected values and outputs,"
-                " are needed"
+                f"metrics holds {brief(metric, 80)}; names, or functions of expected values and"
+                " outputs, are needed"
             )
     return listed
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpubp.errors import ConfigurationError, checked_list, checked_whole, is_number
+from gpubp.errors import ConfigurationError, brief, checked_list, checked_whole, is_number
 from gpubp.nn.activations import Activation
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
@@ -89,12 +89,12 @@ class TrainingSettings:
             right = factor is None or is_schedule(factor)
         if not right:
             raise ConfigurationError(
-                f"dropout_factor is {factor!r}; a finite number from 0 or a schedule is needed"
+                f"dropout_factor is {brief(factor)}; a finite number from 0 or a schedule is needed"
             )
         average = self.average
         if average is not None and not (is_number(average) and 0 < average < 1):
             raise ConfigurationError(
-                f"average is {average!r:.60}; a number between 0 and 1, such as 0.999, is needed"
+                f"average is {brief(average)}; a number between 0 and 1, such as 0.999, is needed"
             )
 
     def described(self) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _check_kinds(name: str, values: Sequence[Any], kind: type) -> None:
     for value in values:
         if not isinstance(value, kind):
             raise ConfigurationError(
-                f"{name} holds {value!r:.60}; a gpubp.{kind.__name__} is needed"
+                f"{name} holds {brief(value)}; a gpubp.{kind.__name__} is needed"
             )
 
 

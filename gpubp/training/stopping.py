@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.errors import CheckpointError, ConfigurationError
+from gpubp.errors import CheckpointError, ConfigurationError, brief
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import History
 from gpubp.training.metrics import Metric, checked_metric, metric_name
@@ -36,7 +36,9 @@ class TimeLimit:
 
     def __init__(self, seconds: float) -> None:
         if not 0 < seconds < float("inf"):
-            raise ConfigurationError(f"seconds is {seconds!r}; a finite number above 0 is needed")
+            raise ConfigurationError(
+                f"seconds is {brief(seconds)}; a finite number above 0 is needed"
+            )
         self.seconds = seconds
         self._start = 0.0
 
@@ -95,9 +97,9 @@ class EarlyStopping:
         mode: str | None = None,
     ) -> None:
         if patience is not None and patience < 1:
-            raise ConfigurationError(f"patience is {patience!r}; at least 1 is needed")
+            raise ConfigurationError(f"patience is {brief(patience)}; at least 1 is needed")
         if metric is None and mode not in (None, "min"):
-            raise ConfigurationError(f"mode is {mode!r} without a metric; 'min' is needed")
+            raise ConfigurationError(f"mode is {brief(mode)} without a metric; 'min' is needed")
         self.patience = patience
         self.min_delta = min_delta
         self.metric = metric

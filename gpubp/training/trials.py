@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpubp import tensor_files
-from gpubp.errors import CheckpointError, is_number
+from gpubp.errors import CheckpointError, brief, is_number
 from gpubp.files import write_atomically
 
 
@@ -120,7 +120,7 @@ class TrialFile:
             lines = self._path.read_text(encoding="utf-8").splitlines()
             first, *trials = map(tensor_files.parse_json, lines)
             if not isinstance(first, dict):
-                raise ValueError(f"it begins with {first!r:.60}")
+                raise ValueError(f"it begins with {brief(first)}")
             trials = [_checked_trial(each) for each in trials]
         except (OSError, ValueError, TypeError) as error:
             raise CheckpointError(f"{path} holds no trials: {error}") from error
@@ -158,5 +158,5 @@ def _checked_trial(line: Any) -> Trial:
     scores = trial.scores if isinstance(trial.scores, list) else [None]
     scored = all(type(score) is float or is_number(score) for score in scores)  # or not finite
     if not (whole and scored and scores and is_number(trial.seconds)):
-        raise ValueError(f"{line!r:.60} is no trial")
+        raise ValueError(f"{brief(line)} is no trial")
     return trial
