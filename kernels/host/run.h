@@ -95,7 +95,8 @@ inline void run_member(const Program& program, int number, int members, int64 st
 // Do steps of a program; `scalars` has room for every part.
 inline void run_program(const Program& program, Threads& threads, char* scalars, int64 steps) {
   const size_t room = program.scalars().size() * SCALAR_ROOM;
-  threads.share_out(program.parts(), steps, [&](int members, int64 count) {
+  const int most = works_alone ? 1 : program.parts();
+  threads.share_out(most, steps, [&](int members, int64 count) {
     const auto start = std::chrono::steady_clock::now();
     const auto work = [&](int member) {
       run_member(program, member, members, count, scalars + static_cast<size_t>(member) * room);

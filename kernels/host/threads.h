@@ -21,17 +21,18 @@ const double LOOK = 0.002, TRIAL = 0.012, WINDOW = 0.05, SHORTEST = 0.1, LONGEST
 // Its locks are tried only: in a forked child they may stay locked.
 class Threads {
  public:
-  // Do steps by `run(members, steps)`, which returns the seconds taken, until `count` are done.
+  // Do steps by `run(members, steps)`, which returns the seconds taken, until `count` are done,
+  // with at most so many members.
   template <typename Run>
-  void share_out(int parts, int64 count, const Run& run) {
-    if (parts == 1) {
+  void share_out(int most, int64 count, const Run& run) {
+    if (most == 1) {
       run(1, count);
       return;
     }
     while (count > 0) {
       const Next next = look_up();
       const int64 steps = std::min(count, next.steps);
-      note(next.all, run(next.all ? parts : 1, steps), steps);
+      note(next.all, run(next.all ? most : 1, steps), steps);
       count -= steps;
     }
   }
@@ -51,7 +52,7 @@ class Threads {
     std::unique_lock<std::mutex> lock(mutex_, std::try_to_lock);
     // another network of this kind has changed the way, or is about to
     if (!lock.owns_lock() || all != (all_ != trying_)) return;
-    seconds_ += seconds;
+    seconds_ += std::max(seconds, 1e-9);  // clocks are coarse
     steps_ += steps;
     steps_at_once_ = std::max<int64>(1, int64(LOOK * double(steps_) / seconds_));
     if (seconds_ < (trying_ ? TRIAL : WINDOW)) return;
