@@ -28,17 +28,39 @@ inline void pause_briefly() {
 #endif
 }
 
-// Wait until `ready()`; after a while give the processor to others between two looks.
-template <typename Ready>
-void look_out(Ready ready) {
-  for (int look = 0; !ready(); ++look) {
-    if (look < 2000) {
+// Where threads wait for what another one says: they look out for it a while, as mostly it comes at
+// once, and then sleep. Whoever it waits for has lost its processor then, and a thread that sleeps
+// meanwhile gets one back the sooner.
+class Meeting {
+ public:
+  // Wait until `ready()`, which becomes true before somebody calls `tell`.
+  template <typename Ready>
+  void wait(Ready ready) {
+    for (int look = 0; look < LOOKS; ++look) {
+      if (ready()) return;
       pause_briefly();
-    } else {
-      std::this_thread::yield();
     }
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleepers_.fetch_add(1);
+    wake_.wait(lock, ready);
+    sleepers_.fetch_sub(1);
   }
-}
+
+  // Wake those that sleep. What they wait for and `sleepers_` are read and written in one order
+  // for all threads: either this sees a sleeper, or the sleeper sees what has become true.
+  void tell() {
+    if (sleepers_.load() == 0) return;
+    std::lock_guard<std::mutex> lock(mutex_);
+    wake_.notify_all();
+  }
+
+ private:
+  static const int LOOKS = 2000;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<int> sleepers_{0};
+};
 
 // Whether this thread of Python works without the team: another one trains beside it.
 inline thread_local bool works_alone = false;
@@ -73,18 +95,19 @@ class Team {
       if (!together) places_ = 0;  // a helper that wakes only now finds no place
       joined = together ? members - 1 : joined_;
     }
-    look_out([&] { return finished_.load(std::memory_order_acquire) == joined; });
+    meeting_.wait([&] { return finished_.load() == joined; });
     return true;
   }
 
   // Wait until every member has come here; only within work done together.
   void barrier() {
-    const int phase = phase_.load(std::memory_order_acquire);
-    if (arrived_.fetch_add(1, std::memory_order_acq_rel) == members_ - 1) {
+    const int phase = phase_.load();
+    if (arrived_.fetch_add(1) == members_ - 1) {
       arrived_.store(0, std::memory_order_relaxed);
-      phase_.store(phase + 1, std::memory_order_release);
+      phase_.store(phase + 1);
+      meeting_.tell();
     } else {
-      look_out([&] { return phase_.load(std::memory_order_acquire) != phase; });
+      meeting_.wait([&] { return phase_.load() != phase; });
     }
   }
 
@@ -114,12 +137,14 @@ class Team {
       stay_awake = together_;
       lock.unlock();
       call(work, member);
-      finished_.fetch_add(1, std::memory_order_release);
+      finished_.fetch_add(1);
+      meeting_.tell();
     }
   }
 
   std::mutex busy_, mutex_;
   std::condition_variable wake_;
+  Meeting meeting_;
   void (*call_)(const void* work, int member) = nullptr;
   const void* work_ = nullptr;
   std::atomic<unsigned> piece_{0};
