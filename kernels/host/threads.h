@@ -14,9 +14,9 @@
 
 namespace gpubp {
 
-// Seconds: between two looks at the clock, of a trial, from one look at the usual way to the next,
-// and from one trial to the next.
-const double LOOK = 0.002, TRIAL = 0.012, WINDOW = 0.05, SHORTEST = 0.1, LONGEST = 2;
+// Seconds: between two looks at the clock, of a trial, and from one look at the usual way to the
+// next. A trial lasts a step at least; from one to the next it is so many times as long.
+const double LOOK = 0.002, TRIAL = 0.012, WINDOW = 0.05, OFTEN = 20, SELDOM = 160;
 
 // Its locks are tried only: in a forked child they may stay locked.
 class Threads {
@@ -72,7 +72,7 @@ class Threads {
     if (slower) seconds_a_step_[!all_] = 0;  // the other way may be slower now, too
     usual = usual == 0 || slower ? found : (usual + found) / 2;
     waited_ += seconds_;
-    trying_ = slower || waited_ >= interval_;
+    trying_ = slower || waited_ >= apart_ * std::max(TRIAL, usual);
   }
 
   // End a trial of the other way, and make it the usual one if it is faster.
@@ -81,7 +81,7 @@ class Threads {
     double& other = seconds_a_step_[!all_];
     other = other == 0 ? found : (other + found) / 2;  // luck counts less and less
     // where the two are alike the better one may change soon
-    interval_ = other < 1.3 * usual ? SHORTEST : std::min(2 * interval_, LONGEST);
+    apart_ = other < 1.3 * usual ? OFTEN : std::min(2 * apart_, SELDOM);
     if (other < 0.95 * usual) all_ = !all_;
     trying_ = false;
     waited_ = 0;
@@ -90,7 +90,7 @@ class Threads {
   std::mutex mutex_;
   bool all_ = true, trying_ = false;
   double seconds_a_step_[2] = {0, 0};  // by one thread, and by all
-  double interval_ = SHORTEST, waited_ = 0, seconds_ = 0;
+  double apart_ = OFTEN, waited_ = 0, seconds_ = 0;
   int64 steps_ = 0, steps_at_once_ = 1;
 };
 

@@ -34,20 +34,22 @@ class Machine:
 
     kinds = iter(range(1_000_000, 2_000_000))
 
-    def __init__(self, busy: tuple[float, float] = (0, 0)) -> None:
+    def __init__(self, busy: tuple[float, float] = (0, 0), slowness: float = 1) -> None:
         digest = hashlib.sha256(HEADER.read_bytes()).hexdigest()
         source = WRAPPED.format(header=HEADER.as_posix(), digest=digest)
         self.library = load_host_library(source)
-        self.busy, self.kind = busy, next(Machine.kinds)
+        self.busy, self.slowness, self.kind = busy, slowness, next(Machine.kinds)
         self.now, self.done = 0.0, list[tuple[float, int, int]]()
 
     def run(self, members: int, steps: int) -> float:
         self.done.append((self.now, members, steps))
-        taken = steps * (BUSY if self.busy[0] <= self.now < self.busy[1] else QUIET)[members]
+        seconds = (BUSY if self.busy[0] <= self.now < self.busy[1] else QUIET)[members]
+        taken = steps * seconds * self.slowness
         self.now += taken
         return taken
 
     def do(self, until: float, at_once: int = 1_000_000, parts: int = 2) -> None:
+        at_once = max(1, int(at_once / self.slowness))
         while self.now < until:
             kind = ctypes.c_ulonglong(self.kind)
             self.library.do_steps(kind, parts, ctypes.c_longlong(at_once), RUN(self.run))
@@ -82,6 +84,12 @@ def test_short_trainings_of_one_kind_learn_from_those_before() -> None:
     other = Machine(busy=(0, 100))
     other.do(until=0.01)
     assert other.done[0][1] == 2
+
+
+def test_a_trial_of_long_steps_is_seldom() -> None:
+    machine = Machine(slowness=1000)  # 0.1 s a step by two threads
+    machine.do(until=100)
+    assert 0 < machine.share_by_one(0, 100) < 0.03
 
 
 def test_what_is_not_cut_into_parts_is_done_at_once() -> None:
