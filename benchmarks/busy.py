@@ -29,6 +29,7 @@ LIBRARIES = {  # the columns: a library's modes, of which the fastest counts
     "JAX": ("jax", "jax-scan"),
     "scikit-learn": ("sklearn",),
 }
+SAID = ("python", "numpy", "gpubp", "compiled kernels")  # of versions, by every report
 PEERS = [mode for modes in LIBRARIES.values() for mode in modes]
 
 
@@ -101,7 +102,8 @@ def main() -> int:
     for peer in peers:
         versions |= about["versions"][peer.name]
         peer.close()
-    print(circumstances(*(f"{name} {value}" for name, value in versions.items())))
+    others = [f"{name} {value}" for name, value in versions.items() if name not in SAID]
+    print(circumstances(*others))
     print(table(["network, batch", "busy", *LIBRARIES, "best other / gpubp"], lines))
     return 0
 
