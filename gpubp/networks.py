@@ -101,7 +101,7 @@ class Networks:
         **settings: Any,
     ) -> None:
         count, chosen = checked_whole("members", members), get_backend(backend)
-        check_memory(f"members is {brief(count)}", count * OBJECTS, chosen)
+        check_memory(f"members is {brief(count, 100)}", count * OBJECTS, chosen)
         seeds = Each([seed + number for number in range(count)]) if isinstance(seed, int) else seed
         settings["seed"] = seeds
 
@@ -110,7 +110,7 @@ class Networks:
 
         first = made(0)
         of_one = OBJECTS + first.parameters.nbytes + first.gradients.nbytes
-        check_memory(f"members is {brief(count)}", count * of_one, chosen)
+        check_memory(f"members is {brief(count, 100)}", count * of_one, chosen)
         self._hold([first, *map(made, range(1, count))])
 
     @classmethod
