@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -13,7 +16,7 @@ from gpubp.backends.gpu import cupy_backend, products
 from gpubp.backends.gpu.recording import Recording
 from gpubp.backends.gpu.transfers import DeviceSlots
 from kernel_compilation import host_compiler
-from simulated.memory import IllegalAddressError, OrderError
+from simulated.memory import POOL, IllegalAddressError, OrderError
 
 pytestmark = [
     pytest.mark.simulated_gpu,
@@ -31,6 +34,34 @@ def cupy(monkeypatch):
 @pytest.fixture
 def copy(cupy):
     return cupy.ElementwiseKernel("T x", "T y", "y = x", "gpubp_test_copy")
+
+
+def test_an_array_is_found_while_another_thread_gives_others_back():
+    """As garbage is collected in any thread, in the middle of whatever another one does."""
+    arrays = [POOL.empty((16,), np.dtype(np.float32), 0) for _ in range(300)]
+    *lower, kept = sorted(arrays, key=lambda each: each.ctypes.data)
+    address, found, over = kept.ctypes.data, set(), threading.Event()
+    del arrays
+
+    def give_back() -> None:
+        for _ in range(40):
+            count = len(lower)
+            lower.clear()
+            lower.extend(POOL.empty((16,), np.dtype(np.float32), 0) for _ in range(count))
+        over.set()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        other = threading.Thread(target=give_back)
+        other.start()
+        while not over.is_set():
+            place = POOL.place(address, 64)
+            found.add(place._chunk.address <= address < place._chunk.address + place._chunk.size)
+        other.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert found == {True}
 
 
 def test_memory_is_used_again_and_holds_no_numbers(cupy):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import threading
 import weakref
 from collections import defaultdict
 from collections.abc import Iterable
@@ -119,9 +120,11 @@ def wait_for_everything() -> None:
 
 
 class Pool:
-    """Hands out memory, and takes it back when an array is gone."""
+    """Hands out memory, and takes it back when an array is gone, in whatever thread that is."""
 
     def __init__(self) -> None:
+        # one thread takes it again while it has it: arrays go where garbage is collected
+        self._lock = threading.RLock()
         # by stream, as CuPy's: what one has left, another does not get
         self._free: dict[tuple[int, int], list[Chunk]] = defaultdict(list)
         self._live: dict[int, tuple[weakref.ref[Any], Chunk]] = {}
@@ -130,12 +133,13 @@ class Pool:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any], stream: int) -> np.ndarray:
         """Return an array whose content is not to be used."""
         size = -(-int(np.prod(shape, dtype=np.int64)) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        free = self._free[stream, size or ALIGNMENT]
-        chunk = free.pop() if free else Chunk(size or ALIGNMENT)
-        block = chunk.block()
-        self._live[chunk.address] = weakref.ref(block), chunk
-        bisect.insort(self._addresses, chunk.address)
-        weakref.finalize(block, self._take_back, chunk, free).atexit = False
+        with self._lock:
+            free = self._free[stream, size or ALIGNMENT]
+            chunk = free.pop() if free else Chunk(size or ALIGNMENT)
+            block = chunk.block()
+            self._live[chunk.address] = weakref.ref(block), chunk
+            bisect.insort(self._addresses, chunk.address)
+            weakref.finalize(block, self._take_back, chunk, free).atexit = False
         return np.ndarray(shape, dtype, buffer=block)
 
     def release(self) -> None:
@@ -143,10 +147,11 @@ class Pool:
         self._free.clear()
 
     def _take_back(self, chunk: Chunk, free: list[Chunk]) -> None:
-        del self._live[chunk.address]
-        del self._addresses[bisect.bisect_left(self._addresses, chunk.address)]
-        chunk.poison()
-        free.append(chunk)
+        with self._lock:
+            del self._live[chunk.address]
+            del self._addresses[bisect.bisect_left(self._addresses, chunk.address)]
+            chunk.poison()
+            free.append(chunk)
 
     def holds(self, host: np.ndarray) -> bool:
         """Return whether an array lies in this memory."""
@@ -154,10 +159,11 @@ class Pool:
         return host.size == 0 or self._find(address) is not None
 
     def _find(self, address: int) -> tuple[weakref.ref[Any], Chunk] | None:
-        index = bisect.bisect_right(self._addresses, address) - 1
-        if index < 0:
-            return None
-        found = self._live[self._addresses[index]]
+        with self._lock:
+            index = bisect.bisect_right(self._addresses, address) - 1
+            if index < 0:
+                return None
+            found = self._live[self._addresses[index]]
         return found if address < found[1].address + found[1].size else None
 
     def block_of(self, address: int) -> Place | None:
