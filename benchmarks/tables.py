@@ -2,11 +2,14 @@
 
     python benchmarks/tables.py --tables FOLDER --peer-python PATH
     python benchmarks/tables.py --tables FOLDER --parts
+    python benchmarks/tables.py --tables FOLDER --peer-python PATH --turns --names compas,winered
 
 FOLDER holds NAME.train.csv and NAME.test.csv of the tables named below. The first command fits
 every library on the training file and measures on the test file. The second never reads a test
 file: it holds a fifth of the training file out, another one for each seed, and changes one setting
-at a time. Each fit is a process of its own, one after the other. What was measured is kept in
+at a time. The third lets the default, RealMLP and the same network in PyTorch take turns, for
+ratios of their times that do not depend on what else the machine did on a day. Each fit is a
+process of its own, one after the other. What was measured is kept in
 benchmarks/results/tables.json; runs that are there are not done again unless --again is given, so
 that libraries that take long can be run once. The report is benchmarks/results/tables.md.
 """
@@ -21,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 from footprint import installed
@@ -44,6 +47,8 @@ OWN = {
 }
 PEERS = ("sklearn-mlp", "hgb", "lightgbm", "catboost", "torch-same")
 SLOW = ("realmlp", "tabm")
+TURNS = {"gpubp default": "gpubp", "realmlp": "realmlp", "torch-same": "torch-same"}
+TURNS_NOTE = "Medians over three rounds. The default is several networks, torch-same one of them."
 BUSY = 4.0  # load average from which on seconds say nothing of a fit
 PARTS: dict[str, list[str]] = {
     "the default, two networks": [],
@@ -110,6 +115,16 @@ def with_parts(options: argparse.Namespace, kept: dict[str, Any]) -> None:
                     more = more if "members" in str(more) else [*more, "members=2"]
                     key = f"parts/{name}/{part}/{seed}"
                     measure(options, kept, key, sys.executable, "gpubp", files, more)
+
+
+def with_turns(options: argparse.Namespace, kept: dict[str, Any]) -> None:
+    """Let the default, the slowest peer and the same network elsewhere take turns."""
+    for seed in range(options.seeds):
+        for name in options.names:
+            files = [f"{options.tables}/{name}.{part}.csv" for part in ("train", "test")]
+            for label, library in TURNS.items():
+                python = sys.executable if library == "gpubp" else options.peer_python
+                measure(options, kept, f"turns/{name}/{label}/{seed}", python, library, files, [])
 
 
 def measure(
@@ -208,6 +223,25 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
     return [table(["part", *heads], rows), "", f"Measured on {', '.join(sorted(days))}.", ""]
 
 
+def turns_report(kept: dict[str, Any]) -> list[str]:
+    """Return seconds of fits in turn, and how many times those of the default they are."""
+    rows = []
+    for name in TABLES:
+        found = by_label(kept, "turns", name)
+        if not found:
+            continue
+        own, *others = ([each["seconds"] for each in found[label]] for label in TURNS)
+        row = [name, f"{median(own):.2f}"]
+        for other in others:
+            times = median(theirs / ours for theirs, ours in zip(other, own, strict=True))
+            row.append(f"{median(other):.1f} ({times:.1f})")
+        rows.append(row)
+    if not rows:
+        return []
+    title = "Seconds of fits that took turns, and how many times those of the default"
+    return [f"## {title}", "", table(["table", *TURNS], rows), "", TURNS_NOTE, ""]
+
+
 def installed_report(peer_python: str) -> list[str]:
     """Return what each library needs on disk, with all that it needs."""
     wanted = {
@@ -234,7 +268,7 @@ def report(kept: dict[str, Any], peer_python: str) -> str:
         f" {BUSY:g}; busy: there were none.",
         "",
     ]
-    lines += peers_report(kept) + installed_report(peer_python)
+    lines += peers_report(kept) + turns_report(kept) + installed_report(peer_python)
     lines += ["## What each part is worth", ""]
     lines += [
         "On a fifth of the training files held out; no test file was read. First the default, then",
@@ -254,6 +288,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, required=True, help="folder of the CSV files")
     parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
     parser.add_argument("--parts", action="store_true", help="what each part is worth")
+    parser.add_argument("--turns", action="store_true", help="times of fits in turn")
     parser.add_argument("--names", type=lambda text: text.split(","), default=list(TABLES))
     parser.add_argument("--libraries", type=lambda text: text.split(","), default=[""])
     parser.add_argument(
@@ -264,7 +299,8 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=HERE / "results" / "tables.json")
     options = parser.parse_args()
     kept = json.loads(options.kept.read_text()) if options.kept.exists() else {}
-    (with_parts if options.parts else with_peers)(options, kept)
+    ways = {"parts": with_parts, "turns": with_turns, "peers": with_peers}
+    ways["parts" if options.parts else "turns" if options.turns else "peers"](options, kept)
     text = report(kept, options.peer_python)
     options.kept.with_suffix(".md").write_text(text)
     print(text)
