@@ -69,9 +69,10 @@ class UnknownNameError(ConfigurationError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(brief(name).strip("'"), names, n=1)
+        close = difflib.get_close_matches(name, names, n=1) if isinstance(name, str) else []
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"unknown {kind} {brief(name)}{hint} (known: {', '.join(names)})")
+        given = repr(name) if isinstance(name, str) else brief(name)
+        super().__init__(f"unknown {kind} {given}{hint} (known: {', '.join(names)})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what makes it again of its text: processes tell each other of errors."""

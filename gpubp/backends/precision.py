@@ -103,6 +103,6 @@ def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
     chosen = PRECISIONS[precision]
     if wanted == "float64" and chosen.dtype != np.float64:
         raise ConfigurationError(
-            f"dtype is float64 and precision {brief(precision)}; leave one of them out"
+            f"dtype is float64 and precision {precision!r}; leave one of them out"
         )
     return chosen

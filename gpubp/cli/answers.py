@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import ConfigurationError, brief, import_extra
+from gpubp.errors import ConfigurationError, import_extra
 from gpubp.tables.encoding import as_texts
 from gpubp.tables.model import Predictions
 from gpubp.tables.preprocessing import Preprocessing
@@ -41,7 +41,7 @@ def answer_columns(
     both = next((name for name in kept if name in made), None)
     if both is not None:
         raise ConfigurationError(
-            f"--keep names {brief(both)}, as a column of predictions is called; another is needed"
+            f"--keep names {both!r}, as a column of predictions is called; another is needed"
         )
     return kept | made
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gpubp.errors import ConfigurationError, ModelFileError, brief
+from gpubp.errors import ConfigurationError, ModelFileError
 from gpubp.files import check_writable
 from gpubp.saving import read
 
@@ -45,7 +45,7 @@ def check_overwrite(out: Path, target: str, overwrite: bool) -> None:
     if found is None:
         what = "and is no model of a table"
     elif found != target:
-        what = f"and is a model that predicts {brief(found)}, not {target!r}"
+        what = f"and is a model that predicts {found!r}, not {target!r}"
     else:
         return
     raise ConfigurationError(f"{out} exists {what}; another --out, or --overwrite, is needed")
@@ -59,7 +59,7 @@ def check_no_model(out: Path) -> None:
     found = held_target(out) if out.is_file() else None
     if found is not None:
         raise ConfigurationError(
-            f"{out} is a model that predicts {brief(found)}; the name of another file is needed"
+            f"{out} is a model that predicts {found!r}; the name of another file is needed"
         )
 
 

@@ -89,7 +89,7 @@ def _weights_by_class(
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ConfigurationError(
-                f"class_weight is {brief(class_weight)}; 'balanced', or a weight a class, is needed"
+                f"class_weight is {class_weight!r}; 'balanced', or a weight a class, is needed"
             )
         counted = indices if chosen is None else indices[chosen]
         counts = np.bincount(counted, minlength=classes)

@@ -167,14 +167,14 @@ def hidden_activations(activation: Any, layers: int) -> list[str]:
     ConfigurationError
         When a name is not known, or there is not one for each layer.
     """
-    names = [activation] * layers if isinstance(activation, str) else activation
-    names = list(checked_list("activation", names))
+    one = isinstance(activation, str)
+    names = [activation] * layers if one else checked_list("activation", activation)
     if len(names) != layers:
         raise ConfigurationError(
             f"activation has {len(names)} entries; one, or one for each of the {layers} hidden"
             " layers, is needed"
         )
-    if isinstance(activation, str) and not layers:
+    if one and not layers:
         get_activation(OTHER_NAMES.get(activation, activation))
     return [get_activation(OTHER_NAMES.get(str(name), str(name))).name for name in names]
 

@@ -141,10 +141,11 @@ class NetworkSpec:
         """
         checked = checked_sizes(sizes)
         hidden = len(checked) - 2
-        functions = map(get_activation, for_each_layer("activation", activation, hidden))
-        names = [function.name for function in functions]
-        for name in (*names, output):
-            get_initializer(initializer, get_activation(name).initializer)
+        given = for_each_layer("activation", activation, hidden)
+        functions = [get_activation(name) for name in (*given, output)]
+        names = [function.name for function in functions[:-1]]
+        for function in functions:
+            get_initializer(initializer, function.initializer)
         rates = for_each_layer("dropout", dropout, hidden)
         norms = for_each_layer("normalization", normalization, hidden)
         chosen = get_precision(precision, dtype)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.errors import brief
 from gpubp.tables.coded_column import CodedColumn
 from gpubp.tables.encoding import Encoded
 from gpubp.tables.names_column import NamesColumn
@@ -53,11 +54,11 @@ class CategoricalColumn(NamesColumn):
         if len(counts) > MANY_DISTINCT and 2 * len(counts) > rows:
             return (
                 f"it is text with {len(counts)} different values in {rows} training rows,"
-                f" such as {next(iter(counts))!r:.60}"
+                f" such as {brief(next(iter(counts)))}"
             )
         missing = sum(counts.values()) < rows
         if len(counts) == 1 and not missing:
-            return f"it holds {next(iter(counts))!r:.60} in every training row"
+            return f"it holds {brief(next(iter(counts)))} in every training row"
         if len(counts) <= MOST_INPUTS:
             return cls(name, tuple(sorted(counts)), missing)
         frequent = sorted(counts, key=lambda value: (-counts[value], value))[:MOST_CODES]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.errors import brief
 from gpubp.tables.cell_formats import is_number
 from gpubp.tables.table import Table
 
@@ -57,7 +58,7 @@ def stray_text(table: Table, name: str) -> str:
     if not strays or 2 * strays.total() > counts.total():
         return ""
     words = [word for word, _ in strays.most_common(MOST_WORDS)]
-    shown = ", ".join(f"{word!r:.40} in {rows_with(table, name, word)}" for word in words)
+    shown = ", ".join(f"{brief(word, 40)} in {rows_with(table, name, word)}" for word in words)
     more = len(strays) - len(words)
     if more:
         return (
@@ -96,7 +97,7 @@ def unknown_names(
     problems = count_rows(table, name, absent, "no value, which training never had")
     unseen = unknown & ~absent
     if unseen.any():
-        what = f"a category that training did not keep, such as {values[unseen][0]!r:.60}"
+        what = f"a category that training did not keep, such as {brief(values[unseen][0])}"
         problems += count_rows(table, name, unseen, what)
     return problems
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import DataError
+from gpubp.errors import DataError, brief
 from gpubp.tables.cell_formats import MISSING, NUMBERS, CellFormat, recognised
 from gpubp.tables.encoding import rows_with
 from gpubp.tables.json_fields import is_texts, read_field
@@ -152,7 +152,7 @@ def _note(table: Table, name: str, cells: Counter[str], found: CellFormat, decim
         line += f"; {', '.join(map(repr, shown))} in {rows} missing"
     words = [word for word in found.missing if word not in MISSING]
     if words:
-        shown = [f"{word!r:.40} in {rows_with(table, name, word)}" for word in words]
+        shown = [f"{brief(word, 40)} in {rows_with(table, name, word)}" for word in words]
         line += (
             f"; what is none is taken as missing: {', '.join(shown)}; --types"
             f" {shlex.quote(f'{name}=category')} takes all as names"
@@ -175,7 +175,7 @@ def _values(table: Table, name: str, texts: NDArray[Any], form: CellFormat) -> N
         value = np.nan if form.is_missing(text) else form.value(text)
         if value is None:
             raise DataError(
-                f"column {name!r}, row {table.row_numbers[row]}: {text!r:.60} is not one of the"
+                f"column {name!r}, row {table.row_numbers[row]}: {brief(text)} is not one of the"
                 f" {form.words} that the column held in training"
             )
         known[text] = value
