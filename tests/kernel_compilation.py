@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,20 @@ def load_host_library(source: str) -> ctypes.CDLL:
         if not library.exists():
             _compile(command, source, library)
     return ctypes.CDLL(str(library))
+
+
+def load_host_header(code: str, header: str, *others: str) -> ctypes.CDLL:
+    """Compile C++ text on a header of `kernels/host/`; others are those that this one includes.
+
+    Raises
+    ------
+    CompilationError
+        When the compiler refuses the text or warns about it.
+    """
+    folder = Path(str(files("gpubp.kernels") / "host"))
+    content = b"".join((folder / name).read_bytes() for name in (header, *others))
+    include = f'#include "{(folder / header).as_posix()}"\n'
+    return load_host_library(f"{include}// {hashlib.sha256(content).hexdigest()}\n{code}")
 
 
 def _one_at_a_time(lock: Path) -> AbstractContextManager[Any]:

@@ -7,8 +7,6 @@ The reference rounds as the instructions do. Beside it stand the plain C++ that 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-from pathlib import Path
 
 import gpubp.kernels
 import numpy as np
@@ -22,7 +20,7 @@ from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels, t
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli.openblas import cpuinfo
-from kernel_compilation import host_compiler, load_host_library
+from kernel_compilation import host_compiler, load_host_header
 
 BFLOAT16 = PRECISIONS["bfloat16"]
 NORMAL = np.finfo(np.float32).tiny
@@ -35,11 +33,9 @@ ARGUMENTS = (
     ctypes.c_float,
     *(ctypes.c_void_p, ctypes.c_int64),
 )
-WRAPPED = """#include "{header}"
-// {digest}
-extern "C" long long address() {{
+CODE = """extern "C" long long address() {
   return reinterpret_cast<long long>(gpubp::bfloat16_product);
-}}
+}
 """
 
 
@@ -47,11 +43,8 @@ def plain():
     """Return the address of the product that any compiler makes."""
     if host_compiler() is None:
         pytest.skip("a C++ compiler is needed: g++ or clang++")
-    header = Path(gpubp.kernels.__path__[0]) / "host" / "bfloat16_product.h"
-    others = ("tiled_product.h", "simd_vector.h", "../storage.cuh")
-    sources = [header, *(header.parent / name for name in others)]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    library = load_host_library(WRAPPED.format(header=header.as_posix(), digest=digest))
+    headers = ("bfloat16_product.h", "tiled_product.h", "simd_vector.h", "../storage.cuh")
+    library = load_host_header(CODE, *headers)
     library.address.restype = ctypes.c_int64
     return library.address()
 

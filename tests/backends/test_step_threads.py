@@ -6,24 +6,17 @@ A step takes 100 us by two threads and 160 by one, and beside another program 30
 from __future__ import annotations
 
 import ctypes
-import hashlib
-from pathlib import Path
 
-import gpubp.kernels
 import pytest
 
-from kernel_compilation import host_compiler, load_host_library
+from kernel_compilation import host_compiler, load_host_header
 
 pytestmark = pytest.mark.skipif(host_compiler() is None, reason="needs a C++ compiler")
 
-HEADER = Path(gpubp.kernels.__path__[0]) / "host" / "threads.h"
-WRAPPED = """#include <cstddef>
-#include "{header}"
-// {digest}
-typedef double (*Run)(int members, long long steps);
-extern "C" void do_steps(unsigned long long kind, int parts, long long count, Run run) {{
+CODE = """typedef double (*Run)(int members, long long steps);
+extern "C" void do_steps(unsigned long long kind, int parts, long long count, Run run) {
   gpubp::threads_of(kind)->share_out(parts, count, run);
-}}
+}
 """
 RUN = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_int, ctypes.c_longlong)
 QUIET, BUSY = {1: 160e-6, 2: 100e-6}, {1: 200e-6, 2: 300e-6}  # seconds of a step by such threads
@@ -35,9 +28,7 @@ class Machine:
     kinds = iter(range(1_000_000, 2_000_000))
 
     def __init__(self, busy: tuple[float, float] = (0, 0), slowness: float = 1) -> None:
-        digest = hashlib.sha256(HEADER.read_bytes()).hexdigest()
-        source = WRAPPED.format(header=HEADER.as_posix(), digest=digest)
-        self.library = load_host_library(source)
+        self.library = load_host_header(CODE, "threads.h", "../math.cuh")
         self.busy, self.slowness, self.kind = busy, slowness, next(Machine.kinds)
         self.now, self.done = 0.0, list[tuple[float, int, int]]()
 

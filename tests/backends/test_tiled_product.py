@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-from pathlib import Path
 
-import gpubp.kernels
 import numpy as np
 import pytest
 
 from conftest import compiled
-from kernel_compilation import host_compiler, load_host_library
+from kernel_compilation import host_compiler, load_host_header
 
 HEADERS = ("float32_product.h", "tiled_product.h", "simd_vector.h")
 NO_BLAS = (1, 1, True, True)  # to call it would end the process
 # rows, columns, inner: what tiles are for, with and without rows and lanes that fill no tile
 LARGE = [(32, 128, 400), (400, 128, 32), (37, 111, 333), (4, 512, 600), (128, 96, 1030)]
 SMALL = [(1, 1, 1), (8, 48, 5), (9, 49, 33), (3, 17, 600)]
-WRAPPED = """#include "{header}"
-// {digest}
+CODE = """
 extern "C" void product(int of_a, int of_b, long long m, long long n, long long k, float scale,
                         const float* a, long long lda, const float* b, long long ldb, float* c,
-                        long long ldc) {{
+                        long long ldc) {
   const gpubp::Lines rows = gpubp::lines_of(a, lda, of_a), columns = gpubp::lines_of(b, ldb, !of_b);
   gpubp::tiled_product<gpubp::Float32>(rows, columns, m, n, k, scale, c, ldc);
-}}
-extern "C" bool pay(bool of_b, long long m, long long n, long long k) {{
+}
+extern "C" bool pay(bool of_b, long long m, long long n, long long k) {
   return gpubp::tiles_pay(of_b, m, n, k);
-}}
+}
 """
 
 
@@ -36,9 +32,7 @@ def library():
     """Return the product and the rule as any compiler makes them."""
     if host_compiler() is None:
         pytest.skip("a C++ compiler is needed: g++ or clang++")
-    folder = Path(gpubp.kernels.__path__[0]) / "host"
-    digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in HEADERS)).hexdigest()
-    return load_host_library(WRAPPED.format(header=(folder / HEADERS[0]).as_posix(), digest=digest))
+    return load_host_header(CODE, *HEADERS)
 
 
 def plain(a, b, of_a, of_b, scale, out):
