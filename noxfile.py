@@ -32,7 +32,7 @@ TEST_TOOLS = [
 OF_THAT_TIME = ["pyparsing<3.3", "pytest<9", "scipy<1.16"]
 # As many workers as there are cores, each with one thread: more of them would wait for each other.
 WORKERS = ["-n", "auto", "--dist", "worksteal"]
-BUILT: list[Path] = []
+BUILT: list[Path] = []  # the wheel, once a session of this run has made it
 NO_COMPILER = {"CC": "no-such-compiler", "CXX": "no-such-compiler"}
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 # Compiles kernels with no GPU and no driver; CuPy itself is installed too, so that without a GPU

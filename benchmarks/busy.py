@@ -73,8 +73,8 @@ def lines_of(case: Case, found: dict[int, Rounds]) -> list[list[str]]:
                 continue
             more = f" ({seconds / quiet:.1f})" if busy else ""
             cells.append(f"{1e6 * seconds / steps:,.0f}{more}")
-        peers = [mode for modes in LIBRARIES.values() for mode in modes if mode != "gpubp"]
-        best = ratio(rounds, fastest(rounds, peers), "gpubp")
+        others = [mode for mode in PEERS if mode != "gpubp"]
+        best = ratio(rounds, fastest(rounds, others), "gpubp")
         cells.append("" if best is None else f"{best:.2f}")
         lines.append([case.name.removesuffix("/relu") if not busy else "", str(busy), *cells])
     return lines

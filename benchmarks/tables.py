@@ -48,7 +48,6 @@ OWN = {
 PEERS = ("sklearn-mlp", "hgb", "lightgbm", "catboost", "torch-same")
 SLOW = ("realmlp", "tabm")
 TURNS = {"gpubp default": "gpubp", "realmlp": "realmlp", "torch-same": "torch-same"}
-TURNS_NOTE = "Medians over three rounds. The default is several networks, torch-same one of them."
 BUSY = 4.0  # load average from which on seconds say nothing of a fit
 PARTS: dict[str, list[str]] = {
     "the default, two networks": [],
@@ -80,10 +79,15 @@ def run(python: str, library: str, files: list[str], name: str, seed: int, more:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def files_of(options: argparse.Namespace, name: str) -> list[str]:
+    """Return a table's training file and its test file."""
+    return [f"{options.tables}/{name}.{part}.csv" for part in ("train", "test")]
+
+
 def with_peers(options: argparse.Namespace, kept: dict[str, Any]) -> None:
     """Fit every library on every table."""
     for name in options.names:
-        files = [f"{options.tables}/{name}.{part}.csv" for part in ("train", "test")]
+        files = files_of(options, name)
         for seed in range(options.seeds):
             runs = [(own, "gpubp", sys.executable, more) for own, more in OWN.items()]
             runs += [(peer, peer, options.peer_python, []) for peer in PEERS]
@@ -121,7 +125,7 @@ def with_turns(options: argparse.Namespace, kept: dict[str, Any]) -> None:
     """Let the default, the slowest peer and the same network elsewhere take turns."""
     for seed in range(options.seeds):
         for name in options.names:
-            files = [f"{options.tables}/{name}.{part}.csv" for part in ("train", "test")]
+            files = files_of(options, name)
             for label, library in TURNS.items():
                 python = sys.executable if library == "gpubp" else options.peer_python
                 measure(options, kept, f"turns/{name}/{label}/{seed}", python, library, files, [])
@@ -239,7 +243,8 @@ def turns_report(kept: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     title = "Seconds of fits that took turns, and how many times those of the default"
-    return [f"## {title}", "", table(["table", *TURNS], rows), "", TURNS_NOTE, ""]
+    note = "Medians over the rounds. The default is several networks, torch-same one of them."
+    return [f"## {title}", "", table(["table", *TURNS], rows), "", note, ""]
 
 
 def installed_report(peer_python: str) -> list[str]:
@@ -299,8 +304,8 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=HERE / "results" / "tables.json")
     options = parser.parse_args()
     kept = json.loads(options.kept.read_text()) if options.kept.exists() else {}
-    ways = {"parts": with_parts, "turns": with_turns, "peers": with_peers}
-    ways["parts" if options.parts else "turns" if options.turns else "peers"](options, kept)
+    way = with_parts if options.parts else with_turns if options.turns else with_peers
+    way(options, kept)
     text = report(kept, options.peer_python)
     options.kept.with_suffix(".md").write_text(text)
     print(text)
