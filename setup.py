@@ -9,6 +9,7 @@ not be there when the package is built.
 
 import ast
 import platform
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,7 @@ INSTRUCTIONS = {
     "avx2": (["-mavx2", "-mfma"], ["/arch:AVX2"]),
     "baseline": ([], []),
     "avx512bf16": ([*AVX512, "-mavx512bf16"], ["/arch:AVX512"]),
+    "amx": ([*AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"], []),
 }
 # No -ffast-math: NaN and infinity must stay visible. These two only let comparisons and square
 # roots become vector instructions.
@@ -36,6 +38,7 @@ UNIX_FLAGS = ["-std=c++14", "-O3", "-g0", "-fno-math-errno", "-fno-trapping-math
 MSVC_FLAGS = ["/std:c++14", "/O2", "/EHsc"]
 FORMULAS = sorted(Path("gpubp/backends/formulas").glob("*.py"))
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+OF_LINUX = ("amx",)  # other systems give a process these registers by other ways, if at all
 
 # The stable ABI is not that of Python without the global lock, where the kernels are left out: they
 # count on it (module.h). gpubp is then plain NumPy.
@@ -119,6 +122,7 @@ setup(
         )
         for name in INSTRUCTIONS
         if not FREE_THREADED and (name == "baseline" or IS_X86)
+        if sys.platform == "linux" or name not in OF_LINUX
     ],
     cmdclass={"build_ext": BuildKernels},
     options={

@@ -18,8 +18,8 @@
 namespace gpubp {
 
 struct Bfloat16 {
-  static const int depth = 2, tile_rows = 12, tile_vectors = 2;
-  static const bool packed = true;
+  static const int depth = 2, words_together = 1, tile_rows = 12, tile_vectors = 2;
+  static const bool packed = true, lines_of_a = false;
   // A panel of b stays in the first cache; all that is packed at a time stays in the second.
   static const int64 block_words = 256, block_rows = 20 * tile_rows;
   static const int64 block_columns = 32 * tile_vectors * LANES;
@@ -46,7 +46,7 @@ inline Vector Bfloat16::along(const float* from, int64 left) {
 }
 
 inline Vector Bfloat16::across(const Lines& from, int64 lines, int64 left) {
-  const Vector even = Vector::load(from.data, lines);
+  const Vector even = Vector::load(from.data, left > 0 ? lines : 0);
   const Vector odd = Vector::load(from.at(0, 1), left > 1 ? lines : 0);
   const __m512i places =
       _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
@@ -83,7 +83,7 @@ inline Vector Bfloat16::along(const float* from, int64 left) {
 
 inline Vector Bfloat16::across(const Lines& from, int64 lines, int64 left) {
   Vector found = Vector::zero();
-  for (int64 i = 0; i < LANES && i < lines; ++i)
+  for (int64 i = 0; i < LANES && i < lines && left > 0; ++i)
     found.numbers[i] = pair_of(*from.at(i, 0), left > 1 ? *from.at(i, 1) : 0);
   return found;
 }
@@ -100,15 +100,22 @@ inline void Bfloat16::add(Vector& sums, float word, const Vector& words) {
 
 #endif
 
+// c = scale a b for flags as cblas_sgemm takes them.
+template <class Format>
+void called_product(int transpose_a, int transpose_b, int64 m, int64 n, int64 k, float scale,
+                    const float* a, int64 lda, const float* b, int64 ldb, float* c, int64 ldc) {
+  const int transposed = 112;  // CblasTrans
+  tiled_product<Format>(lines_of(a, lda, transpose_a == transposed),
+                        lines_of(b, ldb, transpose_b != transposed), m, n, k, scale, c, ldc);
+}
+
 // c = scale a b, m x n, by the caller's thread alone. It is called as cblas_sgemm is, with integers
 // of 64 bits: always row by row, and what c held is not read, so that `order` and `beta` say
 // nothing.
 inline void bfloat16_product(int, int transpose_a, int transpose_b, std::int64_t m, std::int64_t n,
                              std::int64_t k, float scale, const float* a, std::int64_t lda,
                              const float* b, std::int64_t ldb, float, float* c, std::int64_t ldc) {
-  const int transposed = 112;  // CblasTrans
-  tiled_product<Bfloat16>(lines_of(a, lda, transpose_a == transposed),
-                          lines_of(b, ldb, transpose_b != transposed), m, n, k, scale, c, ldc);
+  called_product<Bfloat16>(transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
 }
 
 }  // namespace gpubp

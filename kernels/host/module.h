@@ -314,9 +314,9 @@ PyObject* work_alone(PyObject*, PyObject* wanted) {
 // level() -> the widest instruction set of this processor and operating system
 PyObject* level(PyObject*, PyObject*) { return PyUnicode_FromString(gpubp::processor_level()); }
 
-// multiplies_bfloat16() -> whether this processor can run the module of products in bfloat16
-PyObject* multiplies_bfloat16(PyObject*, PyObject*) {
-  return PyBool_FromLong(gpubp::multiplies_bfloat16());
+// bfloat16_modules() -> the modules of products in bfloat16 that can run here, the fastest first
+PyObject* bfloat16_modules(PyObject*, PyObject*) {
+  return PyUnicode_FromString(gpubp::bfloat16_modules());
 }
 
 // has_tiles() -> whether products of float32 in a plan may be done by tiles
@@ -356,7 +356,7 @@ PyMethodDef methods[] = {
     {"multiply", fast(multiply), METH_FASTCALL, nullptr},
     {"level", level, METH_NOARGS, nullptr},
     {"has_tiles", has_tiles, METH_NOARGS, nullptr},
-    {"multiplies_bfloat16", multiplies_bfloat16, METH_NOARGS, nullptr},
+    {"bfloat16_modules", bfloat16_modules, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -7,6 +7,10 @@
 #elif defined(__GNUC__) && defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace gpubp {
 
@@ -31,16 +35,44 @@ inline const char* processor_level() {
   return found;
 }
 
+// Read what the processor says of itself in leaf 7: EAX, EBX, ECX and EDX; false where it does not.
+inline bool read_leaf7(unsigned subleaf, unsigned (&leaf)[4]) {
+#if defined(__GNUC__) && defined(__x86_64__)
+  return __get_cpuid_count(7, subleaf, &leaf[0], &leaf[1], &leaf[2], &leaf[3]);
+#elif defined(_MSC_VER) && defined(_M_X64)
+  __cpuidex(reinterpret_cast<int*>(leaf), 7, static_cast<int>(subleaf));
+  return true;
+#else
+  (void)subleaf, (void)leaf;
+  return false;
+#endif
+}
+
 // Whether it has the instructions of AVX512-BF16 besides: bit 5 of EAX in leaf 7, subleaf 1.
 inline bool multiplies_bfloat16() {
-  if (std::strcmp(processor_level(), "avx512") != 0) return false;
-  unsigned leaf[4] = {0, 0, 0, 0};
-#if defined(__GNUC__) && defined(__x86_64__)
-  if (!__get_cpuid_count(7, 1, &leaf[0], &leaf[1], &leaf[2], &leaf[3])) return false;
-#elif defined(_MSC_VER) && defined(_M_X64)
-  __cpuidex(reinterpret_cast<int*>(leaf), 7, 1);
+  unsigned leaf[4];
+  return std::strcmp(processor_level(), "avx512") == 0 && read_leaf7(1, leaf) && leaf[0] >> 5 & 1;
+}
+
+// Whether it has those of AMX besides, AMX-BF16 and AMX-TILE: bits 22 and 24 of EDX in leaf 7; and
+// whether Linux gives this process their registers, for which a process has to ask
+// (Documentation/arch/x86/xstate.rst).
+inline bool multiplies_squares() {
+#if defined(__linux__) && defined(__x86_64__)
+  const unsigned both = 1u << 22 | 1u << 24;
+  const long ask = 0x1023, registers = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned leaf[4];
+  return multiplies_bfloat16() && read_leaf7(0, leaf) && (leaf[3] & both) == both &&
+         syscall(SYS_arch_prctl, ask, registers) == 0;
+#else
+  return false;
 #endif
-  return leaf[0] >> 5 & 1;
+}
+
+// The modules of products in bfloat16 that it can run, the fastest first, with a blank between two.
+inline const char* bfloat16_modules() {
+  if (multiplies_squares()) return "amx avx512bf16";
+  return multiplies_bfloat16() ? "avx512bf16" : "";
 }
 
 }  // namespace gpubp

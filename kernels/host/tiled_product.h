@@ -9,6 +9,9 @@
 //   depth            how many numbers it has
 //   packed           whether both matrices must be rewritten as words; if not, numbers are read
 //                    where they lie, and only lines of b that do not lie side by side are rewritten
+//   words_together   how many words a tile takes up at a time; packed ones are filled up with 0
+//   lines_of_a       whether words of a are packed line by line, in squares; others lie beside
+//                    those of the other lines
 //   tile_rows, tile_vectors   the size of a tile
 //   block_words, block_rows, block_columns   of what is packed at a time, to stay in caches
 //   along(line, left)         the words of the next neighbours along a line, of which so many exist
@@ -37,12 +40,20 @@ struct Words {
   int64 across, along, panel;
 };
 
-// Pack `inner` numbers of up to WIDTH lines, each word beside those of the other lines; lines and
-// numbers that there are not are 0.
-template <class Format, int WIDTH>
+// Return how many words so many numbers of a line have.
+template <class Format>
+int64 words_in(int64 inner) {
+  const int64 numbers = int64(Format::depth) * Format::words_together;
+  return (inner + numbers - 1) / numbers * Format::words_together;
+}
+
+// Pack `inner` numbers of up to WIDTH lines, each word beside those of the other lines; or line by
+// line, the lines of LANES words after each other. Lines and numbers that there are not are 0.
+template <class Format, int WIDTH, bool BY_LINE>
 void pack_panel(const Lines& from, int64 lines, int64 inner, float* to) {
-  const int64 words = (inner + Format::depth - 1) / Format::depth;
-  if (from.across == 1) {  // lines lie side by side
+  const int64 words = words_in<Format>(inner);
+  const bool side_by_side = from.across == 1;  // else a line lies in one piece
+  if (side_by_side && !BY_LINE) {
     for (int64 word = 0; word < words; ++word, to += WIDTH)
       for (int line = 0; line < WIDTH; line += LANES) {
         const int64 at = word * Format::depth;
@@ -51,27 +62,32 @@ void pack_panel(const Lines& from, int64 lines, int64 inner, float* to) {
       }
     return;
   }
-  for (int64 word = 0; word < words; word += LANES)  // a line lies in one piece
+  for (int64 word = 0; word < words; word += LANES)
     for (int line = 0; line < WIDTH; line += LANES) {
       Vector square[LANES];
       const int64 at = word * Format::depth;
       for (int i = 0; i < LANES; ++i)
-        square[i] =
-            line + i < lines ? Format::along(from.at(line + i, at), inner - at) : Vector::zero();
-      transpose(square);
-      for (int i = 0; i < LANES && word + i < words; ++i)
-        square[i].store(to + (word + i) * WIDTH + line, WIDTH - line);
+        square[i] = side_by_side ? Format::across(from.from(line, at + i * Format::depth),
+                                                  lines - line, inner - at - i * Format::depth)
+                    : line + i < lines ? Format::along(from.at(line + i, at), inner - at)
+                                       : Vector::zero();
+      if (side_by_side == BY_LINE) transpose(square);
+      for (int i = 0; i < LANES; ++i) {
+        if (BY_LINE) square[i].store(to + word * WIDTH + (line + i) * LANES, LANES);
+        if (!BY_LINE && word + i < words)
+          square[i].store(to + (word + i) * WIDTH + line, WIDTH - line);
+      }
     }
 }
 
 // Return the words of so many lines: where they lie, or packed, panel after panel.
-template <class Format, int WIDTH>
+template <class Format, int WIDTH, bool BY_LINE>
 Words words_of(const Lines& from, int64 lines, int64 inner, bool packed, float* room) {
   if (!packed) return {from.data, from.across, from.along, WIDTH * from.across};
-  const int64 words = (inner + Format::depth - 1) / Format::depth;
+  const int64 words = words_in<Format>(inner);
   for (int64 line = 0; line < lines; line += WIDTH)
-    pack_panel<Format, WIDTH>(from.from(line, 0), std::min<int64>(WIDTH, lines - line), inner,
-                              room + line * words);
+    pack_panel<Format, WIDTH, BY_LINE>(from.from(line, 0), std::min<int64>(WIDTH, lines - line),
+                                       inner, room + line * words);
   return {room, 1, WIDTH, WIDTH * words};
 }
 
@@ -79,7 +95,7 @@ Words words_of(const Lines& from, int64 lines, int64 inner, bool packed, float* 
 // complete.
 struct Tile {
   float* c;
-  int64 stride, columns;
+  int64 stride, rows, columns;
   bool begin;
   float scale;
 };
@@ -129,18 +145,26 @@ AddTile tile_of(int64 rows, int64 vectors) {
   return add_tile<Format, SIDE_BY_SIDE, ROWS, VECTORS>;
 }
 
+// Return the function for a tile of so many rows and columns.
+template <class Format, bool SIDE_BY_SIDE>
+AddTile tile_for(int64 rows, int64 columns) {
+  return tile_of<Format, SIDE_BY_SIDE, Format::tile_rows, Format::tile_vectors>(
+      rows, (columns + LANES - 1) / LANES);
+}
+
 // Multiply words of lines: all rows and columns of a block of c.
 template <class Format, bool SIDE_BY_SIDE>
-void add_block(const Words& a, const Words& b, int64 words, const Tile& block, int64 rows) {
+void add_block(const Words& a, const Words& b, int64 words, const Tile& block) {
   const int64 height = Format::tile_rows, width = Format::tile_vectors * LANES;
   for (int64 column = 0; column < block.columns; column += width)
-    for (int64 row = 0; row < rows; row += height) {
+    for (int64 row = 0; row < block.rows; row += height) {
+      const int64 rows = std::min(height, block.rows - row);
       const int64 columns = std::min(width, block.columns - column);
-      const auto add = tile_of<Format, SIDE_BY_SIDE, Format::tile_rows, Format::tile_vectors>(
-          std::min(height, rows - row), (columns + LANES - 1) / LANES);
+      const auto add = tile_for<Format, SIDE_BY_SIDE>(rows, columns);
       add({a.data + row / height * a.panel, a.across, a.along, 0},
           {b.data + column / width * b.panel, b.across, b.along, 0}, words,
-          {block.c + row * block.stride + column, block.stride, columns, block.begin, block.scale});
+          {block.c + row * block.stride + column, block.stride, rows, columns, block.begin,
+           block.scale});
     }
 }
 
@@ -168,7 +192,8 @@ float* packing_room() {
 template <class Format>
 void tiled_product(const Lines& rows, const Lines& columns, int64 m, int64 n, int64 k, float scale,
                    float* c, int64 ldc) {
-  const int64 depth = Format::depth, words = (k + depth - 1) / depth;
+  const int64 depth = Format::depth, words = words_in<Format>(k);
+  const int64 together = Format::words_together, pieces = words / together;
   const int64 block_words = Format::block_words, block_rows = Format::block_rows;
   const int64 block_columns = Format::block_columns;
   const int height = Format::tile_rows, width = Format::tile_vectors * LANES;
@@ -179,17 +204,18 @@ void tiled_product(const Lines& rows, const Lines& columns, int64 m, int64 n, in
   const int64 blocks = (words + block_words - 1) / block_words;
   for (int64 column = 0; column < n; column += block_columns)
     for (int64 block = 0; block < blocks; ++block) {
-      const int64 from = words * block / blocks, size = words * (block + 1) / blocks - from;
+      const int64 from = pieces * block / blocks * together;
+      const int64 size = pieces * (block + 1) / blocks * together - from;
       const int64 inner = std::min(k - depth * from, depth * size);
       const int64 across = std::min(block_columns, n - column);
-      const Words b = words_of<Format, width>(columns.from(column, depth * from), across, inner,
-                                              pack_b, room_b);
+      const Words b = words_of<Format, width, false>(columns.from(column, depth * from), across,
+                                                     inner, pack_b, room_b);
       for (int64 row = 0; row < m; row += block_rows) {
         const int64 down = std::min(block_rows, m - row);
-        const Words a =
-            words_of<Format, height>(rows.from(row, depth * from), down, inner, pack_a, room_a);
+        const Words a = words_of<Format, height, Format::lines_of_a>(rows.from(row, depth * from),
+                                                                     down, inner, pack_a, room_a);
         const bool last = block == blocks - 1;
-        add(a, b, size, {c + row * ldc + column, ldc, across, block == 0, last ? scale : 1}, down);
+        add(a, b, size, {c + row * ldc + column, ldc, down, across, block == 0, last ? scale : 1});
       }
     }
 }

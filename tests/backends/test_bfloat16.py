@@ -1,18 +1,23 @@
 """Products in bfloat16 on the CPU: every bit against a reference, any machine; then training.
 
-The reference rounds as the instructions do. Beside it stand the plain C++ that a compiler makes of
-`kernels/host/bfloat16_product.h` anywhere, and, where the processor has them, the instructions.
+Two references, in `bfloat16_truth`, round as the instructions of AVX512-BF16 and of AMX do. Beside
+them stand the plain C++ that a compiler makes of `kernels/host/bfloat16_product.h` and
+`bfloat16_squares.h` anywhere, and, where the processor has them, the instructions.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import gpubp.kernels
 import numpy as np
 import pytest
 
 import gpubp
+from bfloat16_truth import NORMAL, flushed, pair_sums, rounded, square_sums
 from conftest import compiled
 from gpubp.backends.cpu import bfloat16_backend
 from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
@@ -23,7 +28,6 @@ from gpubp.cli.openblas import cpuinfo
 from kernel_compilation import host_compiler, load_host_header
 
 BFLOAT16 = PRECISIONS["bfloat16"]
-NORMAL = np.finfo(np.float32).tiny
 TRANSPOSE = {False: 111, True: 112}  # CblasNoTrans, CblasTrans
 ARGUMENTS = (
     *(ctypes.c_int,) * 3,
@@ -33,34 +37,66 @@ ARGUMENTS = (
     ctypes.c_float,
     *(ctypes.c_void_p, ctypes.c_int64),
 )
-CODE = """extern "C" long long address() {
-  return reinterpret_cast<long long>(gpubp::bfloat16_product);
-}
+CODE = """extern "C" long long address() {{
+  return reinterpret_cast<long long>(gpubp::{});
+}}
 """
+HEADERS = ("bfloat16_product.h", "tiled_product.h", "simd_vector.h", "../storage.cuh")
 
 
-def plain():
+class Kind(NamedTuple):
+    """One of the products: its module, its function, what it includes, and its truth."""
+
+    module: str
+    function: str
+    headers: tuple[str, ...]
+    truth: Callable[..., Any]
+
+
+PAIRS = Kind("avx512bf16", "bfloat16_product", HEADERS, pair_sums)
+SQUARES = Kind("amx", "bfloat16_squares_product", ("bfloat16_squares.h", *HEADERS), square_sums)
+KINDS = {kind.module: kind for kind in (PAIRS, SQUARES)}
+
+
+def plain(kind):
     """Return the address of the product that any compiler makes."""
     if host_compiler() is None:
         pytest.skip("a C++ compiler is needed: g++ or clang++")
-    headers = ("bfloat16_product.h", "tiled_product.h", "simd_vector.h", "../storage.cuh")
-    library = load_host_header(CODE, *headers)
+    library = load_host_header(CODE.format(kind.function), *kind.headers)
     library.address.restype = ctypes.c_int64
     return library.address()
 
 
-def native():
+def modules():
+    """Return the modules that this processor can run, the fastest first."""
+    compiled()
+    return host_kernels()[0].bfloat16_modules().split()
+
+
+def native(kind):
     """Return the address of the product by the processor's instructions."""
-    address, missing = bfloat16_product()
-    if not address:
+    if kind.module not in modules():
+        pytest.skip(f"the processor has no instructions for {kind.module}")
+    return importlib.import_module(f"gpubp.backends.cpu._host_{kind.module}").product()
+
+
+def taken():
+    """Return the kind that the backend takes here."""
+    _, missing = bfloat16_product()
+    if missing:
         pytest.skip(missing)
-    return address
+    return KINDS[modules()[0]]
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def kind(request):
+    return request.param
 
 
 @pytest.fixture(params=[plain, native])
-def product(request):
+def product(request, kind):
     """A function of a, b and more, as `called` takes them."""
-    function = ctypes.CFUNCTYPE(None, *ARGUMENTS)(request.param())
+    function = ctypes.CFUNCTYPE(None, *ARGUMENTS)(request.param(kind))
     return lambda *arguments, **options: called(function, *arguments, **options)
 
 
@@ -72,38 +108,6 @@ def called(function, a, b, of_a=False, of_b=False, scale=1.0, columns=None):
     flags = TRANSPOSE[of_a], TRANSPOSE[of_b]
     function(101, *flags, m, n, inner, scale, *left, *right, 0.0, out.ctypes.data, out.shape[1])
     return out
-
-
-def flushed(values):
-    return np.where(np.abs(values) < NORMAL, np.copysign(np.float32(0), values), values)
-
-
-def rounded(values):
-    """Round to the nearest bfloat16, ties to even: of the two neighbours, by distance."""
-    values = flushed(values)
-    with np.errstate(invalid="ignore"):
-        low = (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)  # nearer to zero
-        high = (low.view(np.uint32) + np.uint32(0x10000)).view(np.float32)
-        ahead = np.abs(values.astype(np.float64) - low), np.abs(high.astype(np.float64) - values)
-        odd = (low.view(np.uint32) >> 16) % 2 == 1
-        up = (ahead[0] > ahead[1]) | ((ahead[0] == ahead[1]) & odd)
-    return np.where(up & np.isfinite(values), high, np.where(np.isfinite(values), low, values))
-
-
-def reference(a, b, scale=1.0):
-    """Return scale a b as VDPBF16PS sums: pair by pair, the second of a pair first.
-
-    A product of two bfloat16 is exact in float32, so adding it rounds once, as a fused
-    multiply-add does.
-    """
-    a, b = rounded(a), rounded(b)
-    odd = a.shape[1] % 2
-    a, b = np.pad(a, ((0, 0), (0, odd))), np.pad(b, ((0, odd), (0, 0)))
-    total = np.zeros((a.shape[0], b.shape[1]), np.float32)
-    for pair in range(0, a.shape[1], 2):
-        for k in (pair + 1, pair):
-            total = flushed(total + a[:, k, None] * b[k])
-    return total * np.float32(scale)
 
 
 def numbers(seed, *shape):
@@ -120,25 +124,26 @@ def numbers(seed, *shape):
         *((1, 1, 1), (12, 32, 2), (13, 33, 3), (5, 10, 70), (11, 17, 31), (24, 16, 33)),
         (250, 40, 1030),  # several blocks of rows, and of the inner dimension
         (14, 1060, 5),  # and of columns
+        *((16, 16, 32), (33, 31, 65), (40, 48, 97)),  # whole squares, and a little more or less
     ],
 )
-def test_every_bit_is_the_references(product, rows, columns, inner, of_a, of_b):
+def test_every_bit_is_the_references(product, kind, rows, columns, inner, of_a, of_b):
     a, b = numbers(1, rows, inner), numbers(2, inner, columns)
     left = np.ascontiguousarray(a.T) if of_a else a
     right = np.ascontiguousarray(b.T) if of_b else b
     found = product(left, right, of_a, of_b, scale=0.3, columns=columns + 3)
-    np.testing.assert_array_equal(found[:, :columns], reference(a, b, 0.3))
+    np.testing.assert_array_equal(found[:, :columns], kind.truth(a, b, 0.3))
     assert np.isnan(found[:, columns:]).all(), "written beyond the last column"
 
 
-def test_the_reference_itself_against_an_exact_sum():
+def test_the_reference_itself_against_an_exact_sum(kind):
     """A sum of few products of small whole numbers is exact; others are near."""
     whole = np.arange(-8, 8, dtype=np.float32).reshape(4, 4)
-    np.testing.assert_array_equal(reference(whole, whole), whole @ whole)
+    np.testing.assert_array_equal(kind.truth(whole, whole), whole @ whole)
     a, b = numbers(3, 7, 60), numbers(4, 60, 5)
     exact = rounded(a).astype(np.float64) @ rounded(b).astype(np.float64)
     bound = 60 * 2.0**-24 * (np.abs(rounded(a)).astype(np.float64) @ np.abs(rounded(b)))
-    assert (np.abs(reference(a, b) - exact) <= bound).all()
+    assert (np.abs(kind.truth(a, b) - exact) <= bound).all()
     plain = a.astype(np.float64) @ b.astype(np.float64)
     assert (np.abs(exact - plain) > bound).any(), "the operands were not rounded"
 
@@ -162,7 +167,7 @@ def test_sums_below_the_smallest_normal_number_are_zero(product):
 @pytest.mark.parametrize(("of_a", "of_b"), [(False, False), (True, False), (False, True)])
 def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
     backend = compiled().for_precision(BFLOAT16)
-    native()
+    truth = taken().truth
     host = host_kernels()[0]
     a, b = numbers(6, *((130, 700) if of_a else (700, 130))), numbers(7, 130, 170)
     right = np.ascontiguousarray(b.T).T if of_b else b
@@ -176,12 +181,12 @@ def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
     finally:
         host.set_threads(thread_count())
     for out in found:
-        np.testing.assert_array_equal(out, reference(a.T if of_a else a, b, 0.5))
+        np.testing.assert_array_equal(out, truth(a.T if of_a else a, b, 0.5))
 
 
 def test_a_product_of_no_rows():
     backend = compiled().for_precision(BFLOAT16)
-    native()
+    taken()
     out = np.empty((0, 5), np.float32)
     backend.multiply(np.empty((0, 3), np.float32), np.ones((3, 5), np.float32), out)
     assert out.shape == (0, 5)
@@ -189,7 +194,7 @@ def test_a_product_of_no_rows():
 
 def test_a_product_of_what_does_not_fit_is_refused():
     backend = compiled().for_precision(BFLOAT16)
-    native()
+    taken()
     a, b = np.ones((3, 4), np.float32), np.ones((5, 2), np.float32)
     with pytest.raises(TypeError, match="differ in type or shape"):
         backend.multiply(a, b, np.empty((3, 2), np.float32))
@@ -214,7 +219,7 @@ def step_by_hand(net, x, target):
 def test_a_step_multiplies_rounded_numbers(rows, monkeypatch):
     monkeypatch.setattr("gpubp.backends.cpu.compiled_backend.WHOLE_STEP_PRODUCT", 1_000_000)
     backend = compiled()
-    native()
+    taken()
     x, target = numbers(8, rows, 30) * 0.01, numbers(9, rows, 3) * 0.01
     net = gpubp.Network([30, 20, 3], "tanh", backend=backend, precision="bfloat16", seed=1)
     assert isinstance(net.backend, Bfloat16Backend)
@@ -234,7 +239,7 @@ def test_a_step_multiplies_rounded_numbers(rows, monkeypatch):
 
 def test_training_learns_as_in_float32():
     backend = compiled()
-    native()
+    taken()
     random = np.random.default_rng(0)
     x = random.standard_normal((600, 10)).astype(np.float32)
     y = (x[:, 0] * x[:, 1] + x[:, 2] > 0).astype(np.int64)
@@ -251,7 +256,7 @@ def test_training_learns_as_in_float32():
 
 def test_a_precision_is_left_again():
     backend = compiled()
-    native()
+    taken()
     net = gpubp.Network([4, 5, 2], backend=backend, precision="bfloat16")
     assert "products in bfloat16" in net.backend.device
     assert net.backend.for_precision(BFLOAT16) is net.backend
@@ -279,16 +284,16 @@ def test_without_the_instructions_it_is_float32_with_one_note(monkeypatch):
 
 
 class Host:
-    def __init__(self, multiplies):
-        self.multiplies_bfloat16 = lambda: multiplies
+    def __init__(self, modules):
+        self.bfloat16_modules = lambda: modules
 
 
 @pytest.mark.parametrize(
     ("kernels", "missing"),
     [
         ((None, "off"), "the compiled kernels are needed: off"),
-        ((Host(False), "avx512"), "the processor has no AVX512-BF16"),
-        ((Host(True), "avx2"), "the compiled kernels in use are those for avx2"),
+        ((Host(""), "avx512"), "the processor has neither AMX nor AVX512-BF16"),
+        ((Host("avx512bf16"), "avx2"), "the compiled kernels in use are those for avx2"),
     ],
 )
 def test_why_there_are_no_products_in_bfloat16(kernels, missing, monkeypatch):
@@ -297,16 +302,25 @@ def test_why_there_are_no_products_in_bfloat16(kernels, missing, monkeypatch):
 
 
 def test_a_module_that_was_not_built_is_said(monkeypatch):
-    monkeypatch.setattr(bfloat16_backend, "host_kernels", lambda: (Host(True), "avx512"))
-    monkeypatch.setattr(bfloat16_backend, "MODULE", "gpubp.backends.cpu._no_such_module")
+    kernels = Host("no_such_module none_such"), "avx512"
+    monkeypatch.setattr(bfloat16_backend, "host_kernels", lambda: kernels)
     address, missing = bfloat16_product.__wrapped__()
     assert address == 0
     assert missing.startswith("not built when gpubp was installed")
+
+
+def test_the_next_module_is_taken_where_the_fastest_was_not_built(monkeypatch):
+    expected = native(PAIRS)
+    kernels = Host("no_such_module avx512bf16"), "avx512"
+    monkeypatch.setattr(bfloat16_backend, "host_kernels", lambda: kernels)
+    assert bfloat16_product.__wrapped__() == (expected, "")
 
 
 def test_the_processor_is_asked_for_the_instructions():
     flags = cpuinfo("flags").split()
     if not flags:
         pytest.skip("/proc/cpuinfo tells no flags of a processor here")
-    compiled()
-    assert host_kernels()[0].multiplies_bfloat16() == ("avx512_bf16" in flags)
+    found = modules()
+    assert ("avx512bf16" in found) == ("avx512_bf16" in flags)
+    if "amx" in found:  # the system may keep the registers back
+        assert {"amx_tile", "amx_bf16"} <= set(flags)

@@ -1,7 +1,8 @@
-"""The CPU backend with products in bfloat16, by the instructions of AVX512-BF16.
+"""The CPU backend with products in bfloat16, by the instructions of AMX or of AVX512-BF16.
 
 What a product reads is rounded to bfloat16 as `kernels/host/bfloat16_product.h` packs it, and the
-products' sums are in float32. All other operations, and all arrays, stay in float32.
+products' sums are in float32, in an order that differs between the two
+(`kernels/host/bfloat16_squares.h`). All other operations, and all arrays, stay in float32.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels, t
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.precision import Precision
 from gpubp.backends.scratch import Array
-
-MODULE = "gpubp.backends.cpu._host_avx512bf16"
 
 
 class Bfloat16Backend(CompiledBackend):
@@ -45,20 +44,24 @@ class Bfloat16Backend(CompiledBackend):
 
     def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
         share = -(-len(out) // thread_count())
-        self._multiply_shared(a, b, out, scale, max(1, min(1024, share)))
+        self._multiply_shared(a, b, out, scale, max(1, min(4096, share)))
 
 
 @cache
 def bfloat16_product() -> tuple[int, str]:
-    """Return the address of the product in bfloat16; or 0, and why there is none."""
+    """Return the address of the fastest product in bfloat16; or 0, and why there is none."""
     host, level = host_kernels()
     if host is None:
         return 0, f"the compiled kernels are needed: {level}"
-    if not host.multiplies_bfloat16():
-        return 0, "the processor has no AVX512-BF16"
+    modules = host.bfloat16_modules().split()
+    if not modules:
+        return 0, "the processor has neither AMX nor AVX512-BF16"
     if level != "avx512":
         return 0, f"the compiled kernels in use are those for {level}"
-    try:
-        return importlib.import_module(MODULE).product(), ""
-    except ImportError as error:
-        return 0, f"not built when gpubp was installed ({error})"
+    missing = ""
+    for name in modules:
+        try:
+            return importlib.import_module(f"gpubp.backends.cpu._host_{name}").product(), ""
+        except ImportError as error:
+            missing = f"not built when gpubp was installed ({error})"
+    return 0, missing

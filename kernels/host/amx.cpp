@@ -1,0 +1,7 @@
+// Products in bfloat16 by the instructions of AMX; setup.py gives the flags.
+#define GPUBP_AVX512BF16  // all processors that have AMX have these too, to round with
+#define GPUBP_AMX
+#define GPUBP_MODULE _host_amx
+#define GPUBP_PRODUCT bfloat16_squares_product
+#include "bfloat16_squares.h"
+#include "product_module.h"
