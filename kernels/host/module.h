@@ -319,6 +319,9 @@ PyObject* bfloat16_modules(PyObject*, PyObject*) {
   return PyUnicode_FromString(gpubp::bfloat16_modules());
 }
 
+// is_of_amd() -> whether this processor is one of AMD's
+PyObject* is_of_amd(PyObject*, PyObject*) { return PyBool_FromLong(gpubp::is_of_amd()); }
+
 // has_tiles() -> whether products of float32 in a plan may be done by tiles
 PyObject* has_tiles(PyObject*, PyObject*) { return PyBool_FromLong(gpubp::HAS_TILES); }
 
@@ -356,6 +359,7 @@ PyMethodDef methods[] = {
     {"multiply", fast(multiply), METH_FASTCALL, nullptr},
     {"level", level, METH_NOARGS, nullptr},
     {"has_tiles", has_tiles, METH_NOARGS, nullptr},
+    {"is_of_amd", is_of_amd, METH_NOARGS, nullptr},
     {"bfloat16_modules", bfloat16_modules, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -35,6 +35,21 @@ inline const char* processor_level() {
   return found;
 }
 
+// Whether it is one of AMD's, by the first four letters of "AuthenticAMD" in EBX of leaf 0.
+inline bool is_of_amd() {
+  const unsigned letters = 0x68747541;
+#if defined(__GNUC__) && defined(__x86_64__)
+  unsigned leaf[4];
+  return __get_cpuid(0, &leaf[0], &leaf[1], &leaf[2], &leaf[3]) && leaf[1] == letters;
+#elif defined(_MSC_VER) && defined(_M_X64)
+  int leaf[4];
+  __cpuid(leaf, 0);
+  return static_cast<unsigned>(leaf[1]) == letters;
+#else
+  return letters == 0;
+#endif
+}
+
 // Read what the processor says of itself in leaf 7: EAX, EBX, ECX and EDX; false where it does not.
 inline bool read_leaf7(unsigned subleaf, unsigned (&leaf)[4]) {
 #if defined(__GNUC__) && defined(__x86_64__)
