@@ -76,8 +76,8 @@ class Network(SteppedNetwork):
         What a GPU computes in; None follows `dtype`. ``"tf32"`` rounds what matrix products read
         to 10 bits after the point; the half precisions store activations and what products read
         in 16 bits and keep parameters, moments and sums in float32. A CPU computes all but
-        ``"float64"`` in float32, and where it has the instructions of AMX or AVX512-BF16 rounds
-        what products read to ``"bfloat16"``; ``net.backend.notes`` says where it has not.
+        ``"float64"`` in float32, and where it has AMX or AMD's AVX512-BF16 rounds what
+        products read to ``"bfloat16"``; ``net.backend.notes`` says where it has not.
     normalization : {"layer", "batch"}, sequence or None
         Whether hidden layers normalise what their units sum up, over the units of a row or over the
         rows of a batch; one for all or one a hidden layer.

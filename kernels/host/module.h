@@ -314,9 +314,9 @@ PyObject* work_alone(PyObject*, PyObject* wanted) {
 // level() -> the widest instruction set of this processor and operating system
 PyObject* level(PyObject*, PyObject*) { return PyUnicode_FromString(gpubp::processor_level()); }
 
-// bfloat16_modules() -> the modules of products in bfloat16 that can run here, the fastest first
-PyObject* bfloat16_modules(PyObject*, PyObject*) {
-  return PyUnicode_FromString(gpubp::bfloat16_modules());
+// bfloat16_module() -> the module of products in bfloat16 that pays here, or ""
+PyObject* bfloat16_module(PyObject*, PyObject*) {
+  return PyUnicode_FromString(gpubp::bfloat16_module());
 }
 
 // is_of_amd() -> whether this processor is one of AMD's
@@ -360,7 +360,7 @@ PyMethodDef methods[] = {
     {"level", level, METH_NOARGS, nullptr},
     {"has_tiles", has_tiles, METH_NOARGS, nullptr},
     {"is_of_amd", is_of_amd, METH_NOARGS, nullptr},
-    {"bfloat16_modules", bfloat16_modules, METH_NOARGS, nullptr},
+    {"bfloat16_module", bfloat16_module, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };
 

@@ -53,15 +53,12 @@ def bfloat16_product() -> tuple[int, str]:
     host, level = host_kernels()
     if host is None:
         return 0, f"the compiled kernels are needed: {level}"
-    modules = host.bfloat16_modules().split()
-    if not modules:
-        return 0, "the processor has neither AMX nor AVX512-BF16"
+    module = host.bfloat16_module()
+    if not module:
+        return 0, "the processor has neither AMX nor AMD's AVX512-BF16 (Intel's gains nothing)"
     if level != "avx512":
         return 0, f"the compiled kernels in use are those for {level}"
-    missing = ""
-    for name in modules:
-        try:
-            return importlib.import_module(f"gpubp.backends.cpu._host_{name}").product(), ""
-        except ImportError as error:
-            missing = f"not built when gpubp was installed ({error})"
-    return 0, missing
+    try:
+        return importlib.import_module(f"gpubp.backends.cpu._host_{module}").product(), ""
+    except ImportError as error:
+        return 0, f"not built when gpubp was installed ({error})"
