@@ -35,38 +35,29 @@ inline const char* processor_level() {
   return found;
 }
 
-// Whether it is one of AMD's, by the first four letters of "AuthenticAMD" in EBX of leaf 0.
-inline bool is_of_amd() {
-  const unsigned letters = 0x68747541;
+// Read what the processor says of itself in a leaf: EAX, EBX, ECX and EDX; false where it does not.
+inline bool read_leaf(unsigned number, unsigned subleaf, unsigned (&leaf)[4]) {
 #if defined(__GNUC__) && defined(__x86_64__)
-  unsigned leaf[4];
-  return __get_cpuid(0, &leaf[0], &leaf[1], &leaf[2], &leaf[3]) && leaf[1] == letters;
+  return __get_cpuid_count(number, subleaf, &leaf[0], &leaf[1], &leaf[2], &leaf[3]);
 #elif defined(_MSC_VER) && defined(_M_X64)
-  int leaf[4];
-  __cpuid(leaf, 0);
-  return static_cast<unsigned>(leaf[1]) == letters;
+  __cpuidex(reinterpret_cast<int*>(leaf), static_cast<int>(number), static_cast<int>(subleaf));
+  return true;
 #else
-  return letters == 0;
+  (void)number, (void)subleaf, (void)leaf;
+  return false;
 #endif
 }
 
-// Read what the processor says of itself in leaf 7: EAX, EBX, ECX and EDX; false where it does not.
-inline bool read_leaf7(unsigned subleaf, unsigned (&leaf)[4]) {
-#if defined(__GNUC__) && defined(__x86_64__)
-  return __get_cpuid_count(7, subleaf, &leaf[0], &leaf[1], &leaf[2], &leaf[3]);
-#elif defined(_MSC_VER) && defined(_M_X64)
-  __cpuidex(reinterpret_cast<int*>(leaf), 7, static_cast<int>(subleaf));
-  return true;
-#else
-  (void)subleaf, (void)leaf;
-  return false;
-#endif
+// Whether it is one of AMD's, by the first four letters of "AuthenticAMD" in EBX of leaf 0.
+inline bool is_of_amd() {
+  unsigned leaf[4];
+  return read_leaf(0, 0, leaf) && leaf[1] == 0x68747541;
 }
 
 // Whether it has the instructions of AVX512-BF16 besides: bit 5 of EAX in leaf 7, subleaf 1.
 inline bool multiplies_bfloat16() {
   unsigned leaf[4];
-  return std::strcmp(processor_level(), "avx512") == 0 && read_leaf7(1, leaf) && leaf[0] >> 5 & 1;
+  return std::strcmp(processor_level(), "avx512") == 0 && read_leaf(7, 1, leaf) && leaf[0] >> 5 & 1;
 }
 
 // Whether it has those of AMX besides, AMX-BF16 and AMX-TILE: bits 22 and 24 of EDX in leaf 7; and
@@ -77,7 +68,7 @@ inline bool multiplies_squares() {
   const unsigned both = 1u << 22 | 1u << 24;
   const long ask = 0x1023, registers = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   unsigned leaf[4];
-  return multiplies_bfloat16() && read_leaf7(0, leaf) && (leaf[3] & both) == both &&
+  return multiplies_bfloat16() && read_leaf(7, 0, leaf) && (leaf[3] & both) == both &&
          syscall(SYS_arch_prctl, ask, registers) == 0;
 #else
   return false;

@@ -17,6 +17,8 @@ from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.precision import Precision
 from gpubp.backends.scratch import Array
 
+MOST_ROWS = 4096  # that one thread multiplies at a time: it packs all of b anew each time
+
 
 class Bfloat16Backend(CompiledBackend):
     """Compiled kernels with products in bfloat16; see `gpubp.backends.protocol.Backend`.
@@ -44,7 +46,7 @@ class Bfloat16Backend(CompiledBackend):
 
     def multiply(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> None:
         share = -(-len(out) // thread_count())
-        self._multiply_shared(a, b, out, scale, max(1, min(4096, share)))
+        self._multiply_shared(a, b, out, scale, max(1, min(MOST_ROWS, share)))
 
 
 @cache
