@@ -1,14 +1,11 @@
 // The Python module of the compiled CPU kernels: arrays in by the buffer protocol, checked, then a
 // loop of loops.h. Built once for each instruction set (setup.py), under one stable ABI.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
 #include <cstring>
 #include <memory>
 #include <utility>
 
 #include "processor_level.h"
+#include "python_module.h"
 #include "run.h"
 #include "shuffle.h"
 
@@ -364,16 +361,8 @@ PyMethodDef methods[] = {
     {nullptr, nullptr, 0, nullptr},
 };
 
-PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT,
-    "gpubp.backends.cpu._host",
-    "Compiled kernels of the CPU; see gpubp/backends/cpu/compiled_backend.py.",
-    -1,
-    methods,
-    nullptr,
-    nullptr,
-    nullptr,
-    nullptr};
+PyModuleDef definition = definition_of(
+    "Compiled kernels of the CPU; see gpubp/backends/cpu/compiled_backend.py.", methods);
 
 PyObject* make_module() {
   PyObject* module = PyModule_Create(&definition);
@@ -391,6 +380,4 @@ PyObject* make_module() {
 
 }  // namespace
 
-#define GPUBP_JOIN(a, b) a##b
-#define GPUBP_INIT(name) GPUBP_JOIN(PyInit_, name)
-PyMODINIT_FUNC GPUBP_INIT(GPUBP_MODULE)(void) { return make_module(); }
+PyMODINIT_FUNC GPUBP_INIT(void) { return make_module(); }

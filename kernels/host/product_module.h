@@ -1,9 +1,7 @@
 // A module of one function of products, named GPUBP_PRODUCT: `product() -> its address`, to be
 // called as cblas_sgemm is. The module is named GPUBP_MODULE; a compiler or a processor that does
 // not know its instructions does without it.
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
+#include "python_module.h"
 
 namespace {
 
@@ -14,18 +12,9 @@ PyObject* product(PyObject*, PyObject*) {
 PyMethodDef methods[] = {{"product", product, METH_NOARGS, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
 
-PyModuleDef definition = {PyModuleDef_HEAD_INIT,
-                          "gpubp.backends.cpu._host_product",
-                          "Products in bfloat16; see gpubp/backends/cpu/bfloat16_backend.py.",
-                          -1,
-                          methods,
-                          nullptr,
-                          nullptr,
-                          nullptr,
-                          nullptr};
+PyModuleDef definition =
+    definition_of("Products in bfloat16; see gpubp/backends/cpu/bfloat16_backend.py.", methods);
 
 }  // namespace
 
-#define GPUBP_JOIN(a, b) a##b
-#define GPUBP_INIT(name) GPUBP_JOIN(PyInit_, name)
-PyMODINIT_FUNC GPUBP_INIT(GPUBP_MODULE)(void) { return PyModule_Create(&definition); }
+PyMODINIT_FUNC GPUBP_INIT(void) { return PyModule_Create(&definition); }

@@ -63,7 +63,7 @@ class Meeting {
 };
 
 // Whether this thread of Python works without the team: another one trains beside it.
-inline thread_local bool works_alone = false;
+static thread_local bool works_alone = false;
 
 class Team {
  public:
