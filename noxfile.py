@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -81,6 +82,11 @@ def cuda_extra() -> str:
     return ",cuda12" if major.isdigit() and int(major) < 580 else ",cuda13"
 
 
+def install(session: nox.Session, *needs: str, **settings: Any) -> None:
+    """Install what is needed, leaving Python to compile what is imported: most of it never is."""
+    session.install("--no-compile", *needs, **settings)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests on every backend; without a GPU its tests are skipped, with the reason.
@@ -89,14 +95,14 @@ def tests(session: nox.Session) -> None:
     """
     extras = f"[all{cuda_extra()}]"
     nvrtc = NVRTC if cuda_extra() else []
-    session.install(f"{built_wheel(session)}{extras}", *TEST_TOOLS, *nvrtc)
+    install(session, f"{built_wheel(session)}{extras}", *TEST_TOOLS, *nvrtc)
     run_tests(session)
 
 
 @nox.session(python=nox.project.python_versions(PROJECT))
 def versions(session: nox.Session) -> None:
     """Run the tests on every supported Python that is on this machine; not run by default."""
-    session.install(".[all]", *TEST_TOOLS)
+    install(session, ".[all]", *TEST_TOOLS)
     run_tests(session)
 
 
@@ -110,7 +116,7 @@ def oldest(session: nox.Session) -> None:
         *(need for name in of_all for need in extras[name]),
     ]
     floors = {need.replace(">=", "==") for need in named if ">=" in need}
-    session.install(".", *sorted(floors), *OF_THAT_TIME, *TEST_TOOLS)
+    install(session, ".", *sorted(floors), *OF_THAT_TIME, *TEST_TOOLS)
     run_tests(session)
 
 
@@ -122,7 +128,7 @@ def run_tests(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the sources' style and format, that no import goes up a floor, and the automation."""
-    session.install(*LINT_TOOLS)
+    install(session, *LINT_TOOLS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     sources = [path for kind in ("cpp", "cuh", "h") for path in Path("kernels").rglob(f"*.{kind}")]
@@ -138,7 +144,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types strictly."""
-    session.install(".[all]", "mypy>=1.15", env=NO_COMPILER)
+    install(session, ".[all]", "mypy>=1.15", env=NO_COMPILER)
     session.run("mypy")
 
 
@@ -148,7 +154,7 @@ def wheel(session: nox.Session) -> None:
     built = built_wheel(session)
     session.run("pip", "uninstall", "--yes", "build", silent=True)
     example = os.path.abspath("examples/learn_xor.py")
-    session.install(str(built))
+    install(session, str(built))
     with session.chdir(built.parent):
         session.run("python", "-c", "import gpubp; print(gpubp.__version__)")
         session.run("python", example)
@@ -162,7 +168,7 @@ def built_wheel(session: nox.Session) -> Path:
     if not BUILT:
         folder = tempfile.mkdtemp(prefix="gpubp-wheel-")
         atexit.register(shutil.rmtree, folder)
-        session.install("build")
+        install(session, "build")
         session.run("python", "-m", "build", "--outdir", folder)
         BUILT.extend(Path(folder).glob("*.whl"))
     return BUILT[0]
@@ -182,7 +188,7 @@ def mpi(session: nox.Session, mpi: str) -> None:
 
     Not run by default: not every machine lets MPI start processes.
     """
-    session.install(".[cli,files,mpi]", mpi, "pytest>=8", "pytest-timeout>=2.3")
+    install(session, ".[cli,files,mpi]", mpi, "pytest>=8", "pytest-timeout>=2.3")
     session.run(
         "pytest",
         "--timeout=120",
@@ -197,7 +203,7 @@ def mpi(session: nox.Session, mpi: str) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Attack with changed files, odd arrays and settings: `nox -s fuzz -- --minutes 60`."""
-    session.install(".[all]", "scipy")
+    install(session, ".[all]", "scipy")
     session.run("python", "tests/fuzz/run.py", *session.posargs)
 
 
@@ -209,7 +215,7 @@ def sanitize(session: nox.Session) -> None:
     """
     flags = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -g"
     # no editable install, which would put these kernels in the place of one's own
-    session.install(".[all]", *TEST_TOOLS, env={"CXXFLAGS": flags, "LDFLAGS": flags})
+    install(session, ".[all]", *TEST_TOOLS, env={"CXXFLAGS": flags, "LDFLAGS": flags})
     found = [
         session.run("g++", f"-print-file-name=lib{n}.so", silent=True, external=True) or ""
         for n in ("asan", "ubsan")
@@ -227,7 +233,7 @@ def sanitize(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests and count which lines they reach; not run by default."""
-    session.install("-e", ".[all,mpi-mpich]", *TEST_TOOLS, "pytest-cov>=7")
+    install(session, "-e", ".[all,mpi-mpich]", *TEST_TOOLS, "pytest-cov>=7")
     # what counts the lines of a process cannot write under a quota either
     quota = "test_a_quota_ends_the_training_with_one_line_and_no_part_of_a_file"
     without = f"--deselect=tests/training/test_checkpoints.py::{quota}"
@@ -260,7 +266,7 @@ def docs(session: nox.Session) -> None:
     Not run by default. Where the network reaches other projects' sites, their names are linked and
     `-- links` checks every link; without it GPUBP_DOCS_OFFLINE=1 leaves both out.
     """
-    session.install(".[all]", *DOCS_TOOLS)
+    install(session, ".[all]", *DOCS_TOOLS)
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
     if "links" in session.posargs:
         session.run("sphinx-build", "-b", "linkcheck", "docs", "docs/_build/links")
@@ -286,5 +292,5 @@ def browser(session: nox.Session) -> None:
     if not any(map(shutil.which, names)):
         leave = session.error if options == session.posargs else session.skip
         leave(f"no browser is installed; one of {', '.join(names)} is needed")
-    session.install(".[all]", "pytest>=8", "playwright>=1.45", "axe-core-python>=0.1")
+    install(session, ".[all]", "pytest>=8", "playwright>=1.45", "axe-core-python>=0.1")
     session.run("pytest", "tests/browser", *options, env={"GPUBP_REQUIRE_BROWSER": "1"})

@@ -92,8 +92,8 @@ def answers(rows):
 
 
 def test_tests_run_from_a_bare_checkout(bare, tmp_path):
-    """As many as 20 seconds allow; what was not ended by then is told."""
-    done, rows = run(bare, "tests", tmp_path, "--minutes", "0.35")
+    """As many as 12 seconds allow; what was not ended by then is told."""
+    done, rows = run(bare, "tests", tmp_path, "--minutes", "0.2")
     assert done.stderr == ""
     found = answers(rows)
     for question in (

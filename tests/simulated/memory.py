@@ -39,10 +39,13 @@ class Timeline:
         Number of things done on it.
     seen : dict
         By timeline: up to which time all it did comes before what follows here.
+    changes : int
+        How often `seen` may have become more.
     """
 
     def __init__(self) -> None:
         self.time, self.seen = 0, dict[Timeline, int]()
+        self.changes = self._followed = 0
 
     def now(self) -> dict[Timeline, int]:
         """Return what comes before whatever waits for this moment."""
@@ -50,9 +53,16 @@ class Timeline:
 
     def wait(self, moment: dict[Timeline, int]) -> None:
         """Let what follows come after a moment."""
+        self.changes += 1
         for other, time in moment.items():
             if other is not self and time > self.seen.get(other, 0):
                 self.seen[other] = time
+
+    def follow(self, host: Timeline) -> None:
+        """Let what follows come after all that the host has waited for."""
+        if self._followed != host.changes:
+            self.wait(host.seen)
+            self._followed = host.changes
 
     def comes_after(self, other: Timeline, time: int) -> bool:
         """Return whether what follows here comes after what another did."""

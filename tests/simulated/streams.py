@@ -24,7 +24,7 @@ class Launch:
 
     def __call__(self, timeline: Timeline) -> None:
         """Do it as the next thing of a timeline, after all that the host has waited for."""
-        timeline.wait(HOST.seen)
+        timeline.follow(HOST)
         timeline.time += 1
         for place in self._reads:
             place.use(timeline, writes=False)
