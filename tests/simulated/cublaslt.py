@@ -280,6 +280,7 @@ def besides(attributes: dict[str, int]) -> list[int]:
     return [attributes[name] for name in needed(attributes)]
 
 
+@cache
 def epilogue_name(code: int) -> str:
     """Name an epilogue as the header does, after EPILOGUE."""
     prefix = "CUBLASLT_EPILOGUE_"

@@ -38,14 +38,12 @@ class Timeline:
     time : int
         Number of things done on it.
     seen : dict
-        By timeline: up to which time all it did comes before what follows here.
-    changes : int
-        How often `seen` may have become more.
+        By timeline: up to which time all it did comes before what follows here, because of events.
+        What the host has waited for comes before all that it asks for afterwards.
     """
 
     def __init__(self) -> None:
         self.time, self.seen = 0, dict[Timeline, int]()
-        self.changes = self._followed = 0
 
     def now(self) -> dict[Timeline, int]:
         """Return what comes before whatever waits for this moment."""
@@ -53,20 +51,15 @@ class Timeline:
 
     def wait(self, moment: dict[Timeline, int]) -> None:
         """Let what follows come after a moment."""
-        self.changes += 1
         for other, time in moment.items():
             if other is not self and time > self.seen.get(other, 0):
                 self.seen[other] = time
 
-    def follow(self, host: Timeline) -> None:
-        """Let what follows come after all that the host has waited for."""
-        if self._followed != host.changes:
-            self.wait(host.seen)
-            self._followed = host.changes
-
     def comes_after(self, other: Timeline, time: int) -> bool:
-        """Return whether what follows here comes after what another did."""
-        return other is self or self.seen.get(other, 0) >= time
+        """Return whether what is asked for here now comes after what another did."""
+        if other is self:
+            return True
+        return self.seen.get(other, 0) >= time or HOST.seen.get(other, 0) >= time
 
 
 HOST = Timeline()  # which begins everything, and has seen what it has waited for

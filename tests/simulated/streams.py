@@ -23,8 +23,7 @@ class Launch:
         self._reads, self._writes = list(reads), list(writes)
 
     def __call__(self, timeline: Timeline) -> None:
-        """Do it as the next thing of a timeline, after all that the host has waited for."""
-        timeline.follow(HOST)
+        """Do it as the next thing of a timeline."""
         timeline.time += 1
         for place in self._reads:
             place.use(timeline, writes=False)
