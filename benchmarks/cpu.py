@@ -35,12 +35,16 @@ from report import write_report
 from gpubp.cli.openblas import WIDE, has_wide_vectors
 
 HERE = Path(__file__).parent
-WITH_NUMPY_BLAS = ("gpubp", "gpubp-numpy", "floor", "sklearn")
+WITH_NUMPY_BLAS = ("gpubp", "gpubp-fit", "gpubp-numpy", "floor", "sklearn")
 # Run by this Python; the others by --peer-python.
-OWN = ("gpubp", "gpubp-numpy", "floor", "gpubp-bfloat16", "gpubp-compiled", "gpubp-estimator")
+OWN = (
+    *("gpubp", "gpubp-fit", "gpubp-numpy", "floor", "gpubp-bfloat16", "gpubp-compiled"),
+    "gpubp-estimator",
+)
 OTHERS = ("torch", "torch-compile", "torch-bfloat16", "jax", "jax-scan", "sklearn", "onnxruntime")
 PEERS = (*OWN, *OTHERS)
 KINDS = {  # of cases that a peer does; the others do all
+    "gpubp-fit": ("step",),
     "gpubp-numpy": ("step", "epoch", "predict"),
     "gpubp-bfloat16": ("step", "epoch", "predict", "accuracy"),
     "floor": ("step", "predict"),

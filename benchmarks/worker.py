@@ -29,6 +29,7 @@ MOST_EPOCHS = 30
 CLOCK = os.environ.get("GPUBP_BENCHMARK_CLOCK", "wall")  # as cpu.py --clock has it
 MODULES = {
     "gpubp": "numpy_peers",
+    "gpubp-fit": "numpy_peers",
     "gpubp-numpy": "numpy_peers",
     "gpubp-bfloat16": "numpy_peers",
     "gpubp-compiled": "numpy_peers",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from cases import (
+    BATCHES,
     CHUNKS,
     Case,
     all_rows,
@@ -106,6 +107,23 @@ class Gpubp:
             return net.fit(x, y, optimizer=gpubp.Adam(1e-3), epochs=1, batch_size=case.batch)
 
         return epoch, lambda: net.evaluate(x_test, y_test)["accuracy"]
+
+
+class GpubpFit(Gpubp):
+    """Many steps in one call."""
+
+    def step(self, case: Case) -> Callable[[int], int]:
+        """Train on given batches, as many steps a call as are asked for."""
+        net, optimizer = self.network(case), gpubp.Adam(1e-3)
+        x, y = map(np.concatenate, zip(*step_batches(case), strict=True))
+        settings: dict[str, Any] = {"batch_size": case.batch, "shuffle": False}
+
+        def repeat(count: int) -> int:
+            epochs = max(1, round(count / BATCHES))
+            net.fit(x, y, optimizer=optimizer, epochs=epochs, **settings)
+            return epochs * BATCHES
+
+        return repeat
 
 
 class GpubpBfloat16(Gpubp):
@@ -207,6 +225,7 @@ class Floor:
 
 PEERS: dict[str, type] = {
     "gpubp": Gpubp,
+    "gpubp-fit": GpubpFit,
     "gpubp-numpy": Gpubp,
     "gpubp-bfloat16": GpubpBfloat16,
     "gpubp-compiled": GpubpCompiled,
