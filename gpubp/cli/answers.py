@@ -14,28 +14,38 @@ from numpy.typing import NDArray
 
 from gpubp.errors import ConfigurationError, import_extra
 from gpubp.tables.encoding import as_texts
-from gpubp.tables.model import Predictions
-from gpubp.tables.preprocessing import Preprocessing
+from gpubp.tables.intervals import levels_of
+from gpubp.tables.model import Predictions, TabularModel
 from gpubp.tables.table import Table
 
 PREDICTION = "prediction"
 SHARE = "probability_"  # before the name of a class
+ENDS = "lower", "upper"  # of an interval
 
 
 def answer_columns(
-    answers: Predictions, preprocessing: Preprocessing, table: Table, keep: Iterable[str] = ()
+    model: TabularModel,
+    answers: Predictions,
+    table: Table,
+    keep: Iterable[str] = (),
+    interval: float | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Return kept columns of the table, the labels, and the probability of each class.
+
+    With an interval the ends between which such a share of the targets lies, too.
 
     Raises
     ------
     UnknownNameError, DataError
         When the table has no such column to keep.
     ConfigurationError
-        When a kept column has the name of one that is made here.
+        When a kept column has the name of one that is made here, or there can be no interval.
     """
     made = {PREDICTION: answers.labels}
-    for place, label in enumerate(preprocessing.classes):
+    if interval is not None:
+        for name, level in zip(ENDS, levels_of(interval), strict=True):
+            made[name] = model.quantiles(answers.outputs, level)
+    for place, label in enumerate(model.preprocessing.classes):
         made[f"{SHARE}{label}"] = answers.outputs[:, place]
     kept = {name: _kept(table, name) for name in keep}
     both = next((name for name in kept if name in made), None)

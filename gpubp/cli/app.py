@@ -82,6 +82,10 @@ def predict(
         str,
         typer.Option(help="Columns of DATA to write too, such as id,name.", show_default=False),
     ] = "",
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Of numbers: write the ends that this share lies between, such as 0.9."),
+    ] = None,
     strict: Strict = False,
     sep: Separator = None,
     decimal: Decimal = None,
@@ -101,7 +105,7 @@ def predict(
     table = read_for(loaded.preprocessing, data, options, kept)
     answers = loaded.predict(table, strict)
     cli_output.warn(answers.warnings)
-    columns = answer_columns(answers, loaded.preprocessing, table, kept)
+    columns = answer_columns(loaded, answers, table, kept, interval)
     if out is None:
         cli_output.write(written(columns, as_json))
     else:

@@ -129,7 +129,6 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         backend = get_backend(self.backend)
         model = TabularModel.create(prepared, recipe, seed, backend=backend, dtype=self.dtype)
         model.train(prepared, recipe, time_limit=self.time_limit, class_weight=self._class_weight())
-        model.calibrate(prepared)
         self.model_, self.recipe_ = model, recipe
         self.n_iter_ = max(net.history.epochs for net in model.nets)
 

@@ -19,6 +19,21 @@ LEVELS = np.linspace(0, 1, 201)
 ROWS_A_GROUP, MOST_GROUPS = 200, 10
 
 
+def levels_of(coverage: float) -> tuple[float, float]:
+    """Return the levels between which such a share of the targets lies.
+
+    Raises
+    ------
+    ConfigurationError
+        When the share is not between 0 and 1.
+    """
+    if not 0 < coverage < 1:
+        raise ConfigurationError(
+            f"coverage is {brief(coverage)}; a number between 0 and 1 is needed"
+        )
+    return (1 - coverage) / 2, (1 + coverage) / 2
+
+
 @dataclass(frozen=True)
 class Residuals:
     """Quantiles of expected - answered on held-out rows, for groups of answers.

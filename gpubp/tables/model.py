@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Backend
-from gpubp.data.fingerprint import fingerprint
 from gpubp.distributed import Communicator
 from gpubp.distributed.startup import asked_for
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
@@ -20,17 +20,16 @@ from gpubp.network import Network
 from gpubp.nn.layers.first import names_behind
 from gpubp.saving import save_networks
 from gpubp.tables.explained_row import ExplainedRow
-from gpubp.tables.intervals import Residuals
 from gpubp.tables.members import has_learnt, take_faster_backend, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
-from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forget, member_data
+from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forget
 from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
-from gpubp.tables.recipe import LOSS, Recipe
+from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table, cell_text
 from gpubp.tables.targets import NumberTarget
+from gpubp.tables.training import TableTraining
 from gpubp.training.callbacks import Callback, History
-from gpubp.training.dealt import Deal, begin_alike
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,6 @@ class TabularModel:
     def __init__(self, nets: Sequence[Network] | Network, preprocessing: Preprocessing) -> None:
         self.nets = [nets] if isinstance(nets, Network) else list(nets)
         self.preprocessing = preprocessing
-        self._held: dict[int, NDArray[Any]] = {}  # answers for the rows that a member held out
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle holds: not the answers for held-out rows, as many as there were."""
-        return vars(self) | {"_held": {}}
 
     @property
     def net(self) -> Network:
@@ -116,6 +110,7 @@ class TabularModel:
     ) -> History:
         """Train every network on its training rows; with validation rows, stop early on its loss.
 
+        From the rows that each network held out a regression learns how far its numbers may be off.
         See `Network.fit` for `checkpoint` and what follows it; further settings go there. The
         networks of a table in memory are dealt to the processes, if there are at least as many and
         `deterministic` is not asked for; else all processes train each network together.
@@ -125,43 +120,18 @@ class TabularModel:
         DivergenceError
             When the loss of every network is not finite; one network of several is left out.
         """
-        deal = None
-        processes = asked_for(distributed)
-        if isinstance(prepared, Prepared) and processes is not None and not deterministic:
-            deal = self._deal(processes, prepared)
-        together = processes if deal is None else None  # who train each network
+        processes, deal = asked_for(distributed), None
+        training = TableTraining(self.nets, prepared, recipe, checkpoint, callbacks, settings)
+        if processes is not None and not deterministic:
+            deal = training.deal(processes)
+        together = training.together = processes if deal is None else None
         shown = progress and (deal is None or deal.processes.is_root)
-
-        def fit(net: Network, member: int, watch: Sequence[Any]) -> None:
-            train, validation, rows = member_data(prepared, member)
-            stopping = recipe.stopping()
-            folder = checkpoint
-            if checkpoint is not None and len(self.nets) > 1:
-                folder = os.path.join(checkpoint, f"member-{member}")
-            net.fit(
-                **train,
-                optimizer=recipe.make_optimizer(rows),
-                loss=recipe.loss(self.preprocessing.task),
-                epochs=recipe.epochs,
-                batch_size=recipe.batch_size,
-                validation=validation,
-                callbacks=[*callbacks, *watch, *([] if validation is None else [stopping])],
-                metrics=() if recipe.metric == LOSS else recipe.metric,
-                progress=shown,
-                checkpoint=folder,
-                resume=resume,
-                distributed=together or False,
-                deterministic=deterministic and together is not None,
-                **settings,
-            )
-            if isinstance(prepared, Prepared) and validation is not None:
-                self._held[member] = net.predict(validation[0])
-                best = stopping.best_epoch
-                if together is not None:  # callbacks are those of rank 0 alone
-                    best = together.share(best, "the best epoch")
-                if recipe.refit and best:
-                    self._train_again(net, prepared, recipe, best, watch, settings)
-
+        fit = partial(
+            training.fit,
+            progress=shown,
+            resume=resume,
+            deterministic=deterministic and together is not None,
+        )
         one_reader = isinstance(prepared, StreamedTable)
         side_by_side = together is None and not shown and not one_reader
         try:
@@ -169,51 +139,9 @@ class TabularModel:
         except KeyboardInterrupt:
             self.nets = [net for net in self.nets if has_learnt(net)] or self.nets[:1]
             raise
+        finally:
+            self.preprocessing = replace(self.preprocessing, residuals=training.residuals())
         return self.net.history
-
-    def _deal(self, processes: Communicator, prepared: Prepared) -> Deal | None:
-        """Return what deals the networks to processes; None where there are too few of them."""
-        if processes.size > len(self.nets):
-            return None
-        nets = self.nets
-
-        def learnt(member: int) -> Any:
-            return nets[member].learnt(), self._held.get(member)
-
-        def take_over(member: int, learnt_there: Any) -> None:
-            of_net, held = learnt_there
-            nets[member].take_over(of_net)
-            if held is not None:
-                self._held[member] = held
-
-        begin_alike(processes, nets, fingerprint([prepared.x, prepared.y]))
-        return Deal(processes, learnt, take_over)
-
-    def _train_again(
-        self,
-        net: Network,
-        prepared: Prepared,
-        recipe: Recipe,
-        epochs: int,
-        watch: Sequence[Any],
-        settings: dict[str, Any],
-    ) -> None:
-        """Train from the beginning on all rows, for as many epochs as were best."""
-        whole = prepared.whole()
-        fresh = Network(**net.spec.to_dict(), backend=net.backend)
-        forget(fresh, whole.unused())
-        train, _, rows = member_data(whole, 0)
-        fresh.fit(
-            **train,
-            optimizer=recipe.make_optimizer(rows),
-            loss=recipe.loss(self.preprocessing.task),
-            epochs=epochs,
-            batch_size=recipe.batch_size,
-            callbacks=watch,
-            **settings,
-        )
-        if not fresh.history.stopped:  # else there was no time for it
-            net.parameters[...] = fresh.parameters
 
     def outputs(self, x: Any) -> NDArray[Any]:
         """Return the mean of the networks' outputs, (rows, outputs)."""
@@ -227,38 +155,34 @@ class TabularModel:
         each = np.stack([net.predict(x) for net in self.nets])
         return np.asarray(each.std(axis=0, dtype=np.float64))
 
-    def calibrate(self, prepared: Prepared) -> None:
-        """Learn from the rows that each network held out how far its numbers may be off."""
-        if self.preprocessing.task != "regression" or not len(prepared.split.validation):
-            return
-        rows = len(prepared.x)
-        total, count = np.zeros((rows, self.preprocessing.outputs)), np.zeros(rows)
-        for member, answers in self._held.items():
-            held = prepared.member_rows(member)[1]
-            total[held] += answers
-            count[held] += 1
-        known = count > 0
-        answered, expected = total[known] / count[known, None], prepared.y[known]
-        residuals = map(Residuals.of, answered.T, expected.T)
-        self.preprocessing = replace(self.preprocessing, residuals=tuple(residuals))
-
-    def quantiles(self, x: Any, level: float) -> NDArray[np.float64]:
+    def quantiles(self, outputs: NDArray[Any], level: float) -> NDArray[np.float64]:
         """Return the number that a share `level` of the targets lies below, (rows,) or (rows, k).
+
+        Parameters
+        ----------
+        outputs : array, (rows, outputs)
+            What the networks answer; see `outputs`.
 
         Raises
         ------
         ConfigurationError
-            When the level is out of its range, or no rows were held out in training.
+            When the level is out of its range, the target has classes, or no rows were held out in
+            training.
         """
+        if self.preprocessing.task != "regression":
+            raise ConfigurationError(
+                f"{self.preprocessing.target!r} has classes and intervals are of numbers; a"
+                " regression is needed"
+            )
         if not self.preprocessing.residuals:
             raise ConfigurationError(
                 "there are no held-out rows to learn intervals from; a regression trained with"
                 " validation rows is needed"
             )
-        outputs = np.asarray(self.outputs(x), np.float64)
+        answered = np.array(outputs, np.float64)
         for place, residuals in enumerate(self.preprocessing.residuals):
-            outputs[:, place] += residuals.at(outputs[:, place], level)
-        return self.preprocessing.goal.decode(outputs)
+            answered[:, place] += residuals.at(answered[:, place], level)
+        return self.preprocessing.goal.decode(answered)
 
     def test(self, prepared: Prepared | StreamedTable) -> dict[str, float]:
         """Measure the answers for the test part; of a streamed table they are kept in memory."""

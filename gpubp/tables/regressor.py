@@ -11,8 +11,9 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_array, column_or_1d
 
-from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError, brief
+from gpubp.errors import DataError, NonFiniteError, ShapeError
 from gpubp.tables.estimator import BaseTabular, take_settings
+from gpubp.tables.intervals import levels_of
 from gpubp.tables.several_targets import SeveralNumbersTarget
 from gpubp.tables.standardisation import Standardisation
 from gpubp.tables.targets import NumberTarget
@@ -115,10 +116,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         ConfigurationError
             When no rows were held out, or a level is out of its range.
         """
-        x = self._inputs(X)
+        outputs = self.model_.outputs(self._inputs(X))
         if isinstance(levels, int | float):
-            return self.model_.quantiles(x, float(levels))
-        return np.stack([self.model_.quantiles(x, float(level)) for level in levels], axis=-1)
+            return self.model_.quantiles(outputs, float(levels))
+        found = [self.model_.quantiles(outputs, float(level)) for level in levels]
+        return np.stack(found, axis=-1)
 
     def predict_std(self, X: Any) -> NDArray[np.float64]:
         """Return how far the networks' numbers spread, as `predict` has them; 0 for a single one.
@@ -132,11 +134,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[Any]:
         """Return the ends of intervals that hold this share of the targets, (rows, 2)."""
-        if not 0 < coverage < 1:
-            raise ConfigurationError(
-                f"coverage is {brief(coverage)}; a number between 0 and 1 is needed"
-            )
-        return self.predict_quantiles(X, ((1 - coverage) / 2, (1 + coverage) / 2))
+        return self.predict_quantiles(X, levels_of(coverage))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

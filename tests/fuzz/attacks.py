@@ -108,7 +108,6 @@ def model_files(folder: Path) -> Attack:
         prepared = prepare(table, target, "auto", 0.0, 0.3, 0, True)
         model = TabularModel.create(prepared, recipe, backend="cpu")
         model.train(prepared, recipe)
-        model.calibrate(prepared)
         model.save(folder / "whole")
         parameters, network, histories = read(folder / "whole")
         kept = [history.to_dict() for history in histories]
