@@ -178,22 +178,22 @@ GPUBP_HD T hard_sigmoid_backward(T, T y, T dy) {
 }
 
 // tanh(softplus(x)) = n / (n + r) with n = m^2 + 2 m p, r = 2 p^2, m = exp(min(x, 0)) and
-// p = exp(-max(x, 0)): no exponential overflows and nothing cancels. Below -80 the tanh is m to
-// rounding, but exp(x) may be taken as zero where x exp(x) is not: there m is exp(x + 40), and
-// exp(-40) goes to x.
+// p = exp(-max(x, 0)), of which one is 1: no exponential overflows and nothing cancels. Below -80
+// the tanh is m to rounding, but exp(x) may be taken as zero where x exp(x) is not: there m is
+// exp(x + 40), and exp(-40) goes to x.
 template <typename T>
 GPUBP_HD T mish(T x) {
   const bool small = x < T(-80);
-  const T m = x > T(0) ? T(1) : math::exp(small ? x + T(40) : x);
-  const T p = x > T(0) ? math::exp(-x) : T(1);
+  const T e = math::exp(small ? x + T(40) : -math::fabs(x));
+  const T m = x > T(0) ? T(1) : e, p = x > T(0) ? e : T(1);
   const T n = m * (m + T(2) * p);
   return (small ? x * T(4.248354255291589e-18) : x) * (n / (n + T(2) * p * p));
 }
 
 template <typename T>
 GPUBP_HD T mish_backward(T x, T, T dy) {
-  const T m = x > T(0) ? T(1) : math::exp(x);
-  const T p = x > T(0) ? math::exp(-x) : T(1);
+  const T e = math::exp(-math::fabs(x));
+  const T m = x > T(0) ? T(1) : e, p = x > T(0) ? e : T(1);
   const T n = m * (m + T(2) * p);
   const T r = T(2) * p * p;
   const T t = n / (n + r);

@@ -5,31 +5,34 @@
 #include <cstring>
 
 #include "../random.cuh"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace gpubp {
 
 // How many blocks are drawn at a time, so that one's products are worked on while another's are
 // ready: as many as fit the registers. With AVX-512 each of 8 blocks has a lane of a vector.
 const int FEW_BLOCKS = 2;
-#ifdef __AVX512DQ__
+#if defined(__AVX512F__)
 const int MANY_BLOCKS = 8;
 #else
 const int MANY_BLOCKS = FEW_BLOCKS;
 #endif
 
-// The upper half of a product, and its lower half; `lanes` says that vectors do it, which have no
-// products of 128 bits.
-template <bool lanes>
-uint64 multiply_wide(uint64 a, uint64 b, uint64& low) {
+const uint64 MULTIPLIERS[2] = {0xD2E7470EE14C6C93ULL, 0xCA5A826395121157ULL};
+const uint64 KEY_STEPS[2] = {0x9E3779B97F4A7C15ULL, 0xBB67AE8584CAA73BULL};
+
+// The upper half of a product, and its lower half.
+inline uint64 multiply_wide(uint64 a, uint64 b, uint64& low) {
 #ifdef __SIZEOF_INT128__
-  if (!lanes) {
-    const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
-    low = static_cast<uint64>(product);
-    return static_cast<uint64>(product >> 64);
-  }
-#endif
+  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
+  low = static_cast<uint64>(product);
+  return static_cast<uint64>(product >> 64);
+#else
   low = a * b;
   return high_product(a, b);
+#endif
 }
 
 // All four words of each of the blocks from `first` on, with counters (block, c1, 0, 0); `philox`
@@ -44,19 +47,62 @@ void philox_blocks(uint64 k0, uint64 k1, uint64 first, uint64 c1, uint64 (&words
   for (int round = 0; round < 10; ++round) {
     for (int b = 0; b < blocks; ++b) {
       uint64 low0, low1;
-      const uint64 high0 =
-          multiply_wide<(blocks > FEW_BLOCKS)>(words[0][b], 0xD2E7470EE14C6C93ULL, low0);
-      const uint64 high1 =
-          multiply_wide<(blocks > FEW_BLOCKS)>(words[2][b], 0xCA5A826395121157ULL, low1);
+      const uint64 high0 = multiply_wide(words[0][b], MULTIPLIERS[0], low0);
+      const uint64 high1 = multiply_wide(words[2][b], MULTIPLIERS[1], low1);
       words[0][b] = high1 ^ words[1][b] ^ k0;
       words[1][b] = low1;
       words[2][b] = high0 ^ words[3][b] ^ k1;
       words[3][b] = low0;
     }
-    k0 += 0x9E3779B97F4A7C15ULL;
-    k1 += 0xBB67AE8584CAA73BULL;
+    k0 += KEY_STEPS[0];
+    k1 += KEY_STEPS[1];
   }
 }
+
+#if defined(__AVX512F__)
+
+// Eight numbers of 64 bits side by side.
+struct EightWords {
+  __m512i lanes;
+
+  static EightWords all(uint64 number) { return {_mm512_set1_epi64(static_cast<int64>(number))}; }
+  EightWords upper() const { return {_mm512_srli_epi64(lanes, 32)}; }
+  EightWords plus(EightWords other) const { return {_mm512_add_epi64(lanes, other.lanes)}; }
+  EightWords exclusive_or(EightWords other) const { return {_mm512_xor_si512(lanes, other.lanes)}; }
+  // The products of the lower halves.
+  EightWords times(EightWords other) const { return {_mm512_mul_epu32(lanes, other.lanes)}; }
+};
+
+// What `multiply_wide` returns, of four products of halves: none is done twice for the lower half.
+inline EightWords multiply_wide(EightWords a, uint64 b, EightWords& low) {
+  const EightWords lower = EightWords::all(b & 0xffffffff), upper = EightWords::all(b >> 32);
+  const EightWords first = a.times(lower), middle = a.upper().times(lower).plus(first.upper());
+  const EightWords halves{_mm512_and_si512(middle.lanes, _mm512_set1_epi64(0xffffffff))};
+  const EightWords carry = a.times(upper).plus(halves);
+  low.lanes = _mm512_mask_blend_epi32(0xaaaa, first.lanes, _mm512_slli_epi64(carry.lanes, 32));
+  return a.upper().times(upper).plus(middle.upper()).plus(carry.upper());
+}
+
+template <>
+inline void philox_blocks(uint64 k0, uint64 k1, uint64 first, uint64 c1, uint64 (&words)[4][8]) {
+  EightWords w0 = EightWords::all(first).plus({_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0)});
+  EightWords w1 = EightWords::all(c1), w2 = EightWords::all(0), w3 = w2;
+  for (int round = 0; round < 10; ++round) {
+    EightWords low0, low1;
+    const EightWords high0 = multiply_wide(w0, MULTIPLIERS[0], low0);
+    const EightWords high1 = multiply_wide(w2, MULTIPLIERS[1], low1);
+    w0 = high1.exclusive_or(w1).exclusive_or(EightWords::all(k0));
+    w1 = low1;
+    w2 = high0.exclusive_or(w3).exclusive_or(EightWords::all(k1));
+    w3 = low0;
+    k0 += KEY_STEPS[0];
+    k1 += KEY_STEPS[1];
+  }
+  const EightWords found[4] = {w0, w1, w2, w3};
+  for (int word = 0; word < 4; ++word) _mm512_storeu_si512(words[word], found[word].lanes);
+}
+
+#endif
 
 // Write 1 for each of eight elements a block that is below the limit: by bytes.
 inline void mark(const uint64 (&words)[4][FEW_BLOCKS], uint32 limit, unsigned char* drawn) {
