@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpubp.errors import ConfigurationError, ModelFileError
 from gpubp.files import check_writable
-from gpubp.saving import read
+from gpubp.model_files import read
 
 
 def check_output(out: Path, inputs: Iterable[str | Path], option: str = "--out") -> None:

@@ -19,7 +19,7 @@ from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.backends.random import as_random_state
 from gpubp.data.batches import take_data
-from gpubp.errors import ConfigurationError, DataError, DivergenceError, brief, checked_list
+from gpubp.errors import ConfigurationError, DataError, DivergenceError, checked_list
 from gpubp.interop.arguments import (
     check_parameters,
     checked,
@@ -30,17 +30,11 @@ from gpubp.interop.arguments import (
 from gpubp.interop.fitted import FittedNetwork
 from gpubp.interop.lbfgs import minimize_loss
 from gpubp.interop.sklearn_callbacks import CallbackSupportMixin, FitTasks, with_callbacks
-from gpubp.interop.sklearn_numbers import (
-    AdamOfScikitLearn,
-    PenaltyOfScikitLearn,
-    RowOrder,
-    initial_parameters,
-)
+from gpubp.interop.sklearn_numbers import RowOrder, initial_parameters
+from gpubp.interop.sklearn_settings import batch_size_of, optimizer_of, penalty
 from gpubp.interop.sklearn_stopping import Control
 from gpubp.network import Network
 from gpubp.nn.losses import Loss, get_loss
-from gpubp.nn.optimizers import SGD, Optimizer, get_optimizer
-from gpubp.nn.regularization import Regularization
 from gpubp.training.callbacks import Callback
 from gpubp.training.side_by_side import at_a_time, train_side_by_side
 
@@ -260,14 +254,14 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             net.fit(
                 x,
                 y,
-                optimizer=self._used_optimizer(),
+                optimizer=optimizer_of(self),
                 loss=self._chosen_loss(),
                 epochs=1 if incremental else self.max_iter,
-                batch_size=self._used_batch_size(rows),
+                batch_size=batch_size_of(self, rows),
                 validation=held_out,
                 shuffle=RowOrder(rows, self._random_state) if self.shuffle else False,
                 callbacks=[control, *self._callbacks(), tasks],
-                regularization=self._penalty(),
+                regularization=penalty(self),
                 sample_weight=weights,
             )
         except KeyboardInterrupt:
@@ -300,53 +294,12 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
                 net.stack,
                 data,
                 loss,
-                self._penalty(),
+                penalty(self),
                 outputs=self._averaged_outputs(),
                 max_iter=self.max_iter,
                 max_fun=self.max_fun,
                 tol=self.tol,
             )
-
-    def _penalty(self) -> Regularization:
-        return PenaltyOfScikitLearn(
-            alpha=float(self.alpha), max_norm=self.max_norm, outputs=self._averaged_outputs()
-        )
-
-    def _used_optimizer(self) -> Optimizer:
-        if self.optimizer is not None:
-            return get_optimizer(self.optimizer)
-        rate = float(self.learning_rate_init)
-        if self.solver == "adam":
-            return AdamOfScikitLearn(rate, self.beta_1, self.beta_2, self.epsilon)
-        return SGD(rate, self.momentum, self.nesterovs_momentum and self.momentum > 0)
-
-    def _used_batch_size(self, rows: int) -> int:
-        if self.batch_size == "auto":
-            return min(200, rows)
-        if self.batch_size > rows:
-            warnings.warn(
-                f"Got `batch_size` {brief(self.batch_size)} larger than sample size {rows}. It is"
-                " going to be clipped",
-                stacklevel=5,
-            )
-        return int(min(self.batch_size, rows))
-
-    def _scheduled_rate(self, samples: int) -> float:
-        """Return the learning rate of the next epoch, after so many samples."""
-        if self.solver == "sgd" and self.learning_rate == "invscaling":
-            return float(self.learning_rate_init / (samples + 1) ** self.power_t)
-        return float(self._rate)
-
-    def _scale_rate(self, rate: float) -> None:
-        """Change the learning rate, keeping the last step's size as momentum."""
-        if rate == self._rate or self.optimizer is not None:
-            return
-        net = self.network_
-        net.scale_learning_rate(rate / self._rate)
-        # scikit-learn's velocity is in units of the weights, ours in those of the gradients
-        for velocity in net._state.moments:
-            velocity *= self._rate / rate
-        self._rate = rate
 
     # Validation data.
 

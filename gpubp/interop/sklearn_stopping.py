@@ -59,7 +59,7 @@ class Control:
             self._note_score(net)
         else:
             self._note_loss()
-        estimator._scale_rate(estimator._scheduled_rate(estimator.t_))
+        self._scale_rate(self._scheduled_rate())
         self.ended = self._once or self._is_over()
         return self.ended
 
@@ -76,6 +76,26 @@ class Control:
         """Put the best weights back, where early stopping is on."""
         if self._score:
             net.parameters[...] = self._best
+
+    def _scheduled_rate(self) -> float:
+        """Return the learning rate of the next epoch."""
+        estimator = self._estimator
+        if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+            fallen = (estimator.t_ + 1) ** estimator.power_t
+            return float(estimator.learning_rate_init / fallen)
+        return float(estimator._rate)
+
+    def _scale_rate(self, rate: float) -> None:
+        """Change the learning rate, keeping the last step's size as momentum."""
+        estimator = self._estimator
+        if rate == estimator._rate or estimator.optimizer is not None:
+            return
+        net = estimator.network_
+        net.scale_learning_rate(rate / estimator._rate)
+        # scikit-learn's velocity is in units of the weights, ours in those of the gradients
+        for velocity in net._state.moments:
+            velocity *= estimator._rate / rate
+        estimator._rate = rate
 
     def _note_loss(self) -> None:
         estimator, loss = self._estimator, self._estimator.loss_
@@ -116,7 +136,7 @@ class Control:
         if estimator._rate <= 1e-6:
             self._say(f"{message} Learning rate too small. Stopping.")
             return True
-        estimator._scale_rate(estimator._rate / 5)
+        self._scale_rate(estimator._rate / 5)
         self._say(f"{message} Setting learning rate to {estimator._rate:f}")
         estimator._no_improvement_count = 0
         return False

@@ -7,7 +7,7 @@ import pytest
 
 import gpubp
 import simulated.cupy
-from gpubp import errors, saving
+from gpubp import errors, model_files
 from gpubp.backends import get_backend
 from gpubp.backends.precision import PRECISIONS, get_precision
 from kernel_compilation import host_compiler
@@ -71,7 +71,7 @@ def test_a_dtype_is_given_as_to_numpy(dtype):
 def test_a_file_names_a_dtype_in_full(tmp_path, dtype):
     net = gpubp.Network([2, 1], backend="cpu")
     described = net.spec.to_dict() | {"dtype": dtype}
-    saving.write(tmp_path / "net", [net.parameters], described)
+    model_files.write(tmp_path / "net", [net.parameters], described)
     with pytest.raises(errors.ModelFileError, match="dtype"):
         gpubp.Network.load(tmp_path / "net", "cpu")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 import gpubp
 from gpubp import errors, tensor_files
-from gpubp.saving import HISTORIES, read
+from gpubp.model_files import HISTORIES, read
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
 from gpubp.tables.recipe import Recipe
