@@ -46,6 +46,16 @@ def circumstances(*others: str) -> str:
     )
 
 
+def processor() -> str:
+    """Name the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+    return f"{fields.get('model name')} (family {fields.get('cpu family')})"
+
+
 def number(value: float | None) -> str:
     """Return a number with two digits after the point."""
     return "" if value is None else f"{value:.2f}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from cases import CHUNKS, MANY
 from default_network import BINS, HIDDEN, NAMES, NUMBERS, PASSING, STEPS
-from markdown import Rounds, fastest, median, number, ratio, table
+from markdown import Rounds, fastest, median, number, processor, ratio, table
 
 TORCH, JAX = ("torch", "torch-compile"), ("jax", "jax-scan")
 FORMS = {"-compile": " (compiled)", "-scan": " (scan)", "-fit": " (fit)"}  # in a peer's name
@@ -82,7 +82,7 @@ def _header(result: dict[str, Any]) -> str:
         versions |= found
     about = ", ".join(f"{name} {version}" for name, version in versions.items())
     return (
-        f"# Speed on the CPU\n\n{datetime.date.today().isoformat()}, {_processor()},"
+        f"# Speed on the CPU\n\n{datetime.date.today().isoformat()}, {processor()},"
         f" {os.cpu_count()} cores, {result['threads']} threads, {platform.system()}. {about}.\n\n"
         f"    {result['command']}\n\n"
         f"Processes that ran or waited to run: {_loads(result)}; a quiet machine begins at 0.\n\n"
@@ -98,15 +98,6 @@ def _header(result: dict[str, Any]) -> str:
 def _loads(result: dict[str, Any]) -> str:
     before, after = result.get("load", (None, None))
     return "not known" if before is None else f"{before:.1f} at the start, {after:.1f} at the end"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    fields = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
-    return f"{fields.get('model name')} (family {fields.get('cpu family')})"
 
 
 def _steps(cases: list[dict[str, Any]], blas: str, torch_goal: float | None) -> str:

@@ -28,7 +28,7 @@ from statistics import mean, median, stdev
 from typing import Any
 
 from footprint import installed
-from markdown import circumstances, table
+from markdown import circumstances, processor, table
 
 HERE = Path(__file__).parent
 PEER = HERE / "peers" / "tables_peer.py"
@@ -146,7 +146,8 @@ def measure(
     _, name, _, seed = key.split("/")
     load = os.getloadavg()[0]
     found = run(python, library, files, name, int(seed), more)
-    kept[key] = {**found, "load": round(load, 1), "date": str(datetime.date.today())}
+    about = {"load": round(load, 1), "date": str(datetime.date.today()), "processor": processor()}
+    kept[key] = {**found, **about}
     print(key, json.dumps(kept[key]), flush=True)
     options.kept.write_text(json.dumps(kept, indent=1) + "\n")
 
@@ -229,11 +230,12 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
 
 def turns_report(kept: dict[str, Any]) -> list[str]:
     """Return seconds of fits in turn, and how many times those of the default they are."""
-    rows = []
+    rows, machines = [], set()
     for name in TABLES:
         found = by_label(kept, "turns", name)
         if not found:
             continue
+        machines |= {one.get("processor", "") for runs in found.values() for one in runs} - {""}
         own, *others = ([each["seconds"] for each in found[label]] for label in TURNS)
         row = [name, f"{median(own):.2f}"]
         for other in others:
@@ -244,6 +246,8 @@ def turns_report(kept: dict[str, Any]) -> list[str]:
         return []
     title = "Seconds of fits that took turns, and how many times those of the default"
     note = "Medians over the rounds. The default is several networks, torch-same one of them."
+    if machines:
+        note += f" On {', '.join(sorted(machines))}."
     return [f"## {title}", "", table(["table", *TURNS], rows), "", note, ""]
 
 

@@ -1,8 +1,9 @@
 // Products of float32 matrices by the instructions of AVX-512, for the shapes of training steps:
-// where a BLAS packs both matrices first, they are read where they lie.
+// where a BLAS packs both matrices first, they are read where they lie, or packed in larger blocks.
 //
 //   c = 0; for k = 0, 1, 2, ...: c = round(c + a[k] b[k])
 #pragma once
+#include "processor_level.h"
 #include "tiled_product.h"
 
 namespace gpubp {
@@ -20,6 +21,21 @@ struct Float32 {
   }
   static void add(Vector& sums, float word, Vector words) { sums.add_product(word, words); }
 };
+
+// Both matrices packed: each block of a and of b a part of the second cache.
+struct PackedFloat32 : Float32 {
+  static const bool packed = true;
+  static const int64 block_words = 256, block_rows = 24 * tile_rows;
+  static const int64 block_columns = 20 * tile_vectors * LANES;
+};
+
+// Whether packing pays, where b is not transposed and its rows lie so far apart that nearly each is
+// on a page of its own, and are read often. Measured on an Intel Xeon (AMX): 1.05 to 1.6 times as
+// fast, and about as OpenBLAS or faster; not measured on AMD's processors.
+inline bool packing_pays(bool transpose_b, int64 m, int64 ldb) {
+  static const bool known = !is_of_amd();
+  return known && !transpose_b && ldb >= 512 && m >= 128;
+}
 
 // Whether tiles are faster than OpenBLAS by a tenth or more: measured with OpenBLAS 0.3.31 on an
 // AMD EPYC (Zen 4). That has kernels of its own for small products whose b is not transposed, and
@@ -40,8 +56,9 @@ const bool HAS_TILES = false;
 inline void multiply_by_tiles(bool transpose_a, bool transpose_b, int64 m, int64 n, int64 k,
                               float scale, const float* a, int64 lda, const float* b, int64 ldb,
                               float* c, int64 ldc) {
-  tiled_product<Float32>(lines_of(a, lda, transpose_a), lines_of(b, ldb, !transpose_b), m, n, k,
-                         scale, c, ldc);
+  const bool packed = packing_pays(transpose_b, m, ldb);
+  const auto product = packed ? tiled_product<PackedFloat32> : tiled_product<Float32>;
+  product(lines_of(a, lda, transpose_a), lines_of(b, ldb, !transpose_b), m, n, k, scale, c, ldc);
 }
 
 }  // namespace gpubp

@@ -8,19 +8,27 @@ import numpy as np
 import pytest
 
 from conftest import compiled
+from gpubp.cli.openblas import cpuinfo
 from kernel_compilation import host_compiler, load_host_header
 
-HEADERS = ("float32_product.h", "tiled_product.h", "simd_vector.h")
+HEADERS = ("float32_product.h", "tiled_product.h", "simd_vector.h", "processor_level.h")
 NO_BLAS = (1, 1, True, True)  # to call it would end the process
 # rows, columns, inner: what tiles are for, with and without rows and lanes that fill no tile
 LARGE = [(32, 128, 400), (400, 128, 32), (37, 111, 333), (4, 512, 600), (128, 96, 1030)]
+LARGE += [(200, 1000, 300)]  # two blocks of everything that is packed
 SMALL = [(1, 1, 1), (8, 48, 5), (9, 49, 33), (3, 17, 600)]
-CODE = """
-extern "C" void product(int of_a, int of_b, long long m, long long n, long long k, float scale,
-                        const float* a, long long lda, const float* b, long long ldb, float* c,
-                        long long ldc) {
-  const gpubp::Lines rows = gpubp::lines_of(a, lda, of_a), columns = gpubp::lines_of(b, ldb, !of_b);
-  gpubp::tiled_product<gpubp::Float32>(rows, columns, m, n, k, scale, c, ldc);
+CODE = r"""
+#define PRODUCT(name, Format) \
+extern "C" void name(int of_a, int of_b, long long m, long long n, long long k, float scale, \
+                     const float* a, long long lda, const float* b, long long ldb, float* c, \
+                     long long ldc) { \
+  gpubp::tiled_product<gpubp::Format>(gpubp::lines_of(a, lda, of_a), \
+                                      gpubp::lines_of(b, ldb, !of_b), m, n, k, scale, c, ldc); \
+}
+PRODUCT(product, Float32)
+PRODUCT(packed_product, PackedFloat32)
+extern "C" bool packs(bool of_b, long long m, long long ldb) {
+  return gpubp::packing_pays(of_b, m, ldb);
 }
 extern "C" bool pay(bool of_b, long long m, long long n, long long k) {
   return gpubp::tiles_pay(of_b, m, n, k);
@@ -35,12 +43,18 @@ def library():
     return load_host_header(CODE, *HEADERS)
 
 
-def plain(a, b, of_a, of_b, scale, out):
+def plain(a, b, of_a, of_b, scale, out, function="product"):
     """Multiply by plain C++, on any machine."""
     (m, n), inner = out.shape, a.shape[0 if of_a else 1]
     sizes = (ctypes.c_longlong(size) for size in (m, n, inner))
     arrays = [(ctypes.c_void_p(x.ctypes.data), ctypes.c_longlong(x.shape[1])) for x in (a, b, out)]
-    library().product(of_a, of_b, *sizes, ctypes.c_float(scale), *sum(arrays, ()))
+    multiply = getattr(library(), function)
+    multiply(of_a, of_b, *sizes, ctypes.c_float(scale), *sum(arrays, ()))
+
+
+def packed(*given):
+    """Multiply by plain C++ what is packed first."""
+    plain(*given, function="packed_product")
 
 
 def native(a, b, of_a, of_b, scale, out):
@@ -71,7 +85,10 @@ def reference(a, b, scale):
 @pytest.mark.parametrize(("of_a", "of_b"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize(
     ("product", "shape"),
-    [*((plain, shape) for shape in LARGE + SMALL), *((native, shape) for shape in LARGE)],
+    [
+        *((way, shape) for way in (plain, packed) for shape in LARGE + SMALL),
+        *((native, shape) for shape in LARGE),
+    ],
     ids=lambda one: getattr(one, "__name__", str(one)),
 )
 def test_every_bit_is_that_of_a_sum_in_one_order(product, shape, of_a, of_b):
@@ -95,7 +112,8 @@ def test_each_product_is_added_unrounded():
     np.testing.assert_array_equal(out, np.full((40, 16), 2.0**-24))
 
 
-def test_numbers_beside_the_matrices_are_not_read():
+@pytest.mark.parametrize("function", ["product", "packed_product"])
+def test_numbers_beside_the_matrices_are_not_read(function):
     """Rows that lie apart, NaN between them; and what lies beyond the last column stays."""
     wide = np.full((40, 70), np.nan, np.float32)
     wide[:, :50] = numbers(3, 40, 50)
@@ -105,7 +123,7 @@ def test_numbers_beside_the_matrices_are_not_read():
     arrays = [
         (ctypes.c_void_p(x.ctypes.data), ctypes.c_longlong(x.shape[1])) for x in (a, wide, out)
     ]
-    library().product(False, False, *sizes, ctypes.c_float(1), *sum(arrays, ()))
+    getattr(library(), function)(False, False, *sizes, ctypes.c_float(1), *sum(arrays, ()))
     np.testing.assert_array_equal(out[:, :50], reference(a, wide[:, :50], 1))
     assert np.isnan(out[:, 50:]).all()
 
@@ -127,3 +145,23 @@ def test_tiles_are_for_shapes_where_they_were_faster(of_b, shape, expected):
     pay = library().pay
     pay.restype = ctypes.c_bool
     assert pay(of_b, *map(ctypes.c_longlong, shape)) is expected
+
+
+@pytest.mark.parametrize(
+    ("of_b", "rows", "apart", "expected"),
+    [
+        (False, 128, 512, True),
+        (False, 128, 256, False),  # several rows of b on a page
+        (False, 64, 512, False),  # too few rows to read what was packed
+        (True, 128, 512, False),  # b is packed a panel at a time
+    ],
+)
+def test_what_lies_far_apart_is_packed(of_b, rows, apart, expected):
+    """On an AMD processor it was not measured, and is not done."""
+    packs = library().packs
+    packs.restype = ctypes.c_bool
+    vendor = cpuinfo("vendor_id")
+    if expected and not vendor:
+        pytest.skip("/proc/cpuinfo names no vendor of a processor here")
+    known = vendor != "AuthenticAMD"
+    assert packs(of_b, ctypes.c_longlong(rows), ctypes.c_longlong(apart)) == (expected and known)

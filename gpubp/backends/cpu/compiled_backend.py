@@ -33,9 +33,7 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
-# So many times as many where tiles do the products, for one or two threads (more were not measured)
-# of an AMD EPYC: parts of a step exchange their sums through the third cache, and on an Intel Xeon
-# with AMX a step of 784-512-512-10 at batch 1024 took 1.5 times as long so.
+# So many times as many where tiles do the products, for one or two threads; more were not measured.
 WIDER_WITH_TILES, THREADS_OF_WIDER = 20, 2
 
 # Multiplications from which on OpenBLAS would take several threads for a product.
@@ -194,9 +192,9 @@ class CompiledBackend(NumpyBackend):
         return _BY_BLAS if large else super().threads_for(multiplications)
 
     def _wider_pays(self, operations: list[Operation], threads: int) -> bool:
-        """Tell whether tiles may do the products of a step, all on few threads of AMD's."""
+        """Tell whether tiles may do the products of a step, all on few threads."""
         tiled = self.products is not None and self.products.tiled
-        if not tiled or not self._host.has_tiles() or not self._host.is_of_amd():
+        if not tiled or not self._host.has_tiles():
             return False
         outs = [arguments[2] for name, arguments in operations if name == "multiply"]
         return threads <= THREADS_OF_WIDER and all(out.dtype == np.float32 for out in outs)
