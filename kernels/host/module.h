@@ -316,6 +316,9 @@ PyObject* bfloat16_module(PyObject*, PyObject*) {
   return PyUnicode_FromString(gpubp::bfloat16_module());
 }
 
+// is_of_amd() -> whether this processor is one of AMD's
+PyObject* is_of_amd(PyObject*, PyObject*) { return PyBool_FromLong(gpubp::is_of_amd()); }
+
 // has_tiles() -> whether products of float32 in a plan may be done by tiles
 PyObject* has_tiles(PyObject*, PyObject*) { return PyBool_FromLong(gpubp::HAS_TILES); }
 
@@ -353,6 +356,7 @@ PyMethodDef methods[] = {
     {"multiply", fast(multiply), METH_FASTCALL, nullptr},
     {"level", level, METH_NOARGS, nullptr},
     {"has_tiles", has_tiles, METH_NOARGS, nullptr},
+    {"is_of_amd", is_of_amd, METH_NOARGS, nullptr},
     {"bfloat16_module", bfloat16_module, METH_NOARGS, nullptr},
     {nullptr, nullptr, 0, nullptr},
 };

@@ -16,6 +16,7 @@ from conftest import compiled
 from gpubp.backends.cpu import compiled_backend, planned_steps
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
+from gpubp.cli.openblas import cpuinfo
 from gpubp.training import epoch_steps
 
 RANDOM = np.random.default_rng(0)
@@ -199,18 +200,33 @@ def test_steps_with_large_products_are_walked(prepared, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "threads", "tiles"),
-    [("float32", 2, True), ("float32", 3, False), ("float64", 2, False)],
+    ("dtype", "threads", "of_amd", "largest", "tiles"),
+    [
+        ("float32", 2, True, 2000, True),
+        ("float32", 2, False, 2000, False),
+        ("float32", 2, False, 5000, True),
+        ("float32", 3, True, 5000, False),
+        ("float64", 2, True, 5000, False),
+    ],
 )
 def test_larger_products_are_planned_where_tiles_do_them(
-    prepared, monkeypatch, dtype, threads, tiles
+    prepared, monkeypatch, dtype, threads, of_amd, largest, tiles
 ):
+    """Those of the network have up to 21,120 multiplications."""
     backend = compiled()
+    monkeypatch.setattr(backend._host, "is_of_amd", lambda: of_amd)
     monkeypatch.setattr(compiled_backend, "thread_count", lambda: threads)
-    monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 2000)  # the largest have 21,120
+    monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", largest)
     trained(backend, "plain", dtype)
     planned = {isinstance(step, PlannedSteps) for step in prepared()}
     assert planned == {tiles and backend._host.has_tiles()}
+
+
+def test_whose_processor_it_is():
+    vendor = cpuinfo("vendor_id")
+    if not vendor:
+        pytest.skip("/proc/cpuinfo names no vendor of a processor here")
+    assert compiled()._host.is_of_amd() == (vendor == "AuthenticAMD")
 
 
 def test_no_bit_depends_on_how_many_steps_a_call_does(monkeypatch):

@@ -33,8 +33,10 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
-# So many times as many where tiles do the products, for one or two threads; more were not measured.
-WIDER_WITH_TILES, THREADS_OF_WIDER = 20, 2
+# So many times as many where tiles do the products, for one or two threads (more were not measured)
+# of an AMD EPYC, and of an Intel Xeon, where BLAS is faster from there on.
+WIDER_WITH_TILES = {"AMD": 20, "Intel": 5}
+THREADS_OF_WIDER = 2
 
 # Multiplications from which on OpenBLAS would take several threads for a product.
 SHARED_PRODUCT = 262_144
@@ -178,8 +180,7 @@ class CompiledBackend(NumpyBackend):
         operations = traced(work)
         largest = largest_product(operations)
         threads = 1 if undivided() else thread_count()
-        wider = WIDER_WITH_TILES if self._wider_pays(operations, threads) else 1
-        if largest > wider * WHOLE_STEP_PRODUCT:
+        if largest > self._wider(operations, threads) * WHOLE_STEP_PRODUCT:
             return self._walked(work, largest)
         parts = max(1, min(threads, largest // PRODUCT_A_THREAD))
         try:
@@ -191,13 +192,13 @@ class CompiledBackend(NumpyBackend):
         large = multiplications >= blas.WORTH_THREADS
         return _BY_BLAS if large else super().threads_for(multiplications)
 
-    def _wider_pays(self, operations: list[Operation], threads: int) -> bool:
-        """Tell whether tiles may do the products of a step, all on few threads."""
-        tiled = self.products is not None and self.products.tiled
-        if not tiled or not self._host.has_tiles():
-            return False
+    def _wider(self, operations: list[Operation], threads: int) -> int:
+        """Return how many times as large products may be where tiles do all of them."""
+        tiled = self.products is not None and self.products.tiled and self._host.has_tiles()
         outs = [arguments[2] for name, arguments in operations if name == "multiply"]
-        return threads <= THREADS_OF_WIDER and all(out.dtype == np.float32 for out in outs)
+        if not tiled or threads > THREADS_OF_WIDER or any(out.dtype != np.float32 for out in outs):
+            return 1
+        return WIDER_WITH_TILES["AMD" if self._host.is_of_amd() else "Intel"]
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:
