@@ -24,7 +24,7 @@ from markdown import Rounds, circumstances, fastest, median, ratio, table
 
 BUSY = (0, 1, 2)  # processes beside
 LIBRARIES = {  # the columns: a library's modes, of which the fastest counts
-    "gpubp": ("gpubp",),
+    "gpubp": ("gpubp", "gpubp-fit"),
     "PyTorch": ("torch",),
     "JAX": ("jax", "jax-scan"),
     "scikit-learn": ("sklearn",),
@@ -73,8 +73,9 @@ def lines_of(case: Case, found: dict[int, Rounds]) -> list[list[str]]:
                 continue
             more = f" ({seconds / quiet:.1f})" if busy else ""
             cells.append(f"{1e6 * seconds / steps:,.0f}{more}")
-        others = [mode for mode in PEERS if mode != "gpubp"]
-        best = ratio(rounds, fastest(rounds, others), "gpubp")
+        own = LIBRARIES["gpubp"]
+        others = [mode for mode in PEERS if mode not in own]
+        best = ratio(rounds, fastest(rounds, others), fastest(rounds, own))
         cells.append("" if best is None else f"{best:.2f}")
         lines.append([case.name.removesuffix("/relu") if not busy else "", str(busy), *cells])
     return lines
