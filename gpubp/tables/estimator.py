@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, Self
 
 import numpy as np
@@ -106,7 +106,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             table, expected, weights = self._with_validation(
                 table, expected, weights, validation_data
             )
-        deal = self._deal(table, expected, rows, groups, time_column)
+        deal = cache(self._deal(table, expected, rows, groups, time_column))
         train, validation = deal(0)
         learnt = np.arange(rows)
         preprocessing = Preprocessing.fit_columns(table, goal, learnt)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,8 @@ class Prepared:
     Attributes
     ----------
     deal : callable or None
-        Returns the training and validation rows of a member, by its number; None where all train on
-        the parts of `split`.
+        Returns the training and validation rows of a member, by its number, which is asked several
+        times; None where all train on the parts of `split`.
     weights : array (rows,) or None
         What each row weighs in the loss.
     """
@@ -134,7 +134,7 @@ def prepare_split(
     preprocessing = Preprocessing.fit(table, target, task, rows=learnt)
     transformed = preprocessing.transform(table, warned_share=TOLD_SHARE)
     y, count = preprocessing.targets(table), len(split.validation)
-    deal = partial(deal_again, learnt, count, seed, labels) if several and count else None
+    deal = cache(partial(deal_again, learnt, count, seed, labels)) if several and count else None
     warnings = tuple(transformed.warnings)
     return Prepared(table, preprocessing, split, transformed.x, y, warnings, deal)
 
