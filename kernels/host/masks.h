@@ -35,6 +35,20 @@ inline uint64 multiply_wide(uint64 a, uint64 b, uint64& low) {
 #endif
 }
 
+inline uint64 exclusive_or(uint64 a, uint64 b, uint64 key) { return a ^ b ^ key; }
+
+// One round of Philox on the four words of a block, or of several side by side.
+template <typename Word>
+void philox_round(Word& w0, Word& w1, Word& w2, Word& w3, uint64 k0, uint64 k1) {
+  Word low0, low1;
+  const Word high0 = multiply_wide(w0, MULTIPLIERS[0], low0);
+  const Word high1 = multiply_wide(w2, MULTIPLIERS[1], low1);
+  w0 = exclusive_or(high1, w1, k0);
+  w1 = low1;
+  w2 = exclusive_or(high0, w3, k1);
+  w3 = low0;
+}
+
 // All four words of each of the blocks from `first` on, with counters (block, c1, 0, 0); `philox`
 // gives one word of one.
 template <int blocks>
@@ -45,15 +59,8 @@ void philox_blocks(uint64 k0, uint64 k1, uint64 first, uint64 c1, uint64 (&words
     words[2][b] = words[3][b] = 0;
   }
   for (int round = 0; round < 10; ++round) {
-    for (int b = 0; b < blocks; ++b) {
-      uint64 low0, low1;
-      const uint64 high0 = multiply_wide(words[0][b], MULTIPLIERS[0], low0);
-      const uint64 high1 = multiply_wide(words[2][b], MULTIPLIERS[1], low1);
-      words[0][b] = high1 ^ words[1][b] ^ k0;
-      words[1][b] = low1;
-      words[2][b] = high0 ^ words[3][b] ^ k1;
-      words[3][b] = low0;
-    }
+    for (int b = 0; b < blocks; ++b)
+      philox_round(words[0][b], words[1][b], words[2][b], words[3][b], k0, k1);
     k0 += KEY_STEPS[0];
     k1 += KEY_STEPS[1];
   }
@@ -68,7 +75,6 @@ struct EightWords {
   static EightWords all(uint64 number) { return {_mm512_set1_epi64(static_cast<int64>(number))}; }
   EightWords upper() const { return {_mm512_srli_epi64(lanes, 32)}; }
   EightWords plus(EightWords other) const { return {_mm512_add_epi64(lanes, other.lanes)}; }
-  EightWords exclusive_or(EightWords other) const { return {_mm512_xor_si512(lanes, other.lanes)}; }
   // The products of the lower halves.
   EightWords times(EightWords other) const { return {_mm512_mul_epu32(lanes, other.lanes)}; }
 };
@@ -83,18 +89,17 @@ inline EightWords multiply_wide(EightWords a, uint64 b, EightWords& low) {
   return a.upper().times(upper).plus(middle.upper()).plus(carry.upper());
 }
 
+inline EightWords exclusive_or(EightWords a, EightWords b, uint64 key) {
+  const __m512i both = _mm512_xor_si512(a.lanes, b.lanes);
+  return {_mm512_xor_si512(both, EightWords::all(key).lanes)};
+}
+
 template <>
 inline void philox_blocks(uint64 k0, uint64 k1, uint64 first, uint64 c1, uint64 (&words)[4][8]) {
   EightWords w0 = EightWords::all(first).plus({_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0)});
   EightWords w1 = EightWords::all(c1), w2 = EightWords::all(0), w3 = w2;
   for (int round = 0; round < 10; ++round) {
-    EightWords low0, low1;
-    const EightWords high0 = multiply_wide(w0, MULTIPLIERS[0], low0);
-    const EightWords high1 = multiply_wide(w2, MULTIPLIERS[1], low1);
-    w0 = high1.exclusive_or(w1).exclusive_or(EightWords::all(k0));
-    w1 = low1;
-    w2 = high0.exclusive_or(w3).exclusive_or(EightWords::all(k1));
-    w3 = low0;
+    philox_round(w0, w1, w2, w3, k0, k1);
     k0 += KEY_STEPS[0];
     k1 += KEY_STEPS[1];
   }

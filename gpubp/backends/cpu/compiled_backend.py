@@ -35,7 +35,7 @@ PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
 # So many times as many where tiles do the products, for one or two threads (more were not measured)
 # of an AMD EPYC, and of an Intel Xeon, where BLAS is faster from there on.
-WIDER_WITH_TILES = {"AMD": 20, "Intel": 5}
+WIDER_ON_AMD, WIDER_ON_OTHERS = 20, 5
 THREADS_OF_WIDER = 2
 
 # Multiplications from which on OpenBLAS would take several threads for a product.
@@ -198,7 +198,7 @@ class CompiledBackend(NumpyBackend):
         outs = [arguments[2] for name, arguments in operations if name == "multiply"]
         if not tiled or threads > THREADS_OF_WIDER or any(out.dtype != np.float32 for out in outs):
             return 1
-        return WIDER_WITH_TILES["AMD" if self._host.is_of_amd() else "Intel"]
+        return WIDER_ON_AMD if self._host.is_of_amd() else WIDER_ON_OTHERS
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:
