@@ -52,6 +52,20 @@ void add_gather(Program& program, const Call& call, const Blas&) {
   add_gather_to<T, T>(program, call);
 }
 
+// out = scale a b, or scale a b^T: each part has its own rows of a and of out.
+template <typename T>
+void add_product_by_rows(Program& program, const Blas& blas, T scale, Matrix<T> a, Matrix<T> b,
+                         bool of_b, Matrix<T> out) {
+  Phase& phase = program.add(ROWS, out.rows, out.columns);
+  phase.reads = {down(a.data, a.columns), whole_of(b)};
+  phase.writes = {matrix_of(out)};
+  phase.work = [=](const Member&, const Share& s) {
+    multiply(blas, false, of_b, s.rows.size, out.columns, a.columns, scale,
+             a.data + s.rows.first * a.columns, a.columns, b.data, b.columns,
+             out.data + s.rows.first * out.columns, out.columns);
+  };
+}
+
 // out = scale a b, a in columns and b in rows: each part multiplies its own, and the shares are
 // added.
 template <typename T>
@@ -102,6 +116,8 @@ void add_multiply(Program& program, const Call& call, const Blas& blas) {
   if ((of_a ? a.columns : a.rows) != out.rows || (of_b ? b.rows : b.columns) != out.columns ||
       (of_b ? b.columns : b.rows) != inner || (of_a && of_b))
     throw Refusal("matrices do not fit each other");
+  if (!of_a && program.by_rows(out.rows))
+    return add_product_by_rows(program, blas, scale, a, b, of_b, out);
   if (!of_a && !of_b) return add_product(program, blas, scale, a, b, out);
   Phase& phase = program.add(COLUMNS, of_a ? inner : out.rows, of_a ? out.rows : out.columns);
   if (of_a) {  // out = a^T b: each part has its own rows of out
@@ -158,15 +174,27 @@ void add_activate(Program& program, const Call& call, const Blas&) {
   };
 }
 
-// Sums of columns, of an error that needs no derivative.
-template <typename T>
-void add_column_sums(Program& program, Matrix<T> dy, T* sums) {
-  Phase& phase = program.add(COLUMNS, dy.rows, dy.columns);
-  phase.reads = {matrix_of(dy)};
-  phase.writes = {across(sums)};
+// A phase over an error, one share at a time by work(share, sums): the sums of its columns too.
+// Where rows are shared out, each part has sums of its own, which are added behind it.
+template <typename T, typename Work>
+void add_summed(Program& program, bool by_rows, Matrix<T> error, T* sums, std::vector<Touch> reads,
+                std::vector<Touch> writes, Work work) {
+  const int64 columns = error.columns, apart = (columns + LINE - 1) / LINE * LINE;
+  T* own = by_rows ? program.room<T>(program.parts() * apart) : sums;
+  writes.push_back(by_rows ? by_part(own, apart) : across(sums));
+  Phase& phase = program.add(by_rows ? ROWS : COLUMNS, error.rows, columns);
+  phase.reads = reads;
+  phase.writes = writes;
   phase.work = [=](const Member&, const Share& s) {
-    add_rows(dy.data + s.columns.first, dy.rows, s.columns.size, dy.columns,
-             sums + s.columns.first);
+    work(s, own + (by_rows ? s.part * apart : s.columns.first));
+  };
+  if (!by_rows) return;
+  const int64 parts = program.parts();
+  Phase& total = program.add(COLUMNS, parts, columns);
+  total.reads = {matrix(own, apart)};
+  total.writes = {across(sums)};
+  total.work = [=](const Member&, const Share& s) {
+    add_rows(own + s.columns.first, parts, s.columns.size, apart, sums + s.columns.first);
   };
 }
 
@@ -178,20 +206,18 @@ void add_activate_backward(Program& program, const Call& call, const Blas&) {
   T* dbias = call.array<T>(3, kept.columns);
   const int chosen = call.chosen(4, count_of(Functions<T>::activations));
   const Activation<T>& activation = Functions<T>::activations[chosen];
-  const bool rows = call.whole(5), identity = !std::strcmp(activation.name, "identity");
-  if (identity && dy.data == dz.data) return add_column_sums(program, dz, dbias);
-  T* unused = rows ? program.room<T>(program.parts() * kept.columns) : nullptr;
-  Phase& phase = program.add(rows ? ROWS : COLUMNS, kept.rows, kept.columns);
-  phase.reads = {matrix_of(kept), matrix_of(dy)};
-  phase.writes = {matrix_of(dz)};
-  if (!rows) phase.writes.push_back(across(dbias));
-  phase.work = [=](const Member&, const Share& s) {
-    const int64 at = s.rows.first * kept.columns + s.columns.first;
-    T* sums = rows ? unused + s.part * kept.columns : dbias + s.columns.first;
-    activation.backward(kept.data + at, dy.data + at, dz.data + at, sums, s.rows.size,
-                        s.columns.size, kept.columns);
-  };
-  if (rows) add_column_sums(program, dz, dbias);
+  const bool rows = call.whole(5) || program.by_rows(kept.rows);
+  if (!std::strcmp(activation.name, "identity") && dy.data == dz.data)
+    return add_summed(program, rows, dz, dbias, {matrix_of(dz)}, {}, [=](const Share& s, T* sums) {
+      const T* begin = dz.data + s.rows.first * dz.columns + s.columns.first;
+      add_rows(begin, s.rows.size, s.columns.size, dz.columns, sums);
+    });
+  add_summed(program, rows, dz, dbias, {matrix_of(kept), matrix_of(dy)}, {matrix_of(dz)},
+             [=](const Share& s, T* sums) {
+               const int64 at = s.rows.first * kept.columns + s.columns.first;
+               activation.backward(kept.data + at, dy.data + at, dz.data + at, sums, s.rows.size,
+                                   s.columns.size, kept.columns);
+             });
 }
 
 // dropout(x, y, clock, rate, its clock, seed, stream); the mask is drawn once a step, on the way

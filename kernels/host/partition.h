@@ -15,9 +15,12 @@ struct Range {
   int64 end() const { return first + size; }
 };
 
-// One of several parts of `total` items, in multiples of 16: a cache line of float32.
-inline Range part_of(int64 total, int part, int parts) {
-  const int64 unit = 16, units = (total + unit - 1) / unit;
+const int64 LINE = 16;          // numbers of float32 in a cache line
+const int64 ROWS_TOGETHER = 8;  // of a product: a tile has so many
+
+// One of several parts of `total` items, in multiples of a unit.
+inline Range part_of(int64 total, int part, int parts, int64 unit = LINE) {
+  const int64 units = (total + unit - 1) / unit;
   const int64 first = std::min(total, units * part / parts * unit);
   const int64 end = std::min(total, units * (part + 1) / parts * unit);
   return {first, end - first};

@@ -2,10 +2,11 @@
 // threads must wait for each other.
 //
 // Each part owns some of the inputs of every layer: rows of its weights, of their gradients and of
-// the optimizer's state, which lie together in memory and never leave its core's cache. It
-// multiplies them with its columns of the layer's inputs, so each has a share of every weighted
-// sum; the shares are added, and the errors of all outputs looked at, by way of the memory both
-// have, and these are small.
+// the optimizer's state, which lie together in memory and never leave its core's cache. In steps of
+// few rows it multiplies them with its columns of the layer's inputs, so each has a share of every
+// weighted sum; the shares are added, and the errors of all outputs looked at, by way of the memory
+// both have, and these are small. In steps of many rows they are not: there each part has weighted
+// sums and errors of rows of its own, and reads the weights of all.
 #pragma once
 #include <cstring>
 #include <memory>
@@ -47,6 +48,9 @@ struct Phase {
   std::vector<std::vector<Share>> shares;  // of every part
   bool barrier = false;                    // wait for all others before it
 };
+
+// How many weights there may be for the square of a batch's rows; see `Program::by_rows`.
+const int64 WEIGHTS_A_SQUARE_OF_ROWS = 8;
 
 class Program {
  public:
@@ -103,6 +107,14 @@ class Program {
   const void* gradients() const { return gradients_; }
   const void* parameters() const { return parameters_; }
   int64 count() const { return count_; }
+
+  // Tell whether a batch has many rows: each part then has rows of its own in a forward pass, and
+  // of errors in a backward pass. Measured on an Intel Xeon with two threads, networks of 10,000
+  // to 1.6 million weights: 1.0 to 1.6 times as fast from about so many rows on, slower with fewer.
+  bool by_rows(int64 rows) const {
+    const int64 fewest = int64(parts_) * ROWS_TOGETHER;
+    return parts_ > 1 && rows >= fewest && WEIGHTS_A_SQUARE_OF_ROWS * rows * rows >= count_;
+  }
 
   // Return a number that programs share which do the same on arrays of the same shapes.
   uint64 kind() const {
@@ -183,7 +195,7 @@ inline void Program::share_out() {
     for (int part = 0; part < parts_; ++part) {
       Share share{part, rows, columns};
       if (phase.split == COLUMNS) share.columns = part_of(phase.columns, part, parts_);
-      if (phase.split == ROWS) share.rows = part_of(phase.rows, part, parts_);
+      if (phase.split == ROWS) share.rows = part_of(phase.rows, part, parts_, ROWS_TOGETHER);
       const bool some = share.rows.size > 0 && share.columns.size > 0;
       if (phase.split != OWNED && (some || phase.split == EVERYWHERE))
         phase.shares[static_cast<size_t>(part)].push_back(share);

@@ -33,9 +33,9 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
-# So many times as many where tiles do the products, for one or two threads (more were not measured)
-# of an AMD EPYC, and of an Intel Xeon, where BLAS is faster from there on.
-WIDER_ON_AMD, WIDER_ON_OTHERS = 20, 5
+# So many times as many where tiles do the products, for one or two threads of an AMD EPYC and of an
+# Intel Xeon; more threads were not measured.
+WIDER = 20
 THREADS_OF_WIDER = 2
 
 # Multiplications from which on OpenBLAS would take several threads for a product.
@@ -196,9 +196,8 @@ class CompiledBackend(NumpyBackend):
         """Return how many times as large products may be where tiles do all of them."""
         tiled = self.products is not None and self.products.tiled and self._host.has_tiles()
         outs = [arguments[2] for name, arguments in operations if name == "multiply"]
-        if not tiled or threads > THREADS_OF_WIDER or any(out.dtype != np.float32 for out in outs):
-            return 1
-        return WIDER_ON_AMD if self._host.is_of_amd() else WIDER_ON_OTHERS
+        single = all(out.dtype == np.float32 for out in outs)
+        return WIDER if tiled and single and threads <= THREADS_OF_WIDER else 1
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:
