@@ -21,6 +21,7 @@ from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting
 from gpubp.saving import SavedNetwork
+from gpubp.training import evaluation
 from gpubp.training.data_initialization import initialize_from
 from gpubp.training.epoch_steps import do_step
 from gpubp.training.settings import TrainingSettings
@@ -49,8 +50,7 @@ class SteppedNetwork(SavedNetwork):
         stack = self.stack
         stack.refresh()
         rows = read_rows(stack, take_inputs(stack, x))
-        self._last = stack.buffers(len(rows))
-        stack.forward(self.backend, rows, self._last)
+        self._last = evaluation.forward(stack, rows)
         return give_back(self._last.output.copy(), self.backend, x)
 
     @on_device

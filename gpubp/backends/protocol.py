@@ -294,6 +294,12 @@ class Execution(Protocol):
             Those of arrays that the step gathers its batch from, see `addresses`.
         """
 
+    def planned(self, work: Callable[[Any], None]) -> Callable[[int], None] | None:
+        """Return what does a forward pass so many times, as `record` takes one, in one call.
+
+        None where each operation is done by itself.
+        """
+
     def lockstep(self) -> Lockstep | None:
         """Return what does trainings together; None where each processor does some of them."""
 

@@ -63,6 +63,8 @@ class LayerStack:
     kept : Any
         What training keeps from one fit to the next, see `gpubp.training.kept_steps`; forgotten
         when what it was made with lies elsewhere.
+    passes : dict
+        Forward passes by their rows, see `gpubp.training.prepared_pass`; forgotten likewise.
     """
 
     def __init__(
@@ -172,6 +174,7 @@ class LayerStack:
             layer.bind(values[index].__getitem__, gradients[index].__getitem__)
             layer.bind_read(read[index].__getitem__)
         self._buffers: dict[int, Buffers] = {}
+        self.passes: dict[int, Any] = {}
         self.kept: Any = None
 
     def beside(self) -> LayerStack:
@@ -186,8 +189,9 @@ class LayerStack:
         return other
 
     def _forget_buffers(self) -> None:
-        """Forget the arrays of batches, and steps that use them."""
+        """Forget the arrays of batches, and steps and passes that use them."""
         self._buffers.clear()
+        self.passes.clear()
         self.kept = None
 
     def _views(self, flat: Array) -> list[dict[str, Array]]:

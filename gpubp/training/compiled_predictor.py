@@ -12,6 +12,7 @@ from gpubp.data.feeds import read_rows
 from gpubp.errors import ShapeError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
+from gpubp.training.prepared_pass import PreparedPass, pass_over
 
 
 class CompiledPredictor:
@@ -26,10 +27,9 @@ class CompiledPredictor:
         backend = stack.backend
         self.rows = rows
         self._stack = stack
-        self._x = backend.empty((rows, stack.sizes[0]), stack.stored)
-        self._x.fill(0)  # preparing may compute with it
-        self._buffers = Buffers(rows, stack.layers, backend, stack.dtype, stack.stored)
-        self._run = backend.record(lambda ops: stack.forward(ops, self._x, self._buffers))
+        buffers = Buffers(rows, stack.layers, backend, stack.dtype, stack.stored)
+        x, work = pass_over(stack, buffers)
+        self._pass = PreparedPass(x, buffers, backend.record(work))
 
     def __call__(self, x: Any) -> Any:
         """Return the outputs (rows, outputs) for inputs (rows, inputs), `predict`'s up to rounding.
@@ -46,13 +46,11 @@ class CompiledPredictor:
                 inputs = x
             else:
                 inputs = self._read(x)
-            self._x[...] = inputs
             stack.refresh()
-            self._run(1)
-            return give_back(self._buffers.output.copy(), stack.backend, x)
+            return give_back(self._pass(inputs).output.copy(), stack.backend, x)
 
     def _lies_as_needed(self, x: Any) -> bool:
-        own = self._x
+        own = self._pass.x
         same = type(x) is np.ndarray is type(own) and x.shape == own.shape and x.dtype == own.dtype
         return same and self._stack.input_scale == 1 and x.flags.c_contiguous
 

@@ -14,6 +14,7 @@ from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.losses import Loss
 from gpubp.training.group import Group
+from gpubp.training.prepared_pass import kept_pass
 
 # Tells how many answers are right in each row, (rows,)
 CountRight = Callable[[Array, Array, Backend], Array]
@@ -21,6 +22,11 @@ CountRight = Callable[[Array, Array, Backend], Array]
 
 def forward(stack: LayerStack, x: Array) -> Buffers:
     """Do a forward pass over some rows; return its buffers, which the next pass writes over."""
+    prepared = kept_pass(stack, len(x))
+    return _walked(stack, x) if prepared is None else prepared(x)
+
+
+def _walked(stack: LayerStack, x: Array) -> Buffers:
     buffers = stack.buffers(len(x))
     stack.forward(stack.backend, x, buffers)
     return buffers
@@ -33,7 +39,7 @@ def input_gradient(stack: LayerStack, x: Array, columns: Sequence[int]) -> Array
     stack.refresh()
     for start in range(0, len(x), rows):
         chunk = read_rows(stack, x, start, start + rows)
-        buffers = forward(stack, chunk)
+        buffers = _walked(stack, chunk)
         dx = stack.scratch("dx", chunk.shape, stack.dtype)
         chosen = stack.scratch("chosen output", buffers.delta.shape, stack.dtype)
         for place, column in enumerate(columns):

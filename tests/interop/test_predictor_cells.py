@@ -14,6 +14,7 @@ from gpubp.tables.prepared import prepare
 from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.table import Table, read_table
+from tolerances import RELATIVE
 
 pytest.importorskip("pyarrow")
 
@@ -63,7 +64,8 @@ def test_every_cell_is_read_alike(predictors, tmp_path, name, cell):
         assert done.returncode == 2, done.stdout
         return
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(float(done.stdout), expected[0], rtol=1e-6)
+    close = RELATIVE[np.dtype(np.float32)]  # the network sums in another order
+    np.testing.assert_allclose(float(done.stdout), expected[0], rtol=close)
 
 
 def test_large_targets_keep_their_digits(tmp_path):

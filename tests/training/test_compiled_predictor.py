@@ -75,4 +75,4 @@ def test_what_predict_refuses_is_refused(backend):
 @pytest.mark.parametrize("name", sorted(set(SETTINGS) - {"batch", "dropout"}))
 def test_it_is_one_call_of_compiled_code(name):
     net = gpubp.Network([4, 16, 3], backend=compiled(), **SETTINGS[name])
-    assert isinstance(net.compiled()._run, PlannedSteps)
+    assert isinstance(net.compiled()._pass.run, PlannedSteps)

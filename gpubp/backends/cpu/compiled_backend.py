@@ -52,6 +52,11 @@ def undivided() -> bool:
     return getattr(steps, "undivided", False)
 
 
+def threads_of_steps() -> int:
+    """Return for how many threads this thread of Python prepares steps."""
+    return 1 if undivided() else thread_count()
+
+
 class _ByBlas:
     """A context in which this thread of Python leaves products to BLAS and its threads."""
 
@@ -178,15 +183,22 @@ class CompiledBackend(NumpyBackend):
         addresses: None = None,
     ) -> Callable[[int], None]:
         operations = traced(work)
-        largest = largest_product(operations)
-        threads = 1 if undivided() else thread_count()
-        if largest > self._wider(operations, threads) * WHOLE_STEP_PRODUCT:
-            return self._walked(work, largest)
-        parts = max(1, min(threads, largest // PRODUCT_A_THREAD))
+        largest, threads = largest_product(operations), threads_of_steps()
+        few = largest <= self._wider(operations, threads) * WHOLE_STEP_PRODUCT
+        steps = self._planned(operations) if few else None
+        return self._walked(work, largest) if steps is None else steps
+
+    def planned(self, work: Callable[[Any], None]) -> PlannedSteps | None:
+        return self._planned(traced(work))
+
+    def _planned(self, operations: list[Operation]) -> PlannedSteps | None:
+        """Return the operations as one call, cut into parts for threads; None if C++ lacks one."""
+        threads = threads_of_steps()
+        parts = max(1, min(threads, largest_product(operations) // PRODUCT_A_THREAD))
         try:
             return PlannedSteps(self._host, self._places, self.products, operations, parts)
         except NotPlannedError:
-            return self._walked(work, largest)
+            return None
 
     def threads_for(self, multiplications: int) -> AbstractContextManager[None]:
         large = multiplications >= blas.WORTH_THREADS

@@ -98,6 +98,9 @@ class NumpyBackend(ArrayOperations):
     ) -> Callable[[int], None]:
         return self._walked(work, largest_product(traced(work)))
 
+    def planned(self, work: Callable[[Any], None]) -> Callable[[int], None] | None:
+        return None
+
     def _walked(self, work: Callable[[Any], None], largest: int) -> WalkedSteps:
         return WalkedSteps(self, work, self.threads_for(largest))
 

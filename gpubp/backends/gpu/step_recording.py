@@ -40,6 +40,9 @@ class CupyRecording(CupyBranching, CupyChoices):
     has_clusters: bool
     _joiner: Joiner | None = None
 
+    def planned(self, work: Callable[[Any], None]) -> None:
+        """Return None: a pass over many rows takes longer than asking for its kernels."""
+
     def lockstep(self) -> Lockstep:
         """Return what does trainings on this device together."""
         stream = self.xp.cuda.get_current_stream()
