@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import ConfigurationError, ShapeError, checked_whole, import_extra
+from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.errors import (
+    ConfigurationError,
+    NonFiniteError,
+    ShapeError,
+    checked_whole,
+    import_extra,
+)
 
 DECREASE = 1e-5  # of a tree's impurity, at least, by each of its splits
 
@@ -37,12 +46,15 @@ def quantile_bins(
     ------
     ShapeError
         When x is no matrix, or categories are given for another number of columns.
+    NonFiniteError
+        When a number is NaN or infinite.
 
     Examples
     --------
     >>> quantile_bins([[1.0], [2.0], [3.0], [4.0], [5.0]], count=2)
     [[1.0, 3.0, 5.0]]
     """
+    _refuse_infinite("x", x, np.float64)
     shares = np.linspace(0, 1, count + 1)
     return _bins_of_numbers(x, categories, lambda column: np.quantile(column, shares))
 
@@ -88,7 +100,7 @@ def tree_bins(
 
     Raises
     ------
-    ShapeError, ConfigurationError
+    ShapeError, ConfigurationError, NonFiniteError
         When an argument cannot be used.
     MissingExtraError
         When scikit-learn is not installed.
@@ -99,7 +111,11 @@ def tree_bins(
         raise ShapeError(f"y has {len(expected)} rows; {len(x)}, as many as x, are needed")
     if checked_whole("count", count) < 2:
         raise ConfigurationError(f"count is {count}; 2 bins or more are needed")
-    tree = (trees.DecisionTreeClassifier if classes else trees.DecisionTreeRegressor)(
+    _refuse_infinite("x", x, np.float32)
+    if not classes:
+        _refuse_infinite("y", expected, np.float64)
+    make_tree = partial(
+        trees.DecisionTreeClassifier if classes else trees.DecisionTreeRegressor,
         max_leaf_nodes=count,
         min_samples_leaf=checked_whole("leaf", leaf),
         min_impurity_decrease=DECREASE,
@@ -108,7 +124,7 @@ def tree_bins(
 
     def edges_of(column: NDArray[Any]) -> NDArray[Any]:
         numbers = column.astype(np.float32)  # as the tree reads them
-        grown = tree.fit(numbers[:, None], expected).tree_
+        grown = make_tree().fit(numbers[:, None], expected, check_input=False).tree_
         splits = grown.threshold[grown.children_left >= 0]
         return _edges_at(splits, *np.unique(numbers, return_counts=True), max(leaf, 2))
 
@@ -147,8 +163,23 @@ def _bins_of_numbers(
         raise ShapeError(
             f"categories has {len(coded)} entries; one for each of the {rows.shape[1]} columns"
         )
-    bins: list[list[float]] = []
-    for column, count in zip(rows.T, coded, strict=True):
-        edges = [] if count else np.unique(edges_of(column)).tolist()
-        bins.append(edges if len(edges) > 1 else [])
-    return bins
+
+    def bins_of(column: int) -> list[float]:
+        edges = [] if coded[column] else np.unique(edges_of(rows[:, column])).tolist()
+        return edges if len(edges) > 1 else []
+
+    with ThreadPoolExecutor(thread_count()) as columns:
+        return list(columns.map(bins_of, range(len(coded))))
+
+
+def _refuse_infinite(name: str, given: Any, dtype: type[np.floating[Any]]) -> None:
+    """Raise NonFiniteError that names the first number that is not finite in a dtype."""
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(given).astype(dtype)
+    found = np.argwhere(~np.isfinite(numbers))
+    if len(found):
+        place = tuple(found[0].tolist())
+        raise NonFiniteError(
+            f"{name}{list(place)} is {numbers[place]} in {numbers.dtype.name}; finite numbers are"
+            " needed"
+        )

@@ -92,6 +92,17 @@ def test_what_cannot_be_used_is_refused(monkeypatch):
         gpubp.tree_bins(X, y, count=1)
     with pytest.raises(errors.ConfigurationError, match="leaf is 0; a whole number above 0"):
         gpubp.tree_bins(X, y, leaf=0)
+    for value, read in ((np.nan, "nan"), (-np.inf, "-inf"), (1e39, "inf")):
+        spoilt = X.copy()
+        spoilt[7, 1] = value
+        message = rf"x\[7, 1\] is {read} in float32; finite numbers are needed"
+        with pytest.raises(errors.NonFiniteError, match=message):
+            gpubp.tree_bins(spoilt, y)
+        if value != 1e39:
+            with pytest.raises(errors.NonFiniteError, match=rf"x\[7, 1\] is {read} in float64"):
+                gpubp.quantile_bins(spoilt)
+    with pytest.raises(errors.NonFiniteError, match=r"y\[0\] is nan in float64"):
+        gpubp.tree_bins(X, np.where(y == y[0], np.nan, y))
     monkeypatch.setitem(sys.modules, "sklearn.tree", None)
     with pytest.raises(errors.MissingExtraError, match=r"gpubp\[sklearn\]"):
         gpubp.tree_bins(X, y)
