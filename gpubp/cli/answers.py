@@ -43,7 +43,7 @@ def answer_columns(
     """
     made = {PREDICTION: answers.labels}
     if interval is not None:
-        for name, level in zip(ENDS, levels_of(interval), strict=True):
+        for name, level in zip(ENDS, levels_of(interval, "--interval"), strict=True):
             made[name] = model.quantiles(answers.outputs, level)
     for place, label in enumerate(model.preprocessing.classes):
         made[f"{SHARE}{label}"] = answers.outputs[:, place]

@@ -19,8 +19,8 @@ LEVELS = np.linspace(0, 1, 201)
 ROWS_A_GROUP, MOST_GROUPS = 200, 10
 
 
-def levels_of(coverage: float) -> tuple[float, float]:
-    """Return the levels between which such a share of the targets lies.
+def levels_of(coverage: float, name: str = "coverage") -> tuple[float, float]:
+    """Return the levels between which such a share of the targets lies, which has a name.
 
     Raises
     ------
@@ -28,9 +28,7 @@ def levels_of(coverage: float) -> tuple[float, float]:
         When the share is not between 0 and 1.
     """
     if not 0 < coverage < 1:
-        raise ConfigurationError(
-            f"coverage is {brief(coverage)}; a number between 0 and 1 is needed"
-        )
+        raise ConfigurationError(f"{name} is {brief(coverage)}; a number between 0 and 1 is needed")
     return (1 - coverage) / 2, (1 + coverage) / 2
 
 

@@ -50,7 +50,7 @@ def test_they_are_those_of_the_estimator(folder):
     ("model", "share", "said"),
     [
         ("people.safetensors", 0.9, "'rich' has classes and intervals are of numbers"),
-        ("income.model", 1, "coverage is 1.0; a number between 0 and 1 is needed"),
+        ("income.model", 1, "--interval is 1.0; a number between 0 and 1 is needed"),
     ],
 )
 def test_what_cannot_be_is_refused(folder, model, share, said):
