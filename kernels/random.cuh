@@ -17,20 +17,24 @@ GPUBP_HD uint64 high_product(uint64 a, uint64 b) {
 #endif
 }
 
+// What its rounds multiply by, and what the key grows by from one to the next.
+const uint64 MULTIPLIER_0 = 0xD2E7470EE14C6C93ULL, MULTIPLIER_1 = 0xCA5A826395121157ULL;
+const uint64 KEY_STEP_0 = 0x9E3779B97F4A7C15ULL, KEY_STEP_1 = 0xBB67AE8584CAA73BULL;
+
 // The 64-bit word `word` (0..3) of the block with counter (c0, c1, 0, 0) under the key (k0, k1).
 GPUBP_HD uint64 philox(uint64 k0, uint64 k1, uint64 c0, uint64 c1, int word) {
   uint64 counter[4] = {c0, c1, 0, 0};
   for (int round = 0; round < 10; ++round) {
-    const uint64 low0 = 0xD2E7470EE14C6C93ULL * counter[0];
-    const uint64 high0 = high_product(0xD2E7470EE14C6C93ULL, counter[0]);
-    const uint64 low1 = 0xCA5A826395121157ULL * counter[2];
-    const uint64 high1 = high_product(0xCA5A826395121157ULL, counter[2]);
+    const uint64 low0 = MULTIPLIER_0 * counter[0];
+    const uint64 high0 = high_product(MULTIPLIER_0, counter[0]);
+    const uint64 low1 = MULTIPLIER_1 * counter[2];
+    const uint64 high1 = high_product(MULTIPLIER_1, counter[2]);
     counter[0] = high1 ^ counter[1] ^ k0;
     counter[1] = low1;
     counter[2] = high0 ^ counter[3] ^ k1;
     counter[3] = low0;
-    k0 += 0x9E3779B97F4A7C15ULL;
-    k1 += 0xBB67AE8584CAA73BULL;
+    k0 += KEY_STEP_0;
+    k1 += KEY_STEP_1;
   }
   return counter[word];
 }

@@ -20,9 +20,6 @@ const int MANY_BLOCKS = 8;
 const int MANY_BLOCKS = FEW_BLOCKS;
 #endif
 
-const uint64 MULTIPLIERS[2] = {0xD2E7470EE14C6C93ULL, 0xCA5A826395121157ULL};
-const uint64 KEY_STEPS[2] = {0x9E3779B97F4A7C15ULL, 0xBB67AE8584CAA73BULL};
-
 // The upper half of a product, and its lower half.
 inline uint64 multiply_wide(uint64 a, uint64 b, uint64& low) {
 #ifdef __SIZEOF_INT128__
@@ -41,8 +38,8 @@ inline uint64 exclusive_or(uint64 a, uint64 b, uint64 key) { return a ^ b ^ key;
 template <typename Word>
 void philox_round(Word& w0, Word& w1, Word& w2, Word& w3, uint64 k0, uint64 k1) {
   Word low0, low1;
-  const Word high0 = multiply_wide(w0, MULTIPLIERS[0], low0);
-  const Word high1 = multiply_wide(w2, MULTIPLIERS[1], low1);
+  const Word high0 = multiply_wide(w0, MULTIPLIER_0, low0);
+  const Word high1 = multiply_wide(w2, MULTIPLIER_1, low1);
   w0 = exclusive_or(high1, w1, k0);
   w1 = low1;
   w2 = exclusive_or(high0, w3, k1);
@@ -61,8 +58,8 @@ void philox_blocks(uint64 k0, uint64 k1, uint64 first, uint64 c1, uint64 (&words
   for (int round = 0; round < 10; ++round) {
     for (int b = 0; b < blocks; ++b)
       philox_round(words[0][b], words[1][b], words[2][b], words[3][b], k0, k1);
-    k0 += KEY_STEPS[0];
-    k1 += KEY_STEPS[1];
+    k0 += KEY_STEP_0;
+    k1 += KEY_STEP_1;
   }
 }
 
@@ -100,8 +97,8 @@ inline void philox_blocks(uint64 k0, uint64 k1, uint64 first, uint64 c1, uint64 
   EightWords w1 = EightWords::all(c1), w2 = EightWords::all(0), w3 = w2;
   for (int round = 0; round < 10; ++round) {
     philox_round(w0, w1, w2, w3, k0, k1);
-    k0 += KEY_STEPS[0];
-    k1 += KEY_STEPS[1];
+    k0 += KEY_STEP_0;
+    k1 += KEY_STEP_1;
   }
   const EightWords found[4] = {w0, w1, w2, w3};
   for (int word = 0; word < 4; ++word) _mm512_storeu_si512(words[word], found[word].lanes);
