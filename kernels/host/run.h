@@ -8,6 +8,7 @@
 #include "mixing_operations.h"
 #include "normalization_operations.h"
 #include "periodic_operations.h"
+#include "product_operations.h"
 #include "threads.h"
 #include "update_operations.h"
 
