@@ -337,6 +337,7 @@ class Backend(
     xp: Any  # the module, numpy or cupy
     storage: frozenset[str]  # names of dtypes that `gather` reads, besides the arrays' own
     chunk_rows: int  # rows at a time where nothing is learnt
+    plans: bool  # whether `planned` is worth asking: else no room is made for a pass
     workspace: int  # bytes that matrix products may use besides their operands
     notes: list[str]  # what is slower than it could be, and why
 

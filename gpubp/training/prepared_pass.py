@@ -52,6 +52,8 @@ def kept_pass(stack: LayerStack, rows: int) -> PreparedPass | None:
 
     None where the backend does operations one by one.
     """
+    if not stack.backend.plans:
+        return None
     if rows not in stack.passes:
         # What layers note of a pass is its own, the arrays are not. Larger ones forget the passes.
         buffers = stack.buffers(rows).first(rows)

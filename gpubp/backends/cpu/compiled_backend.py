@@ -73,6 +73,8 @@ _BY_BLAS = _ByBlas()
 class CompiledBackend(NumpyBackend):
     """NumPy arrays and matrix products, compiled loops; see `gpubp.backends.protocol.Backend`."""
 
+    plans = True
+
     def __init__(self, host: Any, level: str, reason: str = "asked for") -> None:
         super().__init__(reason)
         self.device = f"CPU, compiled kernels ({level})"

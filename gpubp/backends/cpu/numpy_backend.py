@@ -26,6 +26,7 @@ class NumpyBackend(ArrayOperations):
     device = "CPU"
     storage = frozenset({"uint8", "float16", "float32", "float64"})
     chunk_rows = 1024
+    plans = False
     workspace = 0
 
     def __init__(self, reason: str = "asked for") -> None:

@@ -55,6 +55,7 @@ class CupyBackend(
     name = "gpu"
     storage: frozenset[str] = frozenset({"uint8", "float16", "float32", "float64"})
     chunk_rows = 1 << 16
+    plans = False
 
     def __init__(
         self,
