@@ -205,7 +205,7 @@ GPUBP_HD T smoothed_cross_entropy_row(const T* z, const T* expected, S* dz, int6
 // The logit of the expected class; NaN for a label that is no class, which leads out of the row.
 template <typename T>
 GPUBP_HD T logit_of(const T* z, int64 expected, int64 columns) {
-  return expected >= 0 && expected < columns ? z[expected] : math::sqrt(T(-1));
+  return expected >= 0 && expected < columns ? z[expected] : T(math::nan(""));
 }
 
 // Softmax and cross-entropy on logits against the index of the expected class.

@@ -151,6 +151,22 @@ def test_adam_keeps_its_moments(backend: Backend, scratch: Scratch, dtype: np.dt
         )
 
 
+def test_roots_of_all_sizes(backend: Backend, scratch: Scratch, dtype: np.dtype) -> None:
+    """From nothing to infinity: 1, as so many times a tiny gradient, is divided by each of them."""
+    rng = np.random.default_rng(6)
+    exponents = np.concatenate([rng.uniform(-126, 127.99, 1000), [-126.0, 127.0]])
+    squares = np.concatenate([2**exponents, [0.0, np.finfo(np.float32).max, np.inf]]).astype(dtype)
+    gradient, epsilon = 2.0**-75, 1e-30
+    parameters, state = backend.xp.zeros(len(squares), dtype), backend.asarray(squares.copy())
+    given = backend.asarray(np.full(len(squares), gradient, dtype))
+    backend.update_now("adagrad", given, parameters, (state,), (1 / gradient, epsilon), scratch)
+    exact = -1 / (np.sqrt(squares.astype(np.float64) + gradient**2) + epsilon)
+    held = squares > gradient**2  # below, the square itself is lost in float32
+    found = backend.to_numpy(parameters)
+    np.testing.assert_allclose(found[held], exact[held], rtol=float(3 * np.finfo(dtype).eps))
+    assert (found[~held] <= -1e22).all()
+
+
 SEEDS = [(0, 0, 0), (12345, 1 << 33, 7), (2**64 - 1, 2**64 - 2, 2**63 + 5)]
 
 
