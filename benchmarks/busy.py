@@ -4,7 +4,8 @@
 
 A busy machine has one or two processes beside the one that trains, which only count. Peers run and
 take turns as in cpu.py. The tables show microseconds a step, the median over the rounds, and how
-many times as long it takes beside busy processes as on a quiet machine.
+many times as long it takes beside busy processes as on a quiet machine. A case is printed as soon
+as it is measured.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from cases import MIDDLE, SMALL, Case
 from cpu import measure, start
 from default_network import STEPS, default_cases
-from markdown import Rounds, circumstances, fastest, median, ratio, table
+from markdown import Rounds, circumstances, fastest, median, ratio, row, table
 
 BUSY = (0, 1, 2)  # processes beside
 LIBRARIES = {  # the columns: a library's modes, of which the fastest counts
@@ -82,7 +82,7 @@ def lines_of(case: Case, found: dict[int, Rounds]) -> list[list[str]]:
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the table, line by line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
     parser.add_argument("--peers", type=lambda text: text.split(","), default=PEERS)
@@ -91,21 +91,21 @@ def main() -> int:
     options = parser.parse_args()
     options.threads, options.clock = os.cpu_count() or 1, "wall"
     peers, about = start(options)
-    lines = []
+    versions = {
+        name: value for peer in peers for name, value in about["versions"][peer.name].items()
+    }
+    others = [f"{name} {value}" for name, value in versions.items() if name not in SAID]
+    print(circumstances(*others))
+    print(table(["network, batch", "busy", *LIBRARIES, "best other / gpubp"], []), flush=True)
     for case in busy_cases():
-        print(case.name, file=sys.stderr, flush=True)
         found: dict[int, Rounds] = {}
         for busy in BUSY:
             with beside(busy):
                 found[busy] = measure(case, peers, options)["rounds"]
-        lines += lines_of(case, found)
-    versions: dict[str, Any] = {}
+        for line in lines_of(case, found):
+            print(row(line), flush=True)
     for peer in peers:
-        versions |= about["versions"][peer.name]
         peer.close()
-    others = [f"{name} {value}" for name, value in versions.items() if name not in SAID]
-    print(circumstances(*others))
-    print(table(["network, batch", "busy", *LIBRARIES, "best other / gpubp"], lines))
     return 0
 
 

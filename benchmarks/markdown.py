@@ -61,7 +61,11 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def row(cells: list[str]) -> str:
+    """Return a line of a table."""
+    return "| " + " | ".join(cells) + " |"
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(map(row, [head, ["---"] * len(head), *rows]))
