@@ -1,13 +1,11 @@
-"""Exceptions raised by gpubp, every one of `GpubpError`, and checks that raise them everywhere."""
+"""Exceptions raised by gpubp, every one of `GpubpError`, and how they show what was given."""
 
 from __future__ import annotations
 
 import copyreg
 import difflib
 import importlib
-import sys
 from collections.abc import Iterable
-from numbers import Integral, Real
 from typing import Any
 
 # What a terminal obeys and does not show: control characters, and marks of the writing direction.
@@ -135,43 +133,3 @@ def import_extra(module: str, extra: str) -> Any:
         raise MissingExtraError(
             f"{package} is needed here and is not installed: pip install 'gpubp[{extra}]'"
         ) from error
-
-
-def checked_whole(name: str, value: Any) -> int:
-    """Return a whole number above 0.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name} is {brief(value)}; a whole number above 0 is needed")
-    return int(value)
-
-
-def check_seconds(name: str, value: Any) -> None:
-    """Raise ConfigurationError unless a limit is None or a finite number of seconds above 0."""
-    if value is not None and not (is_number(value) and value > 0):
-        raise ConfigurationError(
-            f"{name} is {brief(value)}; a finite number of seconds above 0 is needed"
-        )
-
-
-def checked_list(name: str, value: Any) -> tuple[Any, ...]:
-    """Return what a list holds.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is none.
-    """
-    if not isinstance(value, Iterable) or isinstance(value, str | bytes):
-        raise ConfigurationError(f"{name} is {brief(value)}; a list is needed")
-    return tuple(value)
-
-
-def is_number(value: Any) -> bool:
-    """Tell whether a value is a finite real number that a float can hold; a boolean is none."""
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and abs(value) <= sys.float_info.max

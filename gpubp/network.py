@@ -11,6 +11,7 @@ import numpy as np
 
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.random import Seed
+from gpubp.checks import checked_whole
 from gpubp.data.batches import take_data
 from gpubp.data.chosen_rows import ChosenRows, take_rows
 from gpubp.data.feeds import HeldOut, Shuffle, check_alone, feed_of, hold_out, validation_rows
@@ -18,12 +19,12 @@ from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
 from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import ConfigurationError, checked_whole
+from gpubp.errors import ConfigurationError
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss
-from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import Regularization
 from gpubp.nn.schedules import Setting

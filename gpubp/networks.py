@@ -14,17 +14,12 @@ import numpy as np
 
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back
+from gpubp.checks import checked_list, checked_whole
 from gpubp.data.batches import checked_batch_size, take_inputs
 from gpubp.data.fingerprint import fingerprint_of_rows, sampled_rows
 from gpubp.data.protocol import Dataset
 from gpubp.distributed.communicator import Communicator
-from gpubp.errors import (
-    ConfigurationError,
-    DivergenceError,
-    brief,
-    checked_list,
-    checked_whole,
-)
+from gpubp.errors import ConfigurationError, DivergenceError, brief
 from gpubp.inspection.health import Health
 from gpubp.inspection.memory import MemoryPlan
 from gpubp.network import Network

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends.interchange import give_back, take_in
+from gpubp.checks import check_positive, checked_list
 from gpubp.data.batches import Data, take_data, take_inputs
 from gpubp.data.feeds import read_rows
-from gpubp.errors import ConfigurationError, DivergenceError, ShapeError, brief, checked_list
+from gpubp.errors import ConfigurationError, DivergenceError, ShapeError
 from gpubp.inspection.memory import on_device
 from gpubp.nn.backprop import first_non_finite
 from gpubp.nn.losses import Loss, get_loss
-from gpubp.nn.optimizers import Optimizer, get_optimizer
+from gpubp.nn.optimizer import Optimizer
+from gpubp.nn.optimizers import get_optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting
@@ -185,10 +187,7 @@ class SteppedNetwork(SavedNetwork):
         ConfigurationError
             When the factor is no finite number above 0.
         """
-        if not 0 < factor < math.inf:
-            raise ConfigurationError(
-                f"factor is {brief(factor)}; a finite number above 0 is needed"
-            )
+        check_positive(factor=factor)
         self._state.rate_factor *= factor
 
     def reset_optimizer(self) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
+
 import numpy as np
 import pytest
 
@@ -70,6 +73,56 @@ def test_a_setting_of_a_network_is_refused_by_name(name, value):
     with pytest.raises(errors.GpubpError) as caught:
         gpubp.Network(**given)
     assert "\n" not in str(caught.value)
+
+
+# Settings with names, and what those need that have no default
+MAKERS = {
+    **{name: {} for name in ("SGD", "RMSProp", "Adam", "AdamW", "Adagrad", "Nadam", "Lion")},
+    "Constant": {"rate": 0.1},
+    "StepDecay": {"rate": 0.1, "every": 5, "factor": 0.5},
+    "ExponentialDecay": {"rate": 0.1, "factor": 0.5, "steps": 5},
+    "CosineDecay": {"rate": 0.1, "steps": 5},
+    "CosineWaves": {"rate": 0.1, "steps": 5},
+    "FlatCosine": {"rate": 0.1, "steps": 5},
+    "WarmUp": {"steps": 5, "then": 0.1},
+    "OneCycle": {"peak": 0.1, "steps": 5},
+    "Chain": {"parts": [(5, 0.1), (5, 0.01)]},
+    "Regularization": {"clip_value": 1.0, "clip_norm": 1.0, "max_norm": 1.0},
+    "ParameterGroup": {"names": "bias", "layers": 0},
+    "Periodic": {},
+    "EarlyStopping": {},
+    "TimeLimit": {"seconds": 5},
+    "ReduceOnPlateau": {},
+    "losses.huber": {"delta": 1.0},
+    "losses.quantile": {"q": 0.5},
+    "losses.focal": {"gamma": 1.0},
+    "losses.cross_entropy": {"label_smoothing": 0.1},
+}
+MADE = [
+    (maker, setting)
+    for maker in MAKERS
+    for setting in inspect.signature(operator.attrgetter(maker)(gpubp)).parameters
+    if setting not in ("nesterov", "binary", "kind", "metric", "mode")
+]
+
+
+@pytest.mark.parametrize(("maker", "setting"), MADE)
+@pytest.mark.parametrize("value", [[None], {"a": [1]}.values(), float("nan"), object], ids=str)
+def test_a_setting_of_settings_is_refused(maker, setting, value):
+    make = operator.attrgetter(maker)(gpubp)
+    make(**MAKERS[maker])
+    with pytest.raises(errors.ConfigurationError) as caught:
+        make(**MAKERS[maker] | {setting: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_numpy_are_settings():
+    net = gpubp.Network([4, 5, 3], output="softmax", backend="cpu")
+    net.fit(X, Y, optimizer=gpubp.Adam(np.float32(0.01), beta1=np.float32(0.5)), epochs=1)
+    group = gpubp.ParameterGroup(layers=np.int64(1), learning_rate=np.float32(0))
+    before = net.layers[1].weight.copy()
+    net.fit(X, Y, groups=[group], epochs=1)
+    np.testing.assert_array_equal(net.layers[1].weight, before)
 
 
 @pytest.mark.parametrize("take", ["fit", "predict", "forward", "fit y", "sample_weight"])

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gpubp.checks import check_positive
 from gpubp.errors import ConfigurationError, brief
 
 MOST_DEVICES = 4096
@@ -53,10 +54,8 @@ class Constants:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if name != "source" and not (isinstance(value, int | float) and 0 < value < math.inf):
-                raise ConfigurationError(
-                    f"{name} is {brief(value)}; a finite number above 0 is needed"
-                )
+            if name != "source":
+                check_positive(**{name: value})
 
 
 @dataclass(frozen=True)

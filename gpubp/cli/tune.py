@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from gpubp.backends import get_backend
+from gpubp.checks import check_seconds
 from gpubp.cli import output as cli_output
 from gpubp.cli.endings import leave_if_stopped, train_until_stopped
 from gpubp.cli.options import (
@@ -26,7 +27,7 @@ from gpubp.cli.options import (
 from gpubp.cli.table_reading import TableOptions, keep_reading, read_to_train, target_of
 from gpubp.cli.training_result import training_result
 from gpubp.cli.written_files import check_output, check_overwrite
-from gpubp.errors import ConfigurationError, check_seconds
+from gpubp.errors import ConfigurationError
 from gpubp.tables.comparison import compare
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.checks import checked_whole
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.fingerprint import fingerprint, sampled_rows
 from gpubp.data.protocol import Rows, Schema, checked_array
-from gpubp.errors import DataError, ShapeError, checked_whole
+from gpubp.errors import DataError, ShapeError
 
 BLOCK = 65_536  # rows
 

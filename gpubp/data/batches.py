@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from gpubp.backends import Array, get_backend
 from gpubp.backends.interchange import take_in
+from gpubp.checks import checked_whole
 from gpubp.data.reading import Reader, is_on_host
 from gpubp.data.row_weights import ClassWeight, take_weights
 from gpubp.data.shards import Shards
 from gpubp.data.sparse_rows import is_sparse, take_sparse
-from gpubp.errors import DataError, NonFiniteError, ShapeError, brief, checked_whole
+from gpubp.errors import DataError, NonFiniteError, ShapeError, brief
 from gpubp.nn.losses import Loss, prepare
 
 DEFAULT_BATCH = 128

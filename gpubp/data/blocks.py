@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends.random import permutation
+from gpubp.checks import checked_whole
 from gpubp.data.prefetch import Prefetcher
 from gpubp.data.protocol import Reading, Rows, Schema
-from gpubp.errors import checked_whole
 
 WINDOW_BYTES = 128 << 20  # of x; there are up to two windows in memory
 MOST_BLOCKS = 16

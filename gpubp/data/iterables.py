@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.checks import checked_whole
 from gpubp.data.prefetch import Prefetcher
 from gpubp.data.protocol import Reading, Rows, Schema, checked_array
-from gpubp.errors import ConfigurationError, DataError, ShapeError, checked_whole
+from gpubp.errors import ConfigurationError, DataError, ShapeError
 
 BATCHES_AHEAD = 2
 

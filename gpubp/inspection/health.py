@@ -13,7 +13,7 @@ from gpubp.inspection.scales import loss_findings, loss_of_knowing_nothing, scal
 from gpubp.nn.activations import Activation
 from gpubp.nn.backprop import LayerStack, first_non_finite
 from gpubp.nn.losses import Loss
-from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.optimizer import Optimizer
 from gpubp.text import ShownAsText, text_table
 from gpubp.training.state import TrainingState
 

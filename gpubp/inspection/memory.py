@@ -11,7 +11,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from gpubp.backends import Backend
-from gpubp.errors import DeviceMemoryError, checked_whole
+from gpubp.checks import checked_whole
+from gpubp.errors import DeviceMemoryError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers import Room
 from gpubp.nn.view import NetworkView

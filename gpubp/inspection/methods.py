@@ -9,17 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends.interchange import give_back
+from gpubp.checks import checked_whole
 from gpubp.data.batches import take_data, take_inputs
 from gpubp.data.feeds import check_alone, held_out
 from gpubp.data.protocol import Dataset
-from gpubp.errors import ConfigurationError, DataError, brief, checked_whole
+from gpubp.errors import ConfigurationError, DataError, brief
 from gpubp.inspection import memory
 from gpubp.inspection.health import Health, examine
 from gpubp.inspection.memory import MemoryPlan, on_device
 from gpubp.inspection.summary import Summary, summarize
 from gpubp.inspection.trace import Trace, trace
 from gpubp.nn.losses import Loss, get_loss
-from gpubp.nn.optimizers import Optimizer, get_optimizer
+from gpubp.nn.optimizer import Optimizer
+from gpubp.nn.optimizers import get_optimizer
 from gpubp.nn.view import NetworkView
 from gpubp.training import evaluation, prediction
 from gpubp.training.compiled_predictor import CompiledPredictor

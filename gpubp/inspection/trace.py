@@ -9,7 +9,6 @@ weight + rate * mean over the batch of inputs.T @ error.
 from __future__ import annotations
 
 import json
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array
+from gpubp.checks import check_positive
 from gpubp.data.batches import Data
 from gpubp.data.feeds import read_rows
-from gpubp.errors import ConfigurationError, brief
 from gpubp.inspection.page import PageNames, trace_model, write_page
 from gpubp.inspection.trace_table import trace_table
 from gpubp.nn.backprop import LayerStack
@@ -178,10 +177,7 @@ class Trace(ShownAsText):
 
 def trace(stack: LayerStack, data: Data, loss: Loss, learning_rate: float, apply: bool) -> Trace:
     """Do one plain step on a batch, note all numbers, and undo it unless it is to stay."""
-    if not 0 < learning_rate < math.inf:
-        raise ConfigurationError(
-            f"learning_rate is {brief(learning_rate)}; a finite number above 0 is needed"
-        )
+    check_positive(learning_rate=learning_rate)
     before, gradients = stack.parameters.copy(), stack.gradients.copy()
     x, ops = read_rows(stack, data.x), stack.backend
     buffers = stack.buffers(len(x))

@@ -11,15 +11,8 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from gpubp.backends.interchange import is_cupy
-from gpubp.errors import (
-    ConfigurationError,
-    DataError,
-    NonFiniteError,
-    ShapeError,
-    brief,
-    checked_list,
-    is_number,
-)
+from gpubp.checks import checked_list, is_number
+from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError, brief
 from gpubp.nn.activations import get_activation
 
 # scikit-learn's names of what has another one here

@@ -16,7 +16,7 @@ from gpubp.interop.arguments import stochastic, take_parameters
 from gpubp.interop.estimator import BaseMLP
 from gpubp.interop.labels import Labels, module_of, one_column
 from gpubp.nn.losses import Loss, cross_entropy, focal
-from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.optimizer import Optimizer
 from gpubp.training.callbacks import Callback
 
 

@@ -18,8 +18,9 @@ from sklearn.utils.validation import _check_sample_weight
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.backends.random import as_random_state
+from gpubp.checks import checked_list
 from gpubp.data.batches import take_data
-from gpubp.errors import ConfigurationError, DataError, DivergenceError, checked_list
+from gpubp.errors import ConfigurationError, DataError, DivergenceError
 from gpubp.interop.arguments import (
     check_parameters,
     checked,

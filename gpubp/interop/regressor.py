@@ -16,7 +16,7 @@ from gpubp.errors import ShapeError
 from gpubp.interop.arguments import stochastic, take_parameters
 from gpubp.interop.estimator import BaseMLP
 from gpubp.nn.losses import Loss
-from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.optimizer import Optimizer
 from gpubp.training.callbacks import Callback
 
 

@@ -18,8 +18,9 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import _safe_split
 
+from gpubp.checks import checked_whole
 from gpubp.data.fingerprint import fingerprint
-from gpubp.errors import ConfigurationError, DivergenceError, checked_whole
+from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.interop.cross_validation import backend_of
 from gpubp.training.halving import draw, rounds_of, run_rounds
 from gpubp.training.side_by_side import Watch

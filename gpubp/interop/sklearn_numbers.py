@@ -26,7 +26,7 @@ class AdamOfScikitLearn(Adam):
     """
 
     def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step; see `gpubp.nn.optimizers.Optimizer`."""
+        """Return the kernel's scalars at a step; see `gpubp.nn.optimizer.Optimizer`."""
         rate, beta1, beta2, epsilon, correction, shrink = super().scalars(step, factor, decay)
         return rate, beta1, beta2, epsilon * correction, correction, shrink
 

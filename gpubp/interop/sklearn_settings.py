@@ -7,7 +7,8 @@ from typing import Any
 
 from gpubp.errors import brief
 from gpubp.interop.sklearn_numbers import AdamOfScikitLearn, PenaltyOfScikitLearn
-from gpubp.nn.optimizers import SGD, Optimizer, get_optimizer
+from gpubp.nn.optimizer import Optimizer
+from gpubp.nn.optimizers import SGD, get_optimizer
 from gpubp.nn.regularization import Regularization
 
 

@@ -11,13 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends.cpu.compiled_backend import thread_count
-from gpubp.errors import (
-    ConfigurationError,
-    NonFiniteError,
-    ShapeError,
-    checked_whole,
-    import_extra,
-)
+from gpubp.checks import checked_whole
+from gpubp.errors import ConfigurationError, NonFiniteError, ShapeError, import_extra
 
 DECREASE = 1e-5  # of a tree's impurity, at least, by each of its splits
 

@@ -5,7 +5,6 @@ Every loss is summed over the outputs and averaged over the batch.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from gpubp.backends import Array, Backend
 from gpubp.backends.formulas.losses import LOSSES as FUNCTIONS
+from gpubp.checks import check_from_zero, check_positive, check_share
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError, brief
 from gpubp.nn.activations import Activation
 from gpubp.nn.schedules import Setting, is_schedule, peak_of, value_at
@@ -88,8 +88,7 @@ def huber(delta: float = 1.0) -> Loss:
     ConfigurationError
         When delta is no finite number above 0.
     """
-    if not 0 < delta < math.inf:
-        raise ConfigurationError(f"delta is {brief(delta)}; a finite number above 0 is needed")
+    check_positive(delta=delta)
     return replace(LOSSES["huber"], parameter=float(delta))
 
 
@@ -101,8 +100,7 @@ def quantile(q: float = 0.5) -> Loss:
     ConfigurationError
         When q is no number between 0 and 1.
     """
-    if not 0 < q < 1:
-        raise ConfigurationError(f"q is {brief(q)}; a number between 0 and 1 is needed")
+    check_share(q=q)
     return replace(LOSSES["quantile"], parameter=float(q))
 
 
@@ -121,8 +119,7 @@ def focal(gamma: float = 2.0, binary: bool = False) -> Loss:
     ConfigurationError
         When gamma is no finite number from 0.
     """
-    if not 0 <= gamma < math.inf:
-        raise ConfigurationError(f"gamma is {brief(gamma)}; a finite number from 0 is needed")
+    check_from_zero(gamma=gamma)
     return replace(LOSSES["binary_focal" if binary else "focal"], parameter=float(gamma))
 
 

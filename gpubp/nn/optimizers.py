@@ -2,86 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol, Self
 
 from gpubp.backends.formulas.updates import UPDATES
+from gpubp.checks import check_fraction, check_positive
 from gpubp.errors import ConfigurationError, UnknownNameError, brief
-from gpubp.nn.schedules import LearningRate, Setting, as_schedule, peak_of, value_at
-
-
-class Optimizer(Protocol):
-    """Settings of one optimizer.
-
-    Attributes
-    ----------
-    learning_rate : float or Schedule
-        Size of a step, above 0; see `gpubp.nn.schedules`.
-    kernel : str
-        Name of the update kernel.
-    state : tuple of str
-        Names of its state buffers, each as long as the parameters and zero at the start.
-    """
-
-    @property
-    def learning_rate(self) -> LearningRate:
-        """Size of a step."""
-
-    @property
-    def kernel(self) -> str:
-        """Name of the update kernel."""
-
-    @property
-    def state(self) -> tuple[str, ...]:
-        """Names of the state buffers."""
-
-    def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
-        """Return the kernel's scalars at a step.
-
-        Parameters
-        ----------
-        step : int
-            The step, counted from 1.
-        factor, decay : float
-            What the learning rate and the weight decay are multiplied by.
-        """
-
-
-# What other libraries call the settings
-OTHER_NAMES = {
-    "lr": "learning_rate",
-    "betas": "beta1 and beta2",
-    "eps": "epsilon",
-    "rho": "decay",
-    "alpha": "decay",
-    "b1": "beta1",
-    "b2": "beta2",
-}
-
-
-class _NamedSettings:
-    """Says which names the settings of an optimizer have, when it is given another one."""
-
-    def __new__(cls, *values: Any, **settings: Any) -> Self:
-        known = [] if not settings else list(inspect.signature(cls).parameters)
-        for name in settings:
-            if name in known:
-                continue
-            if name in OTHER_NAMES:
-                right = OTHER_NAMES[name]
-                raise ConfigurationError(
-                    f"{name} is no setting of {cls.__name__}; {right}, as it is called here, is"
-                    " needed"
-                )
-            raise UnknownNameError(f"setting of {cls.__name__}", name, known)
-        return super().__new__(cls)
+from gpubp.nn.optimizer import NamedSettings, Optimizer, check_decay, rate_at
+from gpubp.nn.schedules import LearningRate, Setting, as_schedule, value_at
 
 
 @dataclass(frozen=True)
-class SGD(_NamedSettings):
+class SGD(NamedSettings):
     """Stochastic gradient descent, plain, with momentum or with Nesterov's momentum.
 
     ``v = momentum * v + gradient; weight -= learning_rate * v``; with ``nesterov=True``
@@ -100,7 +33,7 @@ class SGD(_NamedSettings):
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
-        _check_fraction(momentum=self.momentum)
+        check_fraction(momentum=self.momentum)
         if self.nesterov and self.momentum == 0:
             raise ConfigurationError("nesterov=True with momentum 0; a momentum above 0 is needed")
 
@@ -123,7 +56,7 @@ class SGD(_NamedSettings):
 
 
 @dataclass(frozen=True)
-class RMSProp(_NamedSettings):
+class RMSProp(NamedSettings):
     """Gradient divided by a running root mean square (Tieleman and Hinton 2012, lecture 6.5).
 
     ``s = decay * s + (1 - decay) * g**2; weight -= learning_rate * g / (sqrt(s) + epsilon)``
@@ -143,8 +76,8 @@ class RMSProp(_NamedSettings):
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
-        _check_positive(epsilon=self.epsilon)
-        _check_fraction(decay=self.decay)
+        check_positive(epsilon=self.epsilon)
+        check_fraction(decay=self.decay)
 
     def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
         """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
@@ -152,7 +85,7 @@ class RMSProp(_NamedSettings):
 
 
 @dataclass(frozen=True)
-class Adam(_NamedSettings):
+class Adam(NamedSettings):
     """Adam (Kingma and Ba 2015, algorithm 1).
 
     Raises
@@ -171,8 +104,8 @@ class Adam(_NamedSettings):
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
-        _check_positive(epsilon=self.epsilon)
-        _check_fraction(beta1=self.beta1, beta2=self.beta2)
+        check_positive(epsilon=self.epsilon)
+        check_fraction(beta1=self.beta1, beta2=self.beta2)
 
     def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
         """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
@@ -207,14 +140,14 @@ class AdamW(Adam):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_decay(self, self.weight_decay)
+        check_decay(self, self.weight_decay)
 
     def _shrink(self, rate: float, step: int, decay: float) -> float:
         return 1.0 - rate * (decay * value_at(self.weight_decay, step))
 
 
 @dataclass(frozen=True)
-class Adagrad(_NamedSettings):
+class Adagrad(NamedSettings):
     """Gradient divided by the root of the sum of all squares so far (Duchi et al. 2011).
 
     ``s = s + g**2; weight -= learning_rate * g / (sqrt(s) + epsilon)``
@@ -233,7 +166,7 @@ class Adagrad(_NamedSettings):
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
-        _check_positive(epsilon=self.epsilon)
+        check_positive(epsilon=self.epsilon)
 
     def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
         """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
@@ -271,7 +204,7 @@ class Nadam(Adam):
 
 
 @dataclass(frozen=True)
-class Lion(_NamedSettings):
+class Lion(NamedSettings):
     """A step of one size in every direction, by the sign of a momentum (Chen et al. 2023).
 
     ``c = beta1 m + (1 - beta1) g; weight -= learning_rate (sign(c) + weight_decay weight);
@@ -293,8 +226,8 @@ class Lion(_NamedSettings):
 
     def __post_init__(self) -> None:
         as_schedule(self.learning_rate)
-        _check_fraction(beta1=self.beta1, beta2=self.beta2)
-        _check_decay(self, self.weight_decay)
+        check_fraction(beta1=self.beta1, beta2=self.beta2)
+        check_decay(self, self.weight_decay)
 
     def scalars(self, step: int, factor: float = 1.0, decay: float = 1.0) -> tuple[float, ...]:
         """Return the kernel's scalars at a step; see `Optimizer.scalars`."""
@@ -312,11 +245,6 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "nadam": Nadam,
     "lion": Lion,
 }
-
-
-def rate_at(optimizer: Optimizer, step: int, factor: float = 1.0) -> float:
-    """Return the learning rate at a step, counted from 1, times a factor."""
-    return factor * value_at(optimizer.learning_rate, step)
 
 
 def get_optimizer(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
@@ -363,25 +291,3 @@ def _momentum_product(beta1: float, step: int) -> float:
     while len(products) <= step:
         products.append(products[-1] * _momentum(beta1, len(products)))
     return products[step]
-
-
-def _check_decay(optimizer: Optimizer, weight_decay: Setting) -> None:
-    if not 0 <= peak_of(optimizer.learning_rate) * peak_of(weight_decay) < 1:
-        raise ConfigurationError(
-            f"weight_decay is {brief(weight_decay)}; a number from 0 to below 1 / learning_rate is"
-            " needed"
-        )
-
-
-def _check_positive(**settings: float) -> None:
-    for name, value in settings.items():
-        if not 0 < value < float("inf"):
-            raise ConfigurationError(f"{name} is {brief(value)}; a finite number above 0 is needed")
-
-
-def _check_fraction(**settings: float) -> None:
-    for name, value in settings.items():
-        if not 0 <= value < 1:
-            raise ConfigurationError(
-                f"{name} is {brief(value)}; a number from 0 to below 1 is needed"
-            )

@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
+from gpubp.checks import check_from_zero, checked_list
 from gpubp.errors import ConfigurationError, UnknownNameError, brief
 from gpubp.nn.layers import Layer
-from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.schedules import peak_of
+
+_ONE_OR_MORE: tuple[tuple[str, type, str], ...] = (
+    ("names", str, "a name"),
+    ("layers", Integral, "a whole number"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,16 +51,16 @@ class ParameterGroup:
     weight_decay: float = 1.0
 
     def __post_init__(self) -> None:
-        for setting in ("learning_rate", "weight_decay"):
+        check_from_zero(learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        for setting, kind, wanted in _ONE_OR_MORE:
             value = getattr(self, setting)
-            if not 0 <= value < math.inf:
-                raise ConfigurationError(
-                    f"{setting} of a group is {brief(value)}; a finite number from 0 is needed"
-                )
-        names = (self.names,) if isinstance(self.names, str) else self.names
-        layers = (self.layers,) if isinstance(self.layers, int) else self.layers
-        object.__setattr__(self, "names", None if names is None else tuple(names))
-        object.__setattr__(self, "layers", None if layers is None else tuple(layers))
+            if value is None:
+                continue
+            values = (value,) if isinstance(value, kind) else checked_list(setting, value)
+            for each in values:
+                if not isinstance(each, kind) or isinstance(each, bool):
+                    raise ConfigurationError(f"{setting} hold {brief(each)}; {wanted} is needed")
+            object.__setattr__(self, setting, values)
 
     def places(self, layers: Sequence[Layer]) -> set[tuple[int, str]]:
         """Return its parameters as places of layers and names.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.errors import ConfigurationError, brief
+from gpubp.checks import check_from_zero, check_positive
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers import Dense
 
@@ -45,18 +44,10 @@ class Regularization:
     max_norm: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("l1", "l2", "alpha"):
-            value = getattr(self, name)
-            if not 0 <= value < math.inf:
-                raise ConfigurationError(
-                    f"{name} is {brief(value)}; a finite number, 0 or more, is needed"
-                )
+        check_from_zero(l1=self.l1, l2=self.l2, alpha=self.alpha)
         for name in ("clip_value", "clip_norm", "max_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigurationError(
-                    f"{name} is {brief(value)}; a finite number above 0 is needed"
-                )
+            if getattr(self, name) is not None:
+                check_positive(**{name: getattr(self, name)})
 
     def __bool__(self) -> bool:
         return self != NONE

@@ -8,12 +8,12 @@ number of updates done so far, 0 for the first.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
-from gpubp.errors import ConfigurationError, brief, checked_whole
+from gpubp.checks import check_positive, check_share, checked_list, checked_whole, is_number
+from gpubp.errors import ConfigurationError, brief
 
 
 @runtime_checkable
@@ -34,6 +34,7 @@ class Schedule(Protocol):
         """Return the learning rate after so many updates, 0 or more."""
 
 
+MOST_WAVES = 60  # the first would be over in less than a step
 Setting = float | Schedule  # that may change with the step
 LearningRate = Setting
 
@@ -51,7 +52,7 @@ class Constant:
     rate: float
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate)
+        check_positive(rate=self.rate)
 
     @property
     def peak(self) -> float:
@@ -78,8 +79,8 @@ class StepDecay:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate, every=self.every)
-        _check_share(factor=self.factor)
+        check_positive(rate=self.rate, every=self.every)
+        check_share(factor=self.factor)
 
     @property
     def peak(self) -> float:
@@ -100,8 +101,8 @@ class ExponentialDecay:
     factor: float = 0.1
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate, steps=self.steps)
-        _check_share(factor=self.factor)
+        check_positive(rate=self.rate, steps=self.steps)
+        check_share(factor=self.factor)
 
     @property
     def peak(self) -> float:
@@ -122,10 +123,10 @@ class CosineDecay:
     final: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate, steps=self.steps)
-        if not 0 <= self.final <= self.rate:
+        check_positive(rate=self.rate, steps=self.steps)
+        if not (is_number(self.final) and 0 <= self.final <= self.rate):
             raise ConfigurationError(
-                f"final is {self.final!r}; a number from 0 to the rate {self.rate!r} is needed"
+                f"final is {brief(self.final)}; a number from 0 to the rate {self.rate!r} is needed"
             )
 
     @property
@@ -135,8 +136,7 @@ class CosineDecay:
 
     def __call__(self, step: int) -> float:
         """Return the learning rate after so many updates."""
-        done = min(step / self.steps, 1.0)
-        return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * done)) / 2
+        return _half_cosine(self.rate, self.final, min(step / self.steps, 1.0))
 
 
 @dataclass(frozen=True)
@@ -152,8 +152,11 @@ class CosineWaves:
     waves: int = 4
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate, steps=self.steps)
-        checked_whole("waves", self.waves)
+        check_positive(rate=self.rate, steps=self.steps)
+        if checked_whole("waves", self.waves) > MOST_WAVES:
+            raise ConfigurationError(
+                f"waves is {brief(self.waves)}; a whole number up to {MOST_WAVES} is needed"
+            )
 
     @property
     def peak(self) -> float:
@@ -177,8 +180,8 @@ class FlatCosine:
     flat: float = 0.5
 
     def __post_init__(self) -> None:
-        _check_positive(rate=self.rate, steps=self.steps)
-        _check_share(flat=self.flat)
+        check_positive(rate=self.rate, steps=self.steps)
+        check_share(flat=self.flat)
 
     @property
     def peak(self) -> float:
@@ -203,7 +206,7 @@ class WarmUp:
     then: LearningRate
 
     def __post_init__(self) -> None:
-        _check_positive(steps=self.steps)
+        check_positive(steps=self.steps)
         as_schedule(self.then)
 
     @property
@@ -232,8 +235,8 @@ class OneCycle:
     rising: float = 0.3
 
     def __post_init__(self) -> None:
-        _check_positive(peak=self.peak, steps=self.steps)
-        _check_share(rising=self.rising)
+        check_positive(peak=self.peak, steps=self.steps)
+        check_share(rising=self.rising)
 
     def __call__(self, step: int) -> float:
         """Return the learning rate after so many updates."""
@@ -255,11 +258,14 @@ class Chain:
     parts: Sequence[tuple[int, LearningRate]]
 
     def __post_init__(self) -> None:
-        if not self.parts:
+        parts = checked_list("parts", self.parts)
+        if not parts:
             raise ConfigurationError("parts is empty; at least one pair (steps, rate) is needed")
-        for steps, rate in self.parts:
-            _check_positive(steps=steps)
-            as_schedule(rate)
+        for part in parts:
+            if not isinstance(part, Sequence) or len(part) != 2:
+                raise ConfigurationError(f"parts hold {brief(part)}; (steps, rate) is needed")
+            check_positive(steps=part[0])
+            as_schedule(part[1])
 
     @property
     def peak(self) -> float:
@@ -290,7 +296,7 @@ def as_schedule(rate: LearningRate) -> Schedule:
     """
     if is_schedule(rate):
         return rate
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+    if not is_number(rate) or rate <= 0:
         raise ConfigurationError(
             f"learning_rate is {brief(rate)}; a finite number above 0 or a schedule is needed"
         )
@@ -299,31 +305,15 @@ def as_schedule(rate: LearningRate) -> Schedule:
 
 def value_at(setting: Setting, step: int) -> float:
     """Return a number, or what a schedule gives at a step, counted from 1."""
-    # asked for at every step, so a number takes the short way; it was checked when it was given
-    return setting if isinstance(setting, int | float) else setting(step - 1)
+    return setting(step - 1) if callable(setting) else setting
 
 
 def peak_of(setting: Setting) -> float:
-    """Return the largest value of a number or a schedule."""
+    """Return the largest value of a number or a schedule; infinity for what is neither."""
     if is_schedule(setting):
         return setting.peak
-    number: Any = setting
-    return float(number) if abs(number) <= sys.float_info.max else math.inf
+    return float(setting) if is_number(setting) else math.inf
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
-
-
-def _check_positive(**settings: float) -> None:
-    for name, value in settings.items():
-        if not 0 < value < math.inf:
-            raise ConfigurationError(f"{name} is {brief(value)}; a finite number above 0 is needed")
-
-
-def _check_share(**settings: float) -> None:
-    for name, value in settings.items():
-        if not 0 < value < 1:
-            raise ConfigurationError(
-                f"{name} is {brief(value)}; a number between 0 and 1 is needed"
-            )

@@ -10,7 +10,8 @@ import numpy as np
 
 from gpubp.backends.precision import get_precision
 from gpubp.backends.random import Seed, checked_seed
-from gpubp.errors import ConfigurationError, brief, checked_whole
+from gpubp.checks import checked_whole
+from gpubp.errors import ConfigurationError, brief
 from gpubp.nn.activations import get_activation
 from gpubp.nn.initializers import get_initializer
 from gpubp.nn.layers.periodic import Periodic

@@ -11,7 +11,8 @@ import numpy as np
 
 from gpubp.backends import Backend
 from gpubp.backends.precision import Precision
-from gpubp.errors import ConfigurationError, ShapeError, brief, checked_list, is_number
+from gpubp.checks import check_fraction, checked_list, is_number
+from gpubp.errors import ConfigurationError, ShapeError, brief
 from gpubp.files import free_memory
 from gpubp.nn.activations import get_activation
 from gpubp.nn.layers.periodic import Periodic
@@ -229,6 +230,5 @@ def checked_weights(form: str) -> str:
 
 def checked_rate(rate: float) -> float:
     """Return the share of a layer that dropout leaves out."""
-    if not is_number(rate) or not 0 <= rate < 1:
-        raise ConfigurationError(f"dropout is {brief(rate)}; a number from 0 to below 1 is needed")
+    check_fraction(dropout=rate)
     return float(rate)

@@ -22,6 +22,7 @@ from sklearn.utils.validation import (
 
 from gpubp.backends import get_backend
 from gpubp.backends.random import as_random_state
+from gpubp.checks import check_fraction
 from gpubp.errors import ConfigurationError, DataError, ModelFileError
 from gpubp.inspection.trace import Trace
 from gpubp.tables.frames import has_names, table_of
@@ -161,10 +162,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         share = self.validation_fraction
         if share is None:
             share = Recipe.of(self.preset, 1, self.task, {}).validation
-        if not 0 <= share < 1:
-            raise ConfigurationError(
-                f"validation_fraction is {share}; a number from 0 to below 1 is needed"
-            )
+        check_fraction(validation_fraction=share)
         every, nothing = np.arange(rows), np.zeros(0, np.int64)
         if table.rows > rows:
             return lambda member: (every, np.arange(rows, table.rows))

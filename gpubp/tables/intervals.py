@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import ConfigurationError, brief
+from gpubp.checks import check_share
 from gpubp.tables.json_fields import is_finite, read_field
 
 LEVELS = np.linspace(0, 1, 201)
@@ -27,8 +27,7 @@ def levels_of(coverage: float, name: str = "coverage") -> tuple[float, float]:
     ConfigurationError
         When the share is not between 0 and 1.
     """
-    if not 0 < coverage < 1:
-        raise ConfigurationError(f"{name} is {brief(coverage)}; a number between 0 and 1 is needed")
+    check_share(**{name: coverage})
     return (1 - coverage) / 2, (1 + coverage) / 2
 
 
@@ -71,8 +70,7 @@ class Residuals:
         A level above one half is raised to the next rank among one row more, one below lowered, so
         that an interval covers no less than it says (Lei et al. 2018).
         """
-        if not 0 < level < 1:
-            raise ConfigurationError(f"level is {brief(level)}; a number between 0 and 1 is needed")
+        check_share(level=level)
         groups = np.searchsorted(np.asarray(self.edges), answered, side="right")
         offsets = [
             np.interp(_widened(level, rows), LEVELS, quantiles)

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from gpubp.errors import ConfigurationError, UnknownNameError, checked_whole
+from gpubp.checks import checked_whole
+from gpubp.errors import ConfigurationError, UnknownNameError
 from gpubp.nn.losses import Loss, cross_entropy
-from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
+from gpubp.nn.optimizer import Optimizer
+from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.nn.schedules import CosineDecay, CosineWaves, LearningRate, as_schedule
 from gpubp.training.stopping import EarlyStopping
 

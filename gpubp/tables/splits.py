@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.checks import check_fraction
 from gpubp.errors import ConfigurationError, DataError, ShapeError, import_extra
 
 
@@ -189,9 +190,7 @@ def _counts(rows: int, test: float, validation: float) -> dict[str, int]:
 
 def check_shares(test: float, validation: float, seed: int) -> None:
     """Raise ConfigurationError for a share or a seed out of range."""
-    for name, share in (("test", test), ("validation", validation)):
-        if not 0 <= share < 1:
-            raise ConfigurationError(f"{name} is {share}; a share from 0 to below 1 is needed")
+    check_fraction(test=test, validation=validation)
     if test + validation >= 1:
         raise ConfigurationError(
             f"test {test} and validation {validation} leave nothing to train on; a sum below 1 is"

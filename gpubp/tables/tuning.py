@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Backend
+from gpubp.checks import checked_whole
 from gpubp.data.fingerprint import fingerprint
-from gpubp.errors import ConfigurationError, DivergenceError, checked_whole
+from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.recipe import PATIENCE, Recipe

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol, runtime_checkable
 
+from gpubp.checks import check_share, checked_whole
 from gpubp.errors import CheckpointError, ConfigurationError, brief, import_extra
 from gpubp.nn.view import NetworkView
 from gpubp.text import ShownAsText
@@ -242,13 +243,8 @@ class ReduceOnPlateau:
     """
 
     def __init__(self, patience: int = 5, factor: float = 0.1, least: float = 1e-4) -> None:
-        if patience < 1:
-            raise ConfigurationError(f"patience is {brief(patience)}; at least 1 is needed")
-        for name, value in (("factor", factor), ("least", least)):
-            if not 0 < value < 1:
-                raise ConfigurationError(
-                    f"{name} is {brief(value)}; a number between 0 and 1 is needed"
-                )
+        checked_whole("patience", patience)
+        check_share(factor=factor, least=least)
         self.patience, self.factor, self.least = patience, factor, least
         self._best, self._waited, self._share = float("inf"), 0, 1.0
 
@@ -306,8 +302,7 @@ class HealthWatch:
     """
 
     def __init__(self, x: Any, y: Any, optimizer: Any = "adam", every: int = 1) -> None:
-        if every < 1:
-            raise ConfigurationError(f"every is {brief(every)}; at least 1 is needed")
+        checked_whole("every", every)
         self.x, self.y, self.optimizer, self.every = x, y, optimizer, every
         self.reports: list[Any] = []
         self._said: set[str] = set()

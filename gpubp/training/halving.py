@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Backend
-from gpubp.errors import ConfigurationError, brief, check_seconds
+from gpubp.checks import check_seconds
+from gpubp.errors import ConfigurationError, brief
 from gpubp.training.side_by_side import AT_A_TIME, Watch, at_a_time, train_side_by_side
 from gpubp.training.trials import SearchResult, Trial, TrialFile
 

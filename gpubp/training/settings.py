@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gpubp.errors import ConfigurationError, brief, checked_list, checked_whole, is_number
+from gpubp.checks import checked_list, checked_whole, is_number
+from gpubp.errors import ConfigurationError, brief
 from gpubp.nn.activations import Activation
 from gpubp.nn.losses import Loss, get_loss
-from gpubp.nn.optimizers import Adam, Optimizer, get_optimizer
+from gpubp.nn.optimizer import Optimizer
+from gpubp.nn.optimizers import Adam, get_optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
 from gpubp.nn.schedules import Setting, is_schedule

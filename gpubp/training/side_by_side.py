@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from gpubp.backends import Backend, Lockstep
 from gpubp.backends.cpu.compiled_backend import thread_count
 from gpubp.backends.cpu.threads import one_thread
-from gpubp.errors import DivergenceError, check_seconds
+from gpubp.checks import check_seconds
+from gpubp.errors import DivergenceError
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import History
 from gpubp.training.stopping import TIME_LIMIT

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp.backends import Array
 from gpubp.nn.backprop import LayerStack
-from gpubp.nn.optimizers import Optimizer
+from gpubp.nn.optimizer import Optimizer
 from gpubp.training.settings import TrainingSettings
 
 FIRST_SCALE = 2.0**16  # of a float16 loss; halved until gradients no longer overflow

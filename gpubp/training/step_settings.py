@@ -13,7 +13,8 @@ from gpubp.backends.scheduled import Scheduled
 from gpubp.errors import ConfigurationError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.dropout import Rates
-from gpubp.nn.optimizers import OPTIMIZERS, Optimizer
+from gpubp.nn.optimizer import Optimizer
+from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.nn.parameter_groups import Segment, segments
 from gpubp.nn.schedules import is_schedule, peak_of, value_at
 from gpubp.training.settings import TrainingSettings

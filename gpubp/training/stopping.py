@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from gpubp.backends import Array
+from gpubp.checks import check_from_zero, check_positive, checked_whole
 from gpubp.errors import CheckpointError, ConfigurationError, brief
 from gpubp.nn.view import NetworkView
 from gpubp.training.callbacks import History
@@ -35,10 +36,7 @@ class TimeLimit:
     reason = TIME_LIMIT
 
     def __init__(self, seconds: float) -> None:
-        if not 0 < seconds < float("inf"):
-            raise ConfigurationError(
-                f"seconds is {brief(seconds)}; a finite number above 0 is needed"
-            )
+        check_positive(seconds=seconds)
         self.seconds = seconds
         self._start = 0.0
 
@@ -96,8 +94,9 @@ class EarlyStopping:
         metric: str | Metric | None = None,
         mode: str | None = None,
     ) -> None:
-        if patience is not None and patience < 1:
-            raise ConfigurationError(f"patience is {brief(patience)}; at least 1 is needed")
+        if patience is not None:
+            checked_whole("patience", patience)
+        check_from_zero(min_delta=min_delta)
         if metric is None and mode not in (None, "min"):
             raise ConfigurationError(f"mode is {brief(mode)} without a metric; 'min' is needed")
         self.patience = patience

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpubp import tensor_files
-from gpubp.errors import CheckpointError, brief, is_number
+from gpubp.checks import is_number
+from gpubp.errors import CheckpointError, brief
 from gpubp.files import write_atomically
 
 

@@ -10,6 +10,7 @@ import pytest
 from gpubp.backends import Backend, Scratch
 from gpubp.backends.gpu.kernel_table import UPDATE
 from gpubp.nn import optimizers
+from gpubp.nn.optimizer import Optimizer
 from tolerances import assert_close
 
 SIZE = 70_001  # more than one of the CPU backend's blocks, and no multiple of anything
@@ -93,7 +94,7 @@ def nadam(p: Numbers, gradients: list[Numbers]) -> Numbers:
     return p
 
 
-CASES: dict[str, tuple[optimizers.Optimizer, Callable[..., Numbers]]] = {
+CASES: dict[str, tuple[Optimizer, Callable[..., Numbers]]] = {
     "sgd": (optimizers.SGD(0.1), sgd),
     "momentum": (optimizers.SGD(0.1, momentum=0.9), momentum),
     "nesterov": (optimizers.SGD(0.1, momentum=0.9, nesterov=True), nesterov),

@@ -18,7 +18,8 @@ from gpubp import (
     WarmUp,
     errors,
 )
-from gpubp.nn.optimizers import OPTIMIZERS, rate_at
+from gpubp.nn.optimizer import rate_at
+from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.nn.schedules import Schedule, as_schedule
 
 # schedule -> {steps done: learning rate}, worked out by hand

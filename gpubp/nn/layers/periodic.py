@@ -15,7 +15,6 @@ summed over the rows, and dx = 2 pi da w, summed over the waves, with dy itself 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -24,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
-from gpubp.errors import ConfigurationError, UnknownNameError, checked_whole
+from gpubp.checks import check_positive, checked_whole
+from gpubp.errors import ConfigurationError, UnknownNameError
 from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, placed
 
 
@@ -62,8 +62,7 @@ class Periodic:
         checked_whole("frequencies", self.frequencies)
         if checked_whole("width", self.width) <= self.beside:
             raise ConfigurationError(f"width is {self.width}; 2 or more are needed for 'pbld'")
-        if not 0 < self.sigma < math.inf:
-            raise ConfigurationError(f"sigma is {self.sigma!r}; a finite number above 0 is needed")
+        check_positive(sigma=self.sigma)
 
     @property
     def beside(self) -> int:
