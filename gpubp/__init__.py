@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from gpubp.nn.optimizers import SGD, Adagrad, Adam, AdamW, Lion, Nadam, RMSProp
     from gpubp.nn.parameter_groups import ParameterGroup
     from gpubp.nn.regularization import Regularization
+    from gpubp.nn.schedule import Constant
     from gpubp.nn.schedules import (
         Chain,
-        Constant,
         CosineDecay,
         CosineWaves,
         ExponentialDecay,
@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from gpubp.tables.loading import load as load
     from gpubp.tables.model import TabularModel as TabularModel
     from gpubp.tables.regressor import TabularRegressor as TabularRegressor
-    from gpubp.training.callbacks import Callback, HealthWatch, History, ReduceOnPlateau
+    from gpubp.training.callbacks import Callback, HealthWatch, ReduceOnPlateau
     from gpubp.training.each import Each
+    from gpubp.training.history import History
     from gpubp.training.logs import CSVLog, ModelCheckpoint, TensorBoard
     from gpubp.training.stopping import EarlyStopping, TimeLimit
 
@@ -97,7 +98,8 @@ __all__ = [
 
 _MODULES = {
     "backends": ("available_backends", "get_backend"),
-    "training.callbacks": ("Callback", "HealthWatch", "History", "ReduceOnPlateau"),
+    "training.callbacks": ("Callback", "HealthWatch", "ReduceOnPlateau"),
+    "training.history": ("History",),
     "training.stopping": ("EarlyStopping", "TimeLimit"),
     "interop": ("MLPClassifier", "MLPRegressor", "cross_val_predict", "cross_validate", "search"),
     "tables.classifier": ("TabularClassifier",),
@@ -114,9 +116,9 @@ _MODULES = {
     "nn.optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSProp"),
     "nn.parameter_groups": ("ParameterGroup",),
     "nn.regularization": ("Regularization",),
+    "nn.schedule": ("Constant",),
     "nn.schedules": (
         "Chain",
-        "Constant",
         "CosineDecay",
         "CosineWaves",
         "ExponentialDecay",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gpubp import tensor_files
 from gpubp.errors import ModelFileError, brief
 from gpubp.files import write_atomically
-from gpubp.training.callbacks import History
+from gpubp.training.history import History
 
 FORMAT = "gpubp"
 MEMBERS = "members"  # where a description has those of the networks after the first

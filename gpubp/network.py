@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,33 +11,30 @@ import numpy as np
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.random import Seed
 from gpubp.checks import checked_whole
-from gpubp.data.batches import take_data
-from gpubp.data.chosen_rows import ChosenRows, take_rows
-from gpubp.data.feeds import HeldOut, Shuffle, check_alone, feed_of, hold_out, validation_rows
+from gpubp.data.feeds import Shuffle
 from gpubp.data.protocol import Dataset
 from gpubp.data.row_weights import ClassWeight
-from gpubp.data.shards import ALL
 from gpubp.distributed.communicator import Communicator
 from gpubp.errors import ConfigurationError
 from gpubp.inspection.memory import on_device
-from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.periodic import Periodic
 from gpubp.nn.losses import Loss
 from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import Regularization
-from gpubp.nn.schedules import Setting
+from gpubp.nn.schedule import Setting
 from gpubp.nn.spec import CATEGORY_WIDTH, EMBEDDING, NetworkSpec
 from gpubp.nn.spec_checks import STANDARD
 from gpubp.stepping import SteppedNetwork
 from gpubp.training.backend_choice import take_faster_backend, workload
-from gpubp.training.callbacks import Callback, History, as_callbacks, callback_name
-from gpubp.training.checkpoints import checkpointer
+from gpubp.training.callbacks import Callback, as_callbacks
 from gpubp.training.epoch_steps import Training
 from gpubp.training.fit import Fit
-from gpubp.training.group import Group, joined, share_seed
+from gpubp.training.given import Given, make_ready
+from gpubp.training.group import joined
+from gpubp.training.history import History
 from gpubp.training.logs import progress_display
-from gpubp.training.metrics import Metric, as_metrics, metric_name
+from gpubp.training.metrics import Metric, as_metrics
 from gpubp.training.settings import TrainingSettings
 
 
@@ -289,12 +285,14 @@ class Network(SteppedNetwork):
             chosen_rows = None if rows is None else np.size(rows)
             work = workload([self.spec], settings, given, batch_size, weighted, chosen_rows)
             take_faster_backend(self, work)
-        return self._fit(
-            *(x, y, settings, epochs, listed, measured),
-            batch_size=batch_size,
+        given = Given(
+            x,
+            y,
+            settings,
+            listed,
+            measured,
             validation=validation,
             shuffle=shuffle,
-            progress=progress,
             checkpoint=checkpoint,
             every=every,
             resume=resume,
@@ -304,86 +302,19 @@ class Network(SteppedNetwork):
             rows=rows,
             validation_rows=validation_rows,
         )
+        return self._fit(given, epochs, progress, batch_size=batch_size)
 
     @on_device
-    def _fit(
-        self,
-        x: Any,
-        y: Any,
-        settings: TrainingSettings,
-        epochs: int,
-        callbacks: list[Callback],
-        metrics: list[str | Metric],
-        *,
-        batch_size: int | None,
-        validation: Any,
-        shuffle: Shuffle,
-        progress: bool,
-        checkpoint: str | os.PathLike[str] | None,
-        every: int | None,
-        resume: bool,
-        sample_weight: Any,
-        class_weight: ClassWeight,
-        group: Group | None,
-        rows: Any,
-        validation_rows: Any,
-    ) -> History:
+    def _fit(self, given: Given, epochs: int, progress: bool, *, batch_size: int | None) -> History:
         """Train for some epochs where the network lies; see `fit`."""
-        stack, self._last, loss = self.stack, None, settings.loss
-        processes = None if group is None else group.communicator
-        if processes is not None:
-            share_seed(stack, processes)
-        if processes is not None and settings.accumulate > 1 and every is not None:
-            raise ConfigurationError(
-                f"every is {every} with accumulate in distributed training; None is needed, for a"
-                " checkpoint at the end of every epoch"
-            )
-        data: Any = x
-        if isinstance(x, Dataset):
-            check_alone(
-                y=y,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                rows=rows,
-                validation_rows=validation_rows,
-            )
-        else:
-            rows = None if rows is None else take_rows(rows, x)
-            data = take_data(stack, x, y, loss, "", sample_weight, class_weight, rows)
-        held: Any = validation
-        if isinstance(validation, int | float):
-            if rows is not None or validation_rows is not None:
-                raise ConfigurationError(
-                    f"validation={validation} and rows are both given; validation_rows is needed"
-                )
-            data, held = hold_out(stack, data, validation)
-        share = ALL if group is None else group.shards
-        feed = feed_of(stack, data, batch_size, shuffle, loss, share, rows)
-        validated = _validated(stack, held, validation_rows, data, loss)
-        keeper = None
-        if checkpoint is not None:
-            same = self.spec.to_dict() | settings.described()
-            same["callbacks"] = [callback_name(one) for one in callbacks]
-            same |= {"metrics": list(map(metric_name, metrics))} if metrics else {}
-            same |= {} if group is None else group.described()
-            keeper = checkpointer(checkpoint, every, same, feed, processes, resume)
-        training = Training(stack, self._state, feed, settings, group)
+        self._last = None
+        ready = make_ready(self.stack, given, batch_size)
+        training = Training(self.stack, self._state, ready.feed, given.settings, given.group)
         self.history = History()
+        processes = None if given.group is None else given.group.communicator
         shown = [progress_display()] if progress else []
-        told = [*callbacks, *shown] if processes is None or processes.is_root else []
-        Fit(self, training, self.history, keeper).run(epochs, validated, told, resume, metrics)
-        return self.history
-
-
-def _validated(
-    stack: LayerStack, validation: Any, chosen: Any, data: Any, loss: Loss
-) -> HeldOut | None:
-    """Return the rows to validate on: some of the data's, others, or none."""
-    if chosen is None:
-        return None if validation is None else validation_rows(stack, validation, loss)
-    if validation is not None:
-        raise ConfigurationError(
-            "validation and validation_rows are both given; one of them is needed"
+        told = [*given.callbacks, *shown] if processes is None or processes.is_root else []
+        Fit(self, training, self.history, ready.keeper).run(
+            epochs, ready.validated, told, given.resume, given.metrics
         )
-    plain = replace(data, weights=None)
-    return ChosenRows(stack, plain, take_rows(chosen, data.x, "validation_rows"))
+        return self.history

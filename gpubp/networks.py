@@ -10,13 +10,10 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, Self
 
-import numpy as np
-
 from gpubp.backends import Backend, get_backend
 from gpubp.backends.interchange import give_back
 from gpubp.checks import checked_list, checked_whole
-from gpubp.data.batches import checked_batch_size, take_inputs
-from gpubp.data.fingerprint import fingerprint_of_rows, sampled_rows
+from gpubp.data.batches import take_inputs
 from gpubp.data.protocol import Dataset
 from gpubp.distributed.communicator import Communicator
 from gpubp.errors import ConfigurationError, DivergenceError, brief
@@ -26,18 +23,17 @@ from gpubp.network import Network
 from gpubp.nn.spec_checks import check_memory
 from gpubp.saving import save_networks
 from gpubp.training import prediction
-from gpubp.training.backend_choice import Workload, take_faster_backend, workload
-from gpubp.training.callbacks import Callback, History, as_callbacks
+from gpubp.training.backend_choice import take_faster_backend
+from gpubp.training.callbacks import Callback, as_callbacks
 from gpubp.training.checkpoint_files import CheckpointFolder
-from gpubp.training.checkpoints import resumable
 from gpubp.training.dealt import Deal, begin_alike, processes_of, train_dealt
 from gpubp.training.each import Each, of_member, weights_of_members
-from gpubp.training.settings import TrainingSettings
+from gpubp.training.history import History
+from gpubp.training.members import Members
 from gpubp.training.side_by_side import at_a_time
 
 LINE = 16  # numbers: no two members share a line of a processor's cache
 OBJECTS = 10_000  # bytes of Python's objects that the smallest member has
-COPIES = 4  # of what a member takes on a GPU, with the parameters to go back to and the best ones
 
 
 class Networks:
@@ -224,14 +220,15 @@ class Networks:
             if folder is not None:
                 settings["checkpoint"] = folder / f"member-{number}"
         self.callbacks = tuple(settings["callbacks"] for settings in each)
+        members = Members(self.members, each)
         if self.backend.alternative is not None and not distributed:
-            take_faster_backend(self, self._workload(x, y, each))
+            take_faster_backend(self, members.workload(x, y))
         shared = x
         if not isinstance(x, Dataset):
             with self.backend.on_device():
                 shared = take_inputs(self.members[0].stack, x)  # in a dtype that all read
         if processes is not None:
-            begin_alike(processes, self.members, self._fingerprint(shared))
+            begin_alike(processes, self.members, members.fingerprint(shared))
 
         def train(number: int, watch: Sequence[Any]) -> None:
             settings = each[number] | {"callbacks": [*each[number]["callbacks"], *watch]}
@@ -244,9 +241,9 @@ class Networks:
                 )
 
         on_cpu, streamed = self.backend.name == "cpu", isinstance(x, Dataset)
-        most = None if on_cpu or streamed else self._fitting(each, shared.shape[0])
+        most = None if on_cpu or streamed else members.at_once(shared.shape[0])
         workers, lockstep = at_a_time(self.backend, 1 if streamed else count, most)
-        deal = None if processes is None else Deal(processes, self._learnt, self._take_over)
+        deal = None if processes is None else Deal(processes, members.learnt, members.take_over)
         failures = train_dealt(deal, count, train, workers, time_limit, on_cpu, lockstep)
         self.failures = tuple(failures)
         diverged = [number for number, failure in enumerate(failures) if failure is not None]
@@ -258,48 +255,6 @@ class Networks:
                 stacklevel=2,
             )
         return self.histories
-
-    def _workload(self, x: Any, y: Any, each: Sequence[dict[str, Any]]) -> Workload | None:
-        """Return what the steps of all members do, as the first one is trained."""
-        first = each[0]
-        together = self.members[:1] if isinstance(x, Dataset) else self.members
-        settings = {name: first[name] for name in TrainingSettings.GIVEN if name in first}
-        weighted = first["sample_weight"] is not None or first.get("class_weight") is not None
-        rows = first.get("rows")
-        return workload(
-            [net.spec for net in together],
-            TrainingSettings.of(self.members[0].output, **settings),
-            (x, y, first["sample_weight"], first.get("validation")),
-            first.get("batch_size"),
-            weighted,
-            None if rows is None else np.size(rows),
-        )
-
-    def _fingerprint(self, x: Any) -> str:
-        """Return what tells inputs from others."""
-        if isinstance(x, Dataset):
-            return x.fingerprint()
-        with self.backend.on_device():
-            return fingerprint_of_rows([x], sampled_rows(x.shape[0]), self.backend)
-
-    def _learnt(self, number: int) -> tuple[Any, list[Any]]:
-        """Return what other processes need of a member that was trained here."""
-        net = self.members[number]
-        return net.learnt(), [one.get_state(net) for one in resumable(self.callbacks[number])]
-
-    def _take_over(self, number: int, learnt: tuple[Any, list[Any]]) -> None:
-        """Take in what another process has done with a member."""
-        net, (of_net, memories) = self.members[number], learnt
-        net.take_over(of_net)
-        for one, memory in zip(resumable(self.callbacks[number]), memories, strict=True):
-            one.set_state(net, memory)
-
-    def _fitting(self, each: Sequence[dict[str, Any]], rows: int) -> int:
-        """Return how many members a GPU's memory holds while they train, at least one."""
-        largest = max(checked_batch_size(one.get("batch_size"), rows) for one in each)
-        plan = self.members[0].memory_plan(largest, each[0].get("optimizer") or "adam")
-        of_one = COPIES * (plan.total - plan.workspace)
-        return max(1, self.backend.free_memory() // max(of_one, 1))
 
     def predict(self, x: Any, each: bool = False) -> Any:
         """Return the mean of the members' outputs, (rows, outputs), or with `each` all of them.

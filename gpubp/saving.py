@@ -22,7 +22,7 @@ from gpubp.inspection.methods import InspectedNetwork
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
 from gpubp.nn.spec import NetworkSpec
-from gpubp.training.callbacks import History
+from gpubp.training.history import History
 from gpubp.training.state import TrainingState
 
 _COUNTERS = ("step", "epoch", "kernel", "updates", "rate_factor")  # of a TrainingState

@@ -21,7 +21,7 @@ from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.optimizers import get_optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
-from gpubp.nn.schedules import Setting
+from gpubp.nn.schedule import Setting
 from gpubp.saving import SavedNetwork
 from gpubp.training import evaluation
 from gpubp.training.data_initialization import initialize_from

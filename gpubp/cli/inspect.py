@@ -15,8 +15,9 @@ from gpubp.errors import printable
 from gpubp.tables.cautions import cautions
 from gpubp.tables.coded_column import CodedColumn
 from gpubp.tables.columns import Column
-from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
+from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.table import Table
+from gpubp.tables.target_rows import keep_rows_with_target
 from gpubp.tables.targets import decide_task
 
 

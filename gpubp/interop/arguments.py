@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from gpubp.backends import Backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.checks import checked_list, is_number
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError, brief
@@ -241,3 +242,10 @@ def training_dtype(dtype: str, x: Any, on_gpu: bool) -> tuple[str, str]:
     if x.shape[0] * x.shape[1] > MANY_NUMBERS:
         return "float32", f"X holds more than {MANY_NUMBERS:,} numbers; float32 is twice as fast"
     return "float64", "as X; dtype='float32' is twice as fast"
+
+
+def used_backend(backend: str | Backend, *arrays: Any) -> str | Backend:
+    """Return the backend asked for, or with "auto" the GPU that CuPy arrays lie on."""
+    if backend == "auto" and any(map(is_cupy, arrays)):
+        return "gpu"
+    return backend

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
-from gpubp.backends import Backend, get_backend
+from gpubp.backends import get_backend
 from gpubp.backends.interchange import is_cupy
 from gpubp.backends.random import as_random_state
 from gpubp.checks import checked_list
@@ -27,7 +26,9 @@ from gpubp.interop.arguments import (
     hidden_activations,
     hidden_sizes,
     training_dtype,
+    used_backend,
 )
+from gpubp.interop.estimator_members import drawn, fit_members
 from gpubp.interop.fitted import FittedNetwork
 from gpubp.interop.lbfgs import minimize_loss
 from gpubp.interop.sklearn_callbacks import CallbackSupportMixin, FitTasks, with_callbacks
@@ -37,7 +38,6 @@ from gpubp.interop.sklearn_stopping import Control
 from gpubp.network import Network
 from gpubp.nn.losses import Loss, get_loss
 from gpubp.training.callbacks import Callback
-from gpubp.training.side_by_side import at_a_time, train_side_by_side
 
 # As scikit-learn says it
 NOT_FINITE = (
@@ -105,48 +105,9 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             When the loss is not finite; with early stopping training ends there with a warning.
         """
         if self.members != 1:
-            return self._fit_members(X, y, sample_weight, validation_data)
+            return fit_members(self, X, y, sample_weight, validation_data)
         self.others_: list[BaseMLP] = []
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
-
-    def _fit_members(self, x: Any, y: Any, sample_weight: Any, validation_data: Any) -> BaseMLP:
-        """Train all members, as many at a time as there are processors; this is the first.
-
-        Raises
-        ------
-        DivergenceError
-            When the first diverged; of the others is a warning, and they are left out.
-        """
-        check_parameters(self.get_params(deep=False))
-        if not (self.warm_start and getattr(self, "others_", None)):
-            seeds = np.random.RandomState(self._drawn(check_random_state(self.random_state)))
-            self.others_ = [
-                clone(self).set_params(members=1, random_state=int(seeds.randint(2**31)))
-                for _ in range(self.members - 1)
-            ]
-        members = [self, *self.others_]
-
-        def train(number: int, watch: Sequence[Any]) -> None:
-            members[number]._watch = watch
-            try:
-                members[number]._fit(x, y, sample_weight, validation_data, incremental=False)
-            finally:
-                members[number]._watch = ()
-
-        workers, lockstep = at_a_time(get_backend(used_backend(self.backend, x)), self.members)
-        failures = train_side_by_side(len(members), train, workers, lockstep=lockstep)
-        if failures[0] is not None:
-            raise failures[0]
-        if any(failures):
-            lost = [number for number, failure in enumerate(failures) if failure is not None]
-            warnings.warn(
-                f"members {lost} of {len(members)} diverged and are left out",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        pairs = zip(self.others_, failures[1:], strict=True)
-        self.others_ = [other for other, failure in pairs if failure is None]
-        return self
 
     def _fit(
         self, x: Any, y: Any, sample_weight: Any, validation_data: Any, incremental: bool
@@ -218,11 +179,7 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
 
     def _seed(self) -> int:
         """Return a seed for dropout, without a draw from the random state itself."""
-        return self._drawn(self._random_state)
-
-    @staticmethod
-    def _drawn(state: np.random.RandomState) -> int:
-        return int(copy.deepcopy(state).randint(2**31))
+        return drawn(self._random_state)
 
     def _fit_stochastic(
         self,
@@ -340,10 +297,3 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def used_backend(backend: str | Backend, *arrays: Any) -> str | Backend:
-    """Return the backend asked for, or with "auto" the GPU that CuPy arrays lie on."""
-    if backend == "auto" and any(map(is_cupy, arrays)):
-        return "gpu"
-    return backend

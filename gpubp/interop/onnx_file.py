@@ -9,7 +9,7 @@ import numpy as np
 
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.layer_protocol import NORM_EPSILON
-from gpubp.errors import ConfigurationError, import_extra
+from gpubp.errors import import_extra
 from gpubp.files import write_atomically
 from gpubp.interop.exported_model import (
     Components,
@@ -20,57 +20,10 @@ from gpubp.interop.exported_model import (
     PlainPeriodic,
     plain_model,
 )
+from gpubp.interop.onnx_columns import add_columns
+from gpubp.interop.onnx_graph import Graph
 
-OUTPUTS = ("outputs", "probabilities", "label")
 OPSET, ML_OPSET, IR_VERSION = 17, 3, 8
-
-
-class Graph:
-    """Nodes and constants of a graph under construction; names are made as they are needed."""
-
-    def __init__(self, onnx: Any) -> None:
-        self.onnx = onnx
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        self._taken = {"", *OUTPUTS}
-
-    def name(self, wanted: str) -> str:
-        """Return this name, or with as many underscores behind it as make it the only one."""
-        escaped = wanted.encode(errors="backslashreplace").decode()
-        while escaped in self._taken:
-            escaped += "_"
-        self._taken.add(escaped)
-        return escaped
-
-    def node(
-        self,
-        operator: str,
-        inputs: list[str],
-        domain: str = "",
-        out: str | None = None,
-        **attributes: Any,
-    ) -> str:
-        """Add a node and return the name of its output."""
-        name = out or self.name(f"{operator.lower()}_{len(self.nodes)}")
-        made = self.onnx.helper.make_node(operator, inputs, [name], domain=domain, **attributes)
-        self.nodes.append(made)
-        return name
-
-    def constant(self, value: Any) -> str:
-        """Add a constant array and return its name."""
-        name = self.name(f"constant_{len(self.constants)}")
-        array = np.asarray(value)
-        if array.dtype.kind in "OU":
-            tensor = self.onnx.helper.make_tensor(
-                name,
-                self.onnx.TensorProto.STRING,
-                array.shape,
-                [str(text).encode(errors="backslashreplace") for text in array.ravel()],
-            )
-        else:
-            tensor = self.onnx.numpy_helper.from_array(array, name)
-        self.constants.append(tensor)
-        return name
 
 
 def write_onnx(model: Any, path: str | os.PathLike[str]) -> None:
@@ -105,7 +58,7 @@ def onnx_model(plain: PlainModel, onnx: Any) -> Any:
         inputs = [make.make_tensor_value_info("X", kinds.FLOAT, ["rows", plain.inputs])]
         x = "X"
     else:
-        inputs, x = _add_columns(graph, plain.preprocessing["columns"])
+        inputs, x = add_columns(graph, plain.preprocessing["columns"])
     if plain.input_scale != 1:
         x = graph.node("Mul", [x, graph.constant(np.float32(plain.input_scale))])
     answers = [_add_network(graph, member, x) for member in plain.members]
@@ -154,10 +107,10 @@ def _add_categories(graph: Graph, plain: PlainCategories, x: str) -> str:
     """Add the rows of the table that codes select, its last for no code, and the numbers."""
     code = graph.node("Gather", [x, graph.constant(plain.columns)], axis=1)
     whole = graph.node("Equal", [graph.node("Floor", [code]), code])
-    above = graph.node("GreaterOrEqual", [code, _number(graph, 0.0)])
+    above = graph.node("GreaterOrEqual", [code, graph.number(0.0)])
     below = graph.node("Less", [code, graph.constant(plain.counts.astype(np.float32))])
     known = graph.node("And", [graph.node("And", [above, below]), whole])
-    held = graph.node("Where", [known, code, _number(graph, 0.0)])
+    held = graph.node("Where", [known, code, graph.number(0.0)])
     row = graph.node("Cast", [held], to=graph.onnx.TensorProto.INT64)
     row = graph.node("Add", [row, graph.constant(plain.starts)])
     row = graph.node("Where", [known, row, graph.constant(np.int64(len(plain.table) - 1))])
@@ -203,11 +156,7 @@ def _input(graph: Graph, given: str | float, x: str, made: list[str]) -> str:
     """Name an input of a node: the argument, the output of a node before, or a constant."""
     if given == "x":
         return x
-    return made[given] if isinstance(given, int) else _number(graph, float(given))
-
-
-def _number(graph: Graph, value: float) -> str:
-    return graph.constant(np.float32(value))
+    return made[given] if isinstance(given, int) else graph.number(float(given))
 
 
 def _add_answers(graph: Graph, plain: PlainModel, y: str) -> list[Any]:
@@ -225,7 +174,7 @@ def _add_answers(graph: Graph, plain: PlainModel, y: str) -> list[Any]:
         graph.node("Identity", [last], out="outputs")
         return [describe("outputs", kind, ["rows", columns])]
     if columns == 1:  # the probability of the second of two labels
-        other = graph.node("Sub", [_number(graph, 1.0), y])
+        other = graph.node("Sub", [graph.number(1.0), y])
         y, columns = graph.node("Concat", [other, y], axis=1), 2
     graph.node("Identity", [y], out="probabilities")
     place = graph.node("ArgMax", [y], axis=1, keepdims=0)
@@ -238,111 +187,3 @@ def _add_answers(graph: Graph, plain: PlainModel, y: str) -> list[Any]:
         describe("probabilities", kinds.FLOAT, ["rows", columns]),
         describe("label", kinds.INT64 if whole else kinds.STRING, ["rows"]),
     ]
-
-
-def _add_columns(graph: Graph, columns: list[dict[str, Any]]) -> tuple[list[Any], str]:
-    """Add an input for every column and what makes features of it.
-
-    Parameters
-    ----------
-    graph : Graph
-    columns : list of dict
-        As `gpubp.tables.columns` describes them.
-
-    Returns
-    -------
-    (inputs, name)
-        Descriptions of the inputs, and the name of all features, float32 (rows, features).
-    """
-    kinds, describe = graph.onnx.TensorProto, graph.onnx.helper.make_tensor_value_info
-    inputs, parts = [], []
-    names = [graph.name(column["name"]) for column in columns]  # before those of any node
-    for column, name in zip(columns, names, strict=True):
-        if column["type"] not in _COLUMNS:
-            raise ConfigurationError(
-                f"column {column['name']!r} is free text, whose hashed words no ONNX file can hold;"
-                " a model without that column is needed"
-            )
-        kind = kinds.DOUBLE if column["type"] == "numeric" else kinds.STRING
-        inputs.append(describe(name, kind, ["rows", 1]))
-        parts += _COLUMNS[column["type"]](graph, column, name)
-    return inputs, graph.node("Concat", parts, axis=1)
-
-
-def _add_numeric(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
-    """Standardise in float64; a missing value, NaN, becomes the mean."""
-    mean, scale = (graph.constant(np.float64(column[name])) for name in ("mean", "scale"))
-    centered = graph.node("Sub", [values, mean])
-    wide = graph.node("Div", [centered, scale])
-    if column.get("bound"):
-        share = graph.node("Div", [wide, graph.constant(np.float64(column["bound"]))])
-        square = graph.node("Mul", [share, share])
-        more = graph.node("Add", [square, graph.constant(np.float64(1))])
-        wide = graph.node("Div", [wide, graph.node("Sqrt", [more])])
-    value = graph.node("Cast", [wide], to=graph.onnx.TensorProto.FLOAT)
-    missing = graph.node("IsNaN", [value])
-    parts = [graph.node("Where", [missing, graph.constant(np.float32(0)), value])]
-    if column["indicator"]:
-        parts.append(graph.node("Cast", [missing], to=graph.onnx.TensorProto.FLOAT))
-    for seconds in column.get("cycles", {}).values():
-        turns = graph.constant(np.float64(2 * np.pi / seconds))
-        angle = graph.node("Mul", [values, turns])
-        for wave in ("Sin", "Cos"):
-            narrow = graph.node(
-                "Cast", [graph.node(wave, [angle])], to=graph.onnx.TensorProto.FLOAT
-            )
-            parts.append(graph.node("Where", [missing, graph.constant(np.float32(0)), narrow]))
-    return parts
-
-
-def _add_categorical(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
-    """Write 1 for the row's own category, or for an unknown one; a missing value is ""."""
-    words = [*column["vocabulary"], *[""] * column["missing"]]
-    encoded = graph.node(
-        "OneHotEncoder", [values], domain="ai.onnx.ml", cats_strings=words, zeros=1
-    )
-    shape = graph.constant(np.array([-1, len(words)], np.int64))
-    known = graph.node("Reshape", [encoded, shape])
-    total = graph.node("ReduceSum", [known, graph.constant(np.array([1], np.int64))], keepdims=1)
-    unknown = graph.node("Sub", [graph.constant(np.float32(1)), total])
-    return [known, unknown]
-
-
-def _add_ordered(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
-    """Take the number of each name in the order, NaN for another, and standardise it."""
-    names = column["order"]
-    encoded = graph.node(
-        "OneHotEncoder", [values], domain="ai.onnx.ml", cats_strings=names, zeros=1
-    )
-    shape = graph.constant(np.array([-1, len(names)], np.int64))
-    slots = graph.node("Reshape", [encoded, shape])
-    rank = graph.node(
-        "MatMul", [slots, graph.constant(np.arange(len(names), dtype=np.float32)[:, None])]
-    )
-    total = graph.node("ReduceSum", [slots, graph.constant(np.array([1], np.int64))], keepdims=1)
-    known = graph.node("Greater", [total, graph.constant(np.float32(0))])
-    ranks = graph.node("Where", [known, rank, graph.constant(np.float32(np.nan))])
-    wide = graph.node("Cast", [ranks], to=graph.onnx.TensorProto.DOUBLE)
-    return _add_numeric(graph, column["ranks"], wide)
-
-
-def _add_coded(graph: Graph, column: dict[str, Any], values: str) -> list[str]:
-    """Write the code of the row's name, -1 for an unknown one; a missing value is ""."""
-    words = [*column["vocabulary"], *[""] * column["missing"]]
-    codes = graph.node(
-        "LabelEncoder",
-        [values],
-        domain="ai.onnx.ml",
-        keys_strings=words,
-        values_floats=[float(code) for code in range(len(words))],
-        default_float=-1.0,
-    )
-    return [codes]
-
-
-_COLUMNS = {
-    "numeric": _add_numeric,
-    "categorical": _add_categorical,
-    "coded": _add_coded,
-    "ordered": _add_ordered,
-}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from gpubp.training.callbacks import History
+from gpubp.training.history import History
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

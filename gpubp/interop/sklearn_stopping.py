@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.training.callbacks import History
+from gpubp.training.history import History
 
 
 class Control:

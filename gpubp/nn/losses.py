@@ -15,7 +15,7 @@ from gpubp.backends.formulas.losses import LOSSES as FUNCTIONS
 from gpubp.checks import check_from_zero, check_positive, check_share
 from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError, brief
 from gpubp.nn.activations import Activation
-from gpubp.nn.schedules import Setting, is_schedule, peak_of, value_at
+from gpubp.nn.schedule import Setting, is_schedule, peak_of, value_at
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import inspect
 from typing import Any, Protocol, Self
 
 from gpubp.errors import ConfigurationError, UnknownNameError, brief
-from gpubp.nn.schedules import LearningRate, Setting, peak_of, value_at
+from gpubp.nn.schedule import LearningRate, Setting, peak_of, value_at
 
 
 class Optimizer(Protocol):

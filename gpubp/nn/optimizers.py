@@ -10,7 +10,7 @@ from gpubp.backends.formulas.updates import UPDATES
 from gpubp.checks import check_fraction, check_positive
 from gpubp.errors import ConfigurationError, UnknownNameError, brief
 from gpubp.nn.optimizer import NamedSettings, Optimizer, check_decay, rate_at
-from gpubp.nn.schedules import LearningRate, Setting, as_schedule, value_at
+from gpubp.nn.schedule import LearningRate, Setting, as_schedule, value_at
 
 
 @dataclass(frozen=True)

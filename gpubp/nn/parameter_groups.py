@@ -12,7 +12,7 @@ from gpubp.checks import check_from_zero, checked_list
 from gpubp.errors import ConfigurationError, UnknownNameError, brief
 from gpubp.nn.layers import Layer
 from gpubp.nn.optimizer import Optimizer
-from gpubp.nn.schedules import peak_of
+from gpubp.nn.schedule import peak_of
 
 _ONE_OR_MORE: tuple[tuple[str, type, str], ...] = (
     ("names", str, "a name"),

@@ -10,58 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeGuard, runtime_checkable
 
 from gpubp.checks import check_positive, check_share, checked_list, checked_whole, is_number
 from gpubp.errors import ConfigurationError, brief
-
-
-@runtime_checkable
-class Schedule(Protocol):
-    """A learning rate for every step.
-
-    Attributes
-    ----------
-    peak : float
-        The largest learning rate it gives.
-    """
-
-    @property
-    def peak(self) -> float:
-        """The largest learning rate it gives."""
-
-    def __call__(self, step: int) -> float:
-        """Return the learning rate after so many updates, 0 or more."""
-
+from gpubp.nn.schedule import LearningRate, as_schedule
 
 MOST_WAVES = 60  # the first would be over in less than a step
-Setting = float | Schedule  # that may change with the step
-LearningRate = Setting
-
-
-@dataclass(frozen=True)
-class Constant:
-    """The same learning rate at every step.
-
-    Raises
-    ------
-    ConfigurationError
-        When a setting is out of its range; so for every schedule.
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        check_positive(rate=self.rate)
-
-    @property
-    def peak(self) -> float:
-        """The learning rate."""
-        return self.rate
-
-    def __call__(self, step: int) -> float:
-        """Return the learning rate."""
-        return self.rate
 
 
 @dataclass(frozen=True)
@@ -279,40 +233,6 @@ class Chain:
                 return as_schedule(rate)(step)
             step -= steps
         return as_schedule(self.parts[-1][1])(step)
-
-
-def is_schedule(setting: object) -> TypeGuard[Schedule]:
-    """Tell a schedule from a number; a number is seen at once, which every step asks for."""
-    return not isinstance(setting, int | float | None) and isinstance(setting, Schedule)
-
-
-def as_schedule(rate: LearningRate) -> Schedule:
-    """Return a schedule: the one given, or a constant one.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is neither a schedule nor a finite number above 0.
-    """
-    if is_schedule(rate):
-        return rate
-    if not is_number(rate) or rate <= 0:
-        raise ConfigurationError(
-            f"learning_rate is {brief(rate)}; a finite number above 0 or a schedule is needed"
-        )
-    return Constant(rate)
-
-
-def value_at(setting: Setting, step: int) -> float:
-    """Return a number, or what a schedule gives at a step, counted from 1."""
-    return setting(step - 1) if callable(setting) else setting
-
-
-def peak_of(setting: Setting) -> float:
-    """Return the largest value of a number or a schedule; infinity for what is neither."""
-    if is_schedule(setting):
-        return setting.peak
-    return float(setting) if is_number(setting) else math.inf
 
 
 def _half_cosine(start: float, end: float, done: float) -> float:

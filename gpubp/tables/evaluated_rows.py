@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from gpubp.errors import ConfigurationError, DataError, UnknownNameError
 from gpubp.tables.dealt_rows import UNKNOWN
-from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
+from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.table import Table
+from gpubp.tables.target_rows import keep_rows_with_target
 
 PARTS = ("train", "validation", "test", "all")  # the number of a part is its place
 

@@ -23,13 +23,15 @@ from gpubp.tables.explained_row import ExplainedRow
 from gpubp.tables.members import has_learnt, take_faster_backend, train_members
 from gpubp.tables.metrics import classification_metrics, regression_metrics
 from gpubp.tables.prepared import Prepared, bring_near_zero, embedded_bins, forget
-from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
+from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.recipe import Recipe
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table, cell_text
+from gpubp.tables.target_rows import keep_rows_with_target
 from gpubp.tables.targets import NumberTarget
 from gpubp.tables.training import TableTraining
-from gpubp.training.callbacks import Callback, History
+from gpubp.training.callbacks import Callback
+from gpubp.training.history import History
 
 
 @dataclass(frozen=True)

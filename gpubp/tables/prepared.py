@@ -19,11 +19,12 @@ from gpubp.nn.layers.first import names_behind
 from gpubp.tables.cautions import cautions
 from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.evaluated_rows import told_apart_by
-from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
+from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.recipe import MOST_EMBEDDED, Recipe
 from gpubp.tables.splits import Split, deal_again, time_split, train_validation_test_split
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
+from gpubp.tables.target_rows import keep_rows_with_target
 from gpubp.tables.targets import decide_task
 
 SAMPLED_ROWS = 100_000  # in which bins are found

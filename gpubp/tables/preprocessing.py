@@ -9,23 +9,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import DataError, ModelFileError, brief
+from gpubp.errors import DataError
 from gpubp.tables.coded_column import CodedColumn
-from gpubp.tables.columns import Column, column_from_dict, fit_column
+from gpubp.tables.columns import Column, fit_column
 from gpubp.tables.dealt_rows import DealtRows
 from gpubp.tables.encoding import stray_text
 from gpubp.tables.intervals import Residuals
-from gpubp.tables.json_fields import is_scale, is_texts, read_field
 from gpubp.tables.numeric_column import NumericColumn
 from gpubp.tables.ordered_column import OrderedColumn
+from gpubp.tables.preprocessing_format import LEARNING_RATE, described, exported, fields_of
 from gpubp.tables.reading import Reading
 from gpubp.tables.several_targets import SeveralNumbersTarget
 from gpubp.tables.table import Table
-from gpubp.tables.targets import TARGET_TYPES, TASKS, Label, Target, fit_target
+from gpubp.tables.targets import Label, Target, fit_target
 from gpubp.tables.text_column import TextColumn
-
-FORMAT_VERSION = 1
-LEARNING_RATE = 0.001  # of every preset; a file names another alone
 
 
 class Transformed(NamedTuple):
@@ -253,28 +250,11 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold without loss."""
-        return {
-            "version": FORMAT_VERSION,
-            **self.goal.to_dict(),
-            "columns": [column.to_dict() for column in self.columns],
-            "notes": list(self.notes),
-            **(
-                {"residuals": [each.to_dict() for each in self.residuals]} if self.residuals else {}
-            ),
-            **({"dealt": self.dealt.to_dict()} if self.dealt else {}),
-            **({"reading": reading} if (reading := self.reading.to_dict()) else {}),
-            **(
-                {"learning_rate": self.learning_rate} if self.learning_rate != LEARNING_RATE else {}
-            ),
-        }
+        return described(self)
 
     def for_export(self) -> dict[str, Any]:
         """Return what other programs need: not the rows of the training, cell formats in full."""
-        described = replace(self, dealt=None).to_dict()
-        if "reading" in described:
-            formats = self.reading.formats.items()
-            described["reading"]["formats"] = {name: each.written_out() for name, each in formats}
-        return described
+        return exported(self)
 
     @classmethod
     def from_dict(cls, data: Any) -> Preprocessing:
@@ -285,33 +265,7 @@ class Preprocessing:
         ModelFileError
             When a field is absent or cannot be, or the version is newer than this one.
         """
-        version = read_field(data, "version", lambda value: type(value) is int, "a whole number")
-        if version != FORMAT_VERSION:
-            raise ModelFileError(
-                f"preprocessing has version {version}; this gpubp reads version {FORMAT_VERSION}"
-            )
-        task = read_field(data, "task", lambda value: value in TASKS[1:], " or ".join(TASKS[1:]))
-        goal: Any
-        if task == "regression" and "targets" in data:
-            goal = SeveralNumbersTarget.from_dict(data)
-        else:
-            goal = TARGET_TYPES[task].from_dict(data)
-        columns = read_field(data, "columns", _is_filled_list, "a list of columns")
-        notes = read_field(data, "notes", is_texts, "a list of strings")
-        parsed = tuple(map(column_from_dict, columns))
-        names = [goal.name, *(column.name for column in parsed)]
-        if len(set(names)) < len(names):
-            raise ModelFileError(f"preprocessing names a column twice: {brief(names, 200)}")
-        residuals = read_field(
-            data | {"residuals": data.get("residuals", [])}, "residuals", _is_list, "a list"
-        )
-        dealt = DealtRows.from_dict(data["dealt"]) if "dealt" in data else None
-        reading = Reading.from_dict(data.get("reading", {}))
-        held = tuple(map(Residuals.from_dict, residuals))
-        rate = read_field(
-            {"learning_rate": LEARNING_RATE, **data}, "learning_rate", is_scale, "a float above 0"
-        )
-        return cls(goal, parsed, tuple(notes), held, dealt, reading, rate)
+        return cls(**fields_of(data))
 
     def _check_columns(self, table: Table) -> None:
         """Raise DataError when the table lacks a column; name the nearest it has."""
@@ -328,29 +282,6 @@ class Preprocessing:
         )
 
 
-def keep_rows_with_target(table: Table, target: str) -> tuple[Table, str]:
-    """Return the rows whose target is known, and a note on those dropped ("" if none).
-
-    Raises
-    ------
-    UnknownNameError
-        When the target column does not exist; suggests the nearest.
-    DataError
-        When no row has a target.
-    """
-    missing = table.missing(target)
-    if missing.all():
-        raise DataError(f"target column {target!r} of {table.name!r} has no value in any row")
-    if not missing.any():
-        return table, ""
-    first = table.row_numbers[np.argmax(missing)]
-    note = (
-        f"{int(missing.sum())} of {table.rows} rows (first: row {first}) have no {target!r} and"
-        " are left out"
-    )
-    return table.take(~missing), note
-
-
 def _untrained_classes(goal: Target, table: Table, rows: NDArray[np.int64]) -> list[str]:
     """Return a note on the classes that no training row has, if there are such."""
     if not goal.classes:
@@ -362,11 +293,3 @@ def _untrained_classes(goal: Target, table: Table, rows: NDArray[np.int64]) -> l
     if not without:
         return []
     return [f"no training row has the class {', '.join(map(str, without[:10]))}"]
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list)
-
-
-def _is_filled_list(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 0

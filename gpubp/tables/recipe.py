@@ -16,7 +16,8 @@ from gpubp.errors import ConfigurationError, UnknownNameError
 from gpubp.nn.losses import Loss, cross_entropy
 from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.optimizers import OPTIMIZERS
-from gpubp.nn.schedules import CosineDecay, CosineWaves, LearningRate, as_schedule
+from gpubp.nn.schedule import LearningRate, as_schedule
+from gpubp.nn.schedules import CosineDecay, CosineWaves
 from gpubp.training.stopping import EarlyStopping
 
 LOSS = "loss"

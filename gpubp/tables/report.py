@@ -24,9 +24,9 @@ from gpubp.files import check_writable, write_atomically
 from gpubp.tables.baselines import FOLDS, baselines
 from gpubp.tables.dependence import SAMPLE, partial_dependence
 from gpubp.tables.evaluated_rows import seen_in_training
-from gpubp.tables.preprocessing import keep_rows_with_target
 from gpubp.tables.report_pictures import draw_confusion, draw_dependence, picture
 from gpubp.tables.table import Table, cell_text
+from gpubp.tables.target_rows import keep_rows_with_target
 from gpubp.text import number_text
 
 MOST_ROWS = 2000  # that columns are shuffled in

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from gpubp.backends import Array
 from gpubp.distributed.communicator import Communicator
 from gpubp.errors import DistributedError, brief
-from gpubp.training.callbacks import History
 from gpubp.training.epoch_steps import Training
+from gpubp.training.history import History
 
 
 def check_alike(processes: Communicator, described: dict[str, Any]) -> None:

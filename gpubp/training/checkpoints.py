@@ -14,13 +14,14 @@ from gpubp.data.feeds import Feed
 from gpubp.distributed.communicator import Communicator, on_root
 from gpubp.errors import CheckpointError
 from gpubp.nn.backprop import LayerStack
-from gpubp.training.callbacks import Callback, History, Resumable
+from gpubp.training.callbacks import Callback, Resumable
 from gpubp.training.checkpoint_checks import Expected, check_fields, check_memory
 from gpubp.training.checkpoint_files import (
     Checkpoint,
     CheckpointFolder,
     check_same_run,
 )
+from gpubp.training.history import History
 from gpubp.training.state import TrainingState
 
 _COUNTERS = ("step", "epoch", "updates", "rate_factor")  # of a TrainingState

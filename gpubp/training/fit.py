@@ -12,12 +12,13 @@ from gpubp.data.feeds import HeldOut
 from gpubp.distributed.interrupt import DeferredInterrupt
 from gpubp.errors import DivergenceError
 from gpubp.nn.backprop import first_non_finite
-from gpubp.nn.schedules import as_schedule
+from gpubp.nn.schedule import as_schedule
 from gpubp.training.agreement import Agreement
-from gpubp.training.callbacks import Callback, History
+from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpointer
 from gpubp.training.epoch_steps import EpochSteps, Training
 from gpubp.training.evaluation import evaluate
+from gpubp.training.history import History
 from gpubp.training.metrics import Metric, measure, wanted_metrics
 from gpubp.training.state import Snapshot
 from gpubp.training.stopping import TIME_LIMIT

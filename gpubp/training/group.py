@@ -10,7 +10,8 @@ from gpubp.data.shards import Shards, shards_of
 from gpubp.distributed.communicator import Communicator
 from gpubp.distributed.startup import asked_for
 from gpubp.errors import ConfigurationError, brief
-from gpubp.nn.backprop import HEADER, LayerStack
+from gpubp.nn.backprop import LayerStack
+from gpubp.nn.parameter_layout import HEADER
 from gpubp.training.settings import TrainingSettings
 
 SHARDS = 8  # where their number decides about the numbers of a training, and so must not follow P

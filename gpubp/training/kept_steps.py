@@ -17,7 +17,7 @@ from gpubp.backends.scheduled import new_clock
 from gpubp.data.feeds import Feed
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.losses import kernel_name
-from gpubp.nn.schedules import is_schedule
+from gpubp.nn.schedule import is_schedule
 from gpubp.training.settings import TrainingSettings
 from gpubp.training.state import TrainingState
 from gpubp.training.step import StepArrays

@@ -12,7 +12,8 @@ from typing import Any
 from gpubp.errors import OutputPathError, import_extra
 from gpubp.files import check_writable, write_atomically
 from gpubp.nn.view import NetworkView
-from gpubp.training.callbacks import Callback, History
+from gpubp.training.callbacks import Callback
+from gpubp.training.history import History
 
 WIDE = 80  # columns from which on a terminal has room for a bar beside the words
 

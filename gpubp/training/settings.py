@@ -14,7 +14,7 @@ from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.optimizers import Adam, get_optimizer
 from gpubp.nn.parameter_groups import ParameterGroup
 from gpubp.nn.regularization import NONE, Regularization
-from gpubp.nn.schedules import Setting, is_schedule
+from gpubp.nn.schedule import Setting, is_schedule
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gpubp.backends.cpu.threads import one_thread
 from gpubp.checks import check_seconds
 from gpubp.errors import DivergenceError
 from gpubp.nn.view import NetworkView
-from gpubp.training.callbacks import History
+from gpubp.training.history import History
 from gpubp.training.stopping import TIME_LIMIT
 
 Training = Callable[[int, Sequence[Any]], None]

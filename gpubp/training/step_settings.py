@@ -16,7 +16,7 @@ from gpubp.nn.layers.dropout import Rates
 from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.nn.parameter_groups import Segment, segments
-from gpubp.nn.schedules import is_schedule, peak_of, value_at
+from gpubp.nn.schedule import is_schedule, peak_of, value_at
 from gpubp.training.settings import TrainingSettings
 
 

@@ -9,7 +9,7 @@ from gpubp.backends import Array
 from gpubp.checks import check_from_zero, check_positive, checked_whole
 from gpubp.errors import CheckpointError, ConfigurationError, brief
 from gpubp.nn.view import NetworkView
-from gpubp.training.callbacks import History
+from gpubp.training.history import History
 from gpubp.training.metrics import Metric, checked_metric, metric_name
 
 TIME_LIMIT = "time limit"

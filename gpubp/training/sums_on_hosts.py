@@ -13,8 +13,9 @@ from gpubp.backends import Array
 from gpubp.data.batches import Data
 from gpubp.data.feeds import Feed
 from gpubp.distributed.host_sums import FixedPointSum, FloatSum
-from gpubp.nn.backprop import HEADER, LayerStack
+from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
+from gpubp.nn.parameter_layout import HEADER
 from gpubp.training.group import Group
 from gpubp.training.settings import TrainingSettings, Turn
 from gpubp.training.state import TrainingState

@@ -20,7 +20,7 @@ from gpubp import (
 )
 from gpubp.nn.optimizer import rate_at
 from gpubp.nn.optimizers import OPTIMIZERS
-from gpubp.nn.schedules import Schedule, as_schedule
+from gpubp.nn.schedule import Schedule, as_schedule
 
 # schedule -> {steps done: learning rate}, worked out by hand
 WORKED = [

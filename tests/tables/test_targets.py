@@ -13,8 +13,9 @@ from gpubp.errors import (
     ShapeError,
     UnknownNameError,
 )
-from gpubp.tables.preprocessing import Preprocessing, keep_rows_with_target
+from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.table import read_table
+from gpubp.tables.target_rows import keep_rows_with_target
 from table_building import NAN, fitted_mixed, table
 
 

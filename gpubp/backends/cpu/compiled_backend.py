@@ -1,4 +1,4 @@
-"""The CPU backend with compiled kernels: the loops of `kernels/host/module.h` on NumPy arrays.
+"""The CPU backend with compiled kernels: the loops of `kernels/host/loops.h` on NumPy arrays.
 
 Three modules are built from one source, for the instructions of any processor, for AVX2 and for
 AVX-512; the widest that this processor has is loaded. Where none was built, or the environment
