@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeGuard
 
 from gpubp.errors import ConfigurationError, brief
 
@@ -44,10 +44,14 @@ def checked_list(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Tell whether a value is a finite real number that a float can hold; a boolean is none."""
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and abs(value) <= sys.float_info.max
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def check_positive(**settings: Any) -> None:

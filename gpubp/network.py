@@ -280,10 +280,10 @@ class Network(SteppedNetwork):
         )
         listed, measured = as_callbacks(callbacks), as_metrics(metrics)
         if self.backend.alternative is not None and not distributed:
-            given = x, y, sample_weight, validation
+            data = x, y, sample_weight, validation
             weighted = sample_weight is not None or class_weight is not None
             chosen_rows = None if rows is None else np.size(rows)
-            work = workload([self.spec], settings, given, batch_size, weighted, chosen_rows)
+            work = workload([self.spec], settings, data, batch_size, weighted, chosen_rows)
             take_faster_backend(self, work)
         given = Given(
             x,

@@ -105,7 +105,8 @@ class BaseMLP(FittedNetwork, CallbackSupportMixin, BaseEstimator, ABC):  # type:
             When the loss is not finite; with early stopping training ends there with a warning.
         """
         if self.members != 1:
-            return fit_members(self, X, y, sample_weight, validation_data)
+            fit_members(self, X, y, sample_weight, validation_data)
+            return self
         self.others_: list[BaseMLP] = []
         return self._fit(X, y, sample_weight, validation_data, incremental=False)
 

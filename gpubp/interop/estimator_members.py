@@ -21,7 +21,7 @@ def drawn(state: np.random.RandomState) -> int:
     return int(copy.deepcopy(state).randint(2**31))
 
 
-def fit_members(first: Any, x: Any, y: Any, sample_weight: Any, validation_data: Any) -> Any:
+def fit_members(first: Any, x: Any, y: Any, sample_weight: Any, validation_data: Any) -> None:
     """Train an estimator with all its members, as many at a time as there are processors.
 
     Raises
@@ -58,4 +58,3 @@ def fit_members(first: Any, x: Any, y: Any, sample_weight: Any, validation_data:
         )
     pairs = zip(first.others_, failures[1:], strict=True)
     first.others_ = [other for other, failure in pairs if failure is None]
-    return first

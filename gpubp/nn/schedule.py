@@ -72,11 +72,11 @@ def as_schedule(rate: LearningRate) -> Schedule:
     """
     if is_schedule(rate):
         return rate
-    if not is_number(rate) or rate <= 0:
-        raise ConfigurationError(
-            f"learning_rate is {brief(rate)}; a finite number above 0 or a schedule is needed"
-        )
-    return Constant(rate)
+    if is_number(rate) and rate > 0:
+        return Constant(rate)
+    raise ConfigurationError(
+        f"learning_rate is {brief(rate)}; a finite number above 0 or a schedule is needed"
+    )
 
 
 def value_at(setting: Setting, step: int) -> float:

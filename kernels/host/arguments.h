@@ -1,7 +1,7 @@
 // What a call from Python is given, checked: arrays by the buffer protocol, places in tables.
 #pragma once
+#include "functions.h"
 #include "python_module.h"
-#include "threads.h"
 
 namespace {
 

@@ -161,7 +161,7 @@ def test_recorded_steps_do_it_too(monkeypatch, precision):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"l1": -1}, "l1 is -1; a finite number, 0 or more"),
+        ({"l1": -1}, "l1 is -1; a finite number from 0"),
         ({"l2": float("nan")}, "l2 is nan"),
         ({"clip_norm": 0}, "clip_norm is 0; a finite number above 0"),
         ({"max_norm": float("inf")}, "max_norm is inf"),

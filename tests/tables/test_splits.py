@@ -74,7 +74,7 @@ def test_share_of_zero_is_an_empty_part():
         ((2, 0.2, 0.2), DataError, "2 rows with test 0.2 and validation 0.2 leave the test part"),
         ((4, 0.3, 0.1), DataError, "leave the validation part empty"),
         ((3, 0.45, 0.54), DataError, "leave the training part empty"),
-        ((9, 1.0, 0.1), ConfigurationError, "test is 1.0; a share from 0 to below 1"),
+        ((9, 1.0, 0.1), ConfigurationError, "test is 1.0; a number from 0 to below 1"),
         ((9, 0.1, -0.1), ConfigurationError, "validation is -0.1"),
         ((9, 0.5, 0.5), ConfigurationError, "leave nothing to train on"),
         ((9, 0.2, 0.2, -1), ConfigurationError, "seed is -1"),

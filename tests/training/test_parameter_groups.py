@@ -172,8 +172,8 @@ def test_several_processes_train_as_one(settings):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (lambda: [ParameterGroup("bias", learning_rate=-1)], "learning_rate of a group is -1; a f"),
-        (lambda: [ParameterGroup(weight_decay=np.inf)], "weight_decay of a group is inf; a finite"),
+        (lambda: [ParameterGroup("bias", learning_rate=-1)], "learning_rate is -1; a finite"),
+        (lambda: [ParameterGroup(weight_decay=np.inf)], "weight_decay is inf; a finite"),
         (lambda: [ParameterGroup("biases")], "unknown parameter 'biases'; did you mean 'bias'"),
         (lambda: [ParameterGroup(layers=3)], "a group has layer 3; a number from -3 to 2"),
         (

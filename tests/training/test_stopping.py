@@ -188,7 +188,7 @@ def test_time_that_is_not_over_ends_nothing():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: EarlyStopping(0), "patience is 0; at least 1"),
+        (lambda: EarlyStopping(0), "patience is 0; a whole number above 0"),
         (lambda: EarlyStopping(metric="f1"), "unknown metric 'f1'"),
         (lambda: EarlyStopping(metric=spread), "mode is None; 'min' or 'max' is needed"),
         (lambda: EarlyStopping(metric="auc", mode="most"), "mode is 'most'; 'min' or 'max'"),
