@@ -3,24 +3,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, TypeGuard
 
-from gpubp.errors import ConfigurationError, brief
+from gpubp.errors import ConfigurationError, UnknownNameError, brief
 
 
-def checked_whole(name: str, value: Any) -> int:
-    """Return a whole number above 0.
+def checked_whole(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number, above 0 if nothing else is said.
 
     Raises
     ------
     ConfigurationError
-        When it is none.
+        When it is none, or below the least or above the most.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name} is {brief(value)}; a whole number above 0 is needed")
-    return int(value)
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if whole and value >= least and (most is None or value <= most):
+        return int(value)
+    wanted = "above 0" if least == 1 and most is None else f"from {least}"
+    wanted += "" if most is None else f" to {most}"
+    raise ConfigurationError(f"{name} is {brief(value)}; a whole number {wanted} is needed")
+
+
+def checked_name(kind: str, value: Any, known: Collection[str]) -> str:
+    """Return a name of this kind.
+
+    Raises
+    ------
+    UnknownNameError
+        When it is not known; lists those that are.
+    """
+    if not isinstance(value, str) or value not in known:
+        raise UnknownNameError(kind, value, known)
+    return value
+
+
+def checked_path(name: str, value: Any) -> Path:
+    """Return a path of text.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is none, or no file can have it.
+    """
+    path = Path(value) if isinstance(value, str | os.PathLike) else None
+    if path is None or "\0" in str(path):
+        raise ConfigurationError(f"{name} is {brief(value)}; a path is needed")
+    return path
 
 
 def check_seconds(name: str, value: Any) -> None:

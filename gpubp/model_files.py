@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from gpubp import tensor_files
-from gpubp.errors import ModelFileError, brief
+from gpubp.errors import ConfigurationError, ModelFileError, brief
 from gpubp.files import write_atomically
 from gpubp.training.history import History
 
@@ -41,11 +41,18 @@ def write(
     MissingExtraError
         When safetensors is not installed.
     """
-    metadata = {"format": FORMAT, "version": str(VERSION), "network": json.dumps(network)}
+    metadata = {"format": FORMAT, "version": str(VERSION), "network": _as_json(network)}
     if any(0 < each.epochs <= MOST_EPOCHS for each in histories):
         metadata[HISTORIES] = json.dumps([_kept(history) for history in histories])
     tensors = {_tensor(number): each for number, each in enumerate(parameters)}
     write_atomically(path, tensor_files.encode(tensors, metadata))
+
+
+def _as_json(network: dict[str, Any]) -> str:
+    try:
+        return json.dumps(network)
+    except (TypeError, ValueError) as error:  # all but the preprocessing is ours
+        raise ConfigurationError(f"preprocessing holds what JSON cannot: {error}") from error
 
 
 def _kept(history: History) -> dict[str, Any]:

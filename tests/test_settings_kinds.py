@@ -125,6 +125,95 @@ def test_numbers_of_numpy_are_settings():
     np.testing.assert_array_equal(net.layers[1].weight, before)
 
 
+TABLE = {"a": X[:, 0], "b": np.where(X[:, 1] > 0, "u", "v")}
+OF_TABLES = {
+    "preset": [[], {}, 3],
+    "hidden": [True, -1, "x", [1.5]],
+    "activation": [3, []],
+    "dropout": ["x", 1],
+    "bins": ["x", -1, 1.5, 10**400],
+    "leaf": ["x", 0, -1],
+    "embedding": ["", 0],
+    "category_width": ["x", 0],
+    "optimizer": [[], {}, "x"],
+    "learning_rate": ["x", 0],
+    "weight_decay": ["x", -1],
+    "epochs": ["x", 0],
+    "patience": ["x", 0],
+    "batch_size": ["x", 0],
+    "members": ["x", 0, 10**400],
+    "schedule": [[], {}, "x"],
+    "label_smoothing": ["x", 1],
+    "categorical": [True, -1, "a", object()],
+    "class_weight": [{"a": 1}, [1], "x"],
+    "validation_fraction": ["x", 1],
+    "backend": [3, []],
+    "dtype": [3, []],
+    "time_limit": ["x", 0],
+}
+OF_TABLE_CASES = [(name, value) for name, values in OF_TABLES.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), OF_TABLE_CASES)
+def test_a_setting_of_a_table_is_refused(name, value):
+    made = gpubp.TabularClassifier(
+        **{"preset": "fast", "epochs": 1, "backend": "cpu"} | {name: value}
+    )
+    with pytest.raises(errors.GpubpError) as caught:
+        made.fit(TABLE, Y)
+    assert "\n" not in str(caught.value)
+
+
+TO_FIT = {
+    "y": [[], None],
+    "validation_data": [True, "", [], {}, (TABLE,)],
+    "groups": [True, "x", [1, 2]],
+    "time_column": [[], {}, 3, "c"],
+}
+TO_FIT_CASES = [(name, value) for name, values in TO_FIT.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), TO_FIT_CASES)
+def test_what_a_table_is_fitted_with_is_refused(name, value):
+    made = gpubp.TabularClassifier(preset="fast", epochs=1, backend="cpu")
+    with pytest.raises(errors.GpubpError) as caught:
+        made.fit(**{"X": TABLE, "y": Y} | {name: value})
+    assert "\n" not in str(caught.value)
+
+
+def small() -> gpubp.Network:
+    return gpubp.Network([4, 5, 3], output="softmax", backend="cpu")
+
+
+CALLS = {
+    "quantile_bins count": (lambda v: gpubp.quantile_bins(X, v), [None, 1.5, "", 10**400]),
+    "quantile_bins x": (gpubp.quantile_bins, ["", {}, 10**400, [1.0]]),
+    "quantile_bins categories": (lambda v: gpubp.quantile_bins(X, categories=v), [True, object()]),
+    "tree_bins x": (lambda v: gpubp.tree_bins(v, Y), [None, True, object()]),
+    "tree_bins y": (lambda v: gpubp.tree_bins(X, v), [None, [1.0]]),
+    "tree_bins count": (lambda v: gpubp.tree_bins(X, Y, v), [1, "x", 10**400]),
+    "gradient_check": (lambda v: gpubp.gradient_check(v, X, Y), [None, object(), np.float32(2)]),
+    "compiled": (lambda v: small().compiled(rows=v), [0, "x", 10**400]),
+    "save": (lambda v: small().save("never", preprocessing=v), [object(), {"a": np.float32(2)}]),
+    "input_gradient": (lambda v: small().input_gradient(X, output=v), [3, "", [1], 1.5]),
+    "initialize_from": (lambda v: small().initialize_from(X, biases=v), [-1, "x", 10**400]),
+    "npy": (lambda v: gpubp.data.npy(v, v), [None, b"x", "a\0b"]),
+    "csv": (lambda v: gpubp.data.csv(v, "y"), [None, b"x", "a\0b"]),
+    "parquet": (lambda v: gpubp.data.parquet(v, "y"), [None, 1.5, [1], "a\0b"]),
+    "TensorBoard": (gpubp.TensorBoard, [None, b"x", "a\0b"]),
+    "search": (lambda v: gpubp.search(v, {"alpha": [1]}, X, Y), [None, object()]),
+    "search space": (lambda v: gpubp.search(gpubp.MLPClassifier(), v, X, Y), [True, "x", {3: [1]}]),
+}
+CALLED = [(name, value) for name, (_, values) in CALLS.items() for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), CALLED)
+def test_a_call_with_what_cannot_be_is_refused(name, value):
+    with pytest.raises(errors.GpubpError) as caught:
+        CALLS[name][0](value)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("take", ["fit", "predict", "forward", "fit y", "sample_weight"])
 def test_a_mask_is_not_ignored(take):
     net = gpubp.Network([4, 5, 3], output="softmax", backend="cpu")

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.errors import ConfigurationError, UnknownNameError, brief
+from gpubp.checks import checked_name
+from gpubp.errors import ConfigurationError, brief
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ def get_precision(precision: str | None, dtype: Any = "float32") -> Precision:
     wanted = dtype_name(dtype)
     if precision is None:
         return PRECISIONS[wanted]
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, PRECISIONS)
+    checked_name("precision", precision, PRECISIONS)
     chosen = PRECISIONS[precision]
     if wanted == "float64" and chosen.dtype != np.float64:
         raise ConfigurationError(

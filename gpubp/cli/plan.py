@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gpubp import distributed
+from gpubp.checks import checked_whole
 from gpubp.cli import output as cli_output
 from gpubp.cli.options import BackendName, Json
 from gpubp.cli.planning import (
@@ -22,7 +23,6 @@ from gpubp.cli.planning import (
     read_constants,
     verdict,
 )
-from gpubp.errors import ConfigurationError
 from gpubp.files import cache_folder, check_writable, write_atomically
 
 
@@ -61,8 +61,7 @@ def plan_command(
     own: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if own:
         used = replace(used, **own, source=f"{', '.join(own)} given; others {used.source}")
-    if gpus < 1:
-        raise ConfigurationError(f"gpus is {gpus}; a whole number from 1 is needed")
+    checked_whole("gpus", gpus)
     rows = plan(parameters, batch, gpus, used)
     pays = paying_batch(parameters, rows[-1].devices, used)
     if as_json:

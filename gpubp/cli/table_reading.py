@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from gpubp.checks import checked_name
 from gpubp.data.csv_form import CsvForm
-from gpubp.errors import ConfigurationError, DataError, UnknownNameError, import_extra
+from gpubp.errors import ConfigurationError, DataError, import_extra
 from gpubp.tables.cell_formats import is_number
 from gpubp.tables.encoding import as_texts, stray_text
 from gpubp.tables.evaluated_rows import told_apart_by
@@ -203,7 +204,6 @@ def _types(text: str) -> dict[str, str]:
             raise ConfigurationError(
                 f"--types has {part!r}; column=type, such as age=category, is needed"
             )
-        if kind not in TYPES:
-            raise UnknownNameError("type", kind, TYPES)
+        checked_name("type", kind, TYPES)
         found[name] = kind
     return found

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.checks import checked_whole
+from gpubp.checks import checked_path, checked_whole
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.fingerprint import fingerprint, sampled_rows
 from gpubp.data.protocol import Rows, Schema, checked_array
@@ -98,10 +97,11 @@ def npy(
 
 
 def _mapped(path: str | os.PathLike[str]) -> NDArray[Any]:
+    path = checked_path("path", path)
     try:
         mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        reason = "there is none" if not Path(path).exists() else str(error)
+        reason = "there is none" if not path.exists() else str(error)
         raise DataError(f"{path} cannot be read as a .npy file: {reason}") from error
     if not isinstance(mapped, np.ndarray):
         raise DataError(f"{path} holds several arrays; a .npy file, which holds one, is needed")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from gpubp.checks import checked_path
 from gpubp.data.arrow_files import check_names, reason_of
 from gpubp.data.csv_files import WINDOWS, check_text, csv_options, encoding_of, not_encoded
 from gpubp.data.csv_form import AS_USUAL, CsvForm
@@ -54,7 +55,7 @@ def csv(
 
 def converted(path: str | os.PathLike[str], cache: str | os.PathLike[str] | None = None) -> Path:
     """Return the Parquet file of a CSV file, made on the first call and said on standard error."""
-    source = Path(path)
+    source = checked_path("path", path)
     if not source.is_file():
         raise DataError(f"{str(path)!r} does not exist; a CSV file is needed")
     folder = cache_folder() / "tables" if cache is None else Path(cache)

@@ -12,11 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from gpubp.checks import checked_list, checked_name
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.parquet_files import ParquetFiles
 from gpubp.data.protocol import Rows, Schema
 from gpubp.data.statistics import ColumnStatistics
-from gpubp.errors import ConfigurationError, DataError, NonFiniteError, UnknownNameError
+from gpubp.errors import ConfigurationError, DataError, NonFiniteError
 
 KEPT_DTYPES = ("uint8", "float16", "float32", "float64")  # which batches are read from as they are
 
@@ -60,7 +61,8 @@ class ParquetDataset(BlockDataset):
             raise ConfigurationError(f"missing is {missing!r}; 'error' or 'mean' is needed")
         self._files = ParquetFiles(path)
         self.sizes = self._files.sizes
-        self._targets = [target] if isinstance(target, str) else list(target)
+        listed = (target,) if isinstance(target, str) else checked_list("target", target)
+        self._targets = list(listed)
         self._weight = [] if weight is None else [weight]
         names, others = self._files.schema.names, {*self._targets, *self._weight}
         self._inputs = [n for n in names if n not in others] if columns is None else list(columns)
@@ -171,8 +173,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _check_number(files: ParquetFiles, name: str) -> None:
-    if name not in files.schema.names:
-        raise UnknownNameError("column", name, files.schema.names)
+    checked_name("column", name, files.schema.names)
     kind = files.schema.field(name).type
     if not _is_number(kind):
         raise DataError(

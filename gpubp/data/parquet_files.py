@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpubp.checks import checked_list, checked_path
 from gpubp.data.arrow_files import UNREADABLE, check_names, reason_of, unreadable
 from gpubp.errors import DataError
 
@@ -174,12 +175,12 @@ def check_schema(first: pa.Schema, other: pa.Schema, where: Path, other_path: Pa
 
 def _files(path: Any) -> list[Path]:
     if isinstance(path, str | os.PathLike):
-        folder = Path(path)
+        folder = checked_path("path", path)
         files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
         if not files:
             raise DataError(f"{folder} holds no .parquet file; at least one is needed")
     else:
-        files = [Path(each) for each in path]
+        files = [checked_path("path", each) for each in checked_list("path", path)]
         if not files:
             raise DataError("the list of Parquet files is empty; at least one is needed")
     for file in files:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from gpubp.checks import checked_whole
 from gpubp.distributed.startup import MARKS_VARIABLE, TIMEOUT_VARIABLE
 from gpubp.errors import ConfigurationError, DistributedError, MissingExtraError
 
@@ -49,8 +50,7 @@ def launch(words: list[str], processes: int, timeout: float | None = None) -> in
     ConfigurationError, MissingExtraError, DistributedError
         When there is nothing to run, no MPI, or a launcher of another MPI than mpi4py's.
     """
-    if processes < 1:
-        raise ConfigurationError(f"-n is {processes}; a whole number above 0 is needed")
+    checked_whole("-n", processes)
     if not words:
         raise ConfigurationError("nothing to launch; a command, or a .py file, is needed after -n")
     if words[0].endswith(".py") and not Path(words[0]).is_file():

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gpubp.backends.random import CHECK, generator
 from gpubp.data.batches import Data, take_data
 from gpubp.data.feeds import read_rows
+from gpubp.errors import ConfigurationError, brief
 from gpubp.inspection.methods import InspectedNetwork
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
@@ -93,6 +94,8 @@ def gradient_check(
     >>> bool(gpubp.gradient_check(net, [[0.1, -0.2, 0.3]], [1]))
     True
     """
+    if not hasattr(net, "stack"):
+        raise ConfigurationError(f"net is {brief(net)}; a Network is needed")
     twin = net.copy(dtype="float64")
     chosen = get_loss(loss, twin.output)
     data = take_data(twin.stack, x, y, chosen)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import get_backend
+from gpubp.checks import checked_name
 from gpubp.data.batches import take_data
-from gpubp.errors import UnknownNameError
 from gpubp.inspection.page import PageNames, trace_model, write_page
 from gpubp.inspection.trace import Trace, trace
 from gpubp.nn.backprop import LayerStack
@@ -121,6 +121,6 @@ def write_lessons(path: str | os.PathLike[str], name: str = "", language: str = 
     UnknownNameError, OutputPathError
         When there is no such lesson or language, or the file cannot be written.
     """
-    if name and name not in LESSONS:
-        raise UnknownNameError("lesson", name, LESSONS)
+    if name:
+        checked_name("lesson", name, LESSONS)
     write_page(path, [lesson_model(each) for each in ([name] if name else LESSONS)], language)

@@ -13,7 +13,7 @@ from gpubp.checks import checked_whole
 from gpubp.data.batches import take_data, take_inputs
 from gpubp.data.feeds import check_alone, held_out
 from gpubp.data.protocol import Dataset
-from gpubp.errors import ConfigurationError, DataError, brief
+from gpubp.errors import ConfigurationError, DataError
 from gpubp.inspection import memory
 from gpubp.inspection.health import Health, examine
 from gpubp.inspection.memory import MemoryPlan, on_device
@@ -60,10 +60,8 @@ class InspectedNetwork(NetworkView):
             When an argument cannot be used.
         """
         inputs, count = take_inputs(self.stack, x), self.sizes[-1]
-        if output is not None and not 0 <= output < count:
-            raise ConfigurationError(
-                f"output is {brief(output)}; a number from 0 to {count - 1} is needed"
-            )
+        if output is not None:
+            checked_whole("output", output, least=0, most=count - 1)
         result = evaluation.input_gradient(
             self.stack, inputs, range(count) if output is None else [output]
         )

@@ -19,6 +19,7 @@ from gpubp.nn.activations import get_activation
 # scikit-learn's names of what has another one here
 OTHER_NAMES = {"logistic": "sigmoid"}
 SOLVERS = ("adam", "sgd", "lbfgs")
+MOST_MEMBERS = 10_000
 DTYPES = ("auto", "float32", "float64")
 # Kept as they are until a batch is read; anything else becomes the first of them.
 KEPT = [np.float64, np.float32, np.float16, np.uint8]
@@ -28,12 +29,12 @@ MANY_NUMBERS = 10_000_000
 NO_TARGETS: Any = object()
 
 
-def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
+def _whole(least: int, most: float = math.inf) -> tuple[Callable[[Any], bool], str]:
     def fits(value: Any) -> bool:
         whole = isinstance(value, Integral) and not isinstance(value, bool)
-        return whole and int(value) >= least
+        return whole and least <= int(value) <= most
 
-    return fits, f"a whole number from {least}"
+    return fits, f"a whole number from {least}" + (f" to {most}" if most < math.inf else "")
 
 
 def _number(
@@ -85,7 +86,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "max_fun": _whole(1),
     "label_smoothing": _number(0, 1),
     "layer_norm": _FLAG,
-    "members": _whole(1),
+    "members": _whole(1, MOST_MEMBERS),
     "batch_norm": _FLAG,
     "max_norm": (
         lambda value: value is None or _number(0, open_least=True)[0](value),

@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
 from gpubp.backends.interchange import is_cupy
-from gpubp.errors import DataError
+from gpubp.errors import ConfigurationError, DataError, brief
 
 
 def module_of(array: Any) -> Any:
@@ -105,6 +105,10 @@ class Labels:
 
     def weights(self, class_weight: Any, y: Any) -> Any:
         """Return what each row weighs by its class, (rows,)."""
+        if not self.several and not isinstance(class_weight, dict | str):
+            raise ConfigurationError(
+                f"class_weight is {brief(class_weight)}; 'balanced' or a dictionary is needed"
+            )
         if not is_cupy(y):
             return compute_sample_weight(class_weight, y)
         xp = module_of(y)

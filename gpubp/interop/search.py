@@ -18,13 +18,15 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import _safe_split
 
-from gpubp.checks import checked_whole
+from gpubp.checks import checked_name, checked_whole
 from gpubp.data.fingerprint import fingerprint
-from gpubp.errors import ConfigurationError, DivergenceError
+from gpubp.errors import ConfigurationError, DivergenceError, brief
 from gpubp.interop.cross_validation import backend_of
 from gpubp.training.halving import draw, rounds_of, run_rounds
 from gpubp.training.side_by_side import Watch
 from gpubp.training.trials import SearchResult, Trial, TrialFile
+
+MOST_TRIALS = 1_000_000
 
 
 def search(
@@ -90,7 +92,11 @@ def search(
     KeyboardInterrupt
         After Ctrl-C before the first trial has ended; later the result says so.
     """
-    drawn = draw(space, checked_whole("trials", trials), check_random_state(random_state))
+    if not hasattr(estimator, "get_params"):
+        raise ConfigurationError(f"estimator is {brief(estimator)}; an estimator is needed")
+    drawn = draw(
+        space, checked_whole("trials", trials, most=MOST_TRIALS), check_random_state(random_state)
+    )
     rounds = rounds_of(trials, _most_epochs(estimator, epochs, most_epochs))
     folds = list(check_cv(cv, y, classifier=is_classifier(estimator)).split(X, y))
     labels = np.asarray(y)
@@ -118,6 +124,7 @@ def search(
 def _most_epochs(estimator: Any, name: str | None, given: int | None) -> int | None:
     if name is None:
         return None
+    checked_name("parameter", name, estimator.get_params())
     most = given if given is not None else estimator.get_params().get(name)
     if most is None:
         raise ConfigurationError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gpubp.backends.formulas.activations import ACTIVATIONS
 from gpubp.backends.formulas.entries import Activation
-from gpubp.errors import UnknownNameError
+from gpubp.checks import checked_name
 
 __all__ = ["ACTIVATIONS", "Activation", "get_activation"]
 
@@ -17,6 +17,5 @@ def get_activation(name: str) -> Activation:
     UnknownNameError
         When there is none; lists the known names.
     """
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise UnknownNameError("activation", name, ACTIVATIONS)
+    checked_name("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends.cpu.compiled_backend import thread_count
-from gpubp.checks import checked_whole
-from gpubp.errors import ConfigurationError, NonFiniteError, ShapeError, import_extra
+from gpubp.checks import checked_list, checked_whole
+from gpubp.errors import DataError, NonFiniteError, ShapeError, import_extra
 
+MOST_BINS = 1 << 20  # of a column
 DECREASE = 1e-5  # of a tree's impurity, at least, by each of its splits
 
 
@@ -49,8 +50,8 @@ def quantile_bins(
     >>> quantile_bins([[1.0], [2.0], [3.0], [4.0], [5.0]], count=2)
     [[1.0, 3.0, 5.0]]
     """
-    _refuse_infinite("x", x, np.float64)
-    shares = np.linspace(0, 1, count + 1)
+    _refuse_infinite("x", _matrix(x), np.float64)
+    shares = np.linspace(0, 1, checked_whole("count", count, most=MOST_BINS) + 1)
     return _bins_of_numbers(x, categories, lambda column: np.quantile(column, shares))
 
 
@@ -101,18 +102,17 @@ def tree_bins(
         When scikit-learn is not installed.
     """
     trees = import_extra("sklearn.tree", "sklearn")
-    expected = np.asarray(y)
-    if len(expected) != len(x):
-        raise ShapeError(f"y has {len(expected)} rows; {len(x)}, as many as x, are needed")
-    if checked_whole("count", count) < 2:
-        raise ConfigurationError(f"count is {count}; 2 bins or more are needed")
+    expected, rows = np.asarray(y), len(_matrix(x))
+    if expected.shape[:1] != (rows,):
+        raise ShapeError(f"y has shape {expected.shape}; {rows} rows, as many as x, are needed")
+    checked_whole("count", count, least=2, most=MOST_BINS)
     _refuse_infinite("x", x, np.float32)
     if not classes:
         _refuse_infinite("y", expected, np.float64)
     make_tree = partial(
         trees.DecisionTreeClassifier if classes else trees.DecisionTreeRegressor,
         max_leaf_nodes=count,
-        min_samples_leaf=checked_whole("leaf", leaf),
+        min_samples_leaf=min(checked_whole("leaf", leaf), len(expected)),
         min_impurity_decrease=DECREASE,
         random_state=0,
     )
@@ -150,10 +150,8 @@ def _bins_of_numbers(
     ShapeError
         When x is no matrix, or categories are given for another number of columns.
     """
-    rows = np.asarray(x, np.float64)
-    if rows.ndim != 2:
-        raise ShapeError(f"x has {rows.ndim} dimensions; two, (rows, columns), are needed")
-    coded = [0] * rows.shape[1] if categories is None else list(categories)
+    rows = _matrix(x)
+    coded = [0] * rows.shape[1] if categories is None else checked_list("categories", categories)
     if len(coded) != rows.shape[1]:
         raise ShapeError(
             f"categories has {len(coded)} entries; one for each of the {rows.shape[1]} columns"
@@ -165,6 +163,17 @@ def _bins_of_numbers(
 
     with ThreadPoolExecutor(thread_count()) as columns:
         return list(columns.map(bins_of, range(len(coded))))
+
+
+def _matrix(x: Any) -> NDArray[np.float64]:
+    """Return the rows to look for bins in."""
+    try:
+        rows = np.asarray(x, np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"x holds what is no number: {error}") from error
+    if rows.ndim != 2:
+        raise ShapeError(f"x has {rows.ndim} dimensions; two, (rows, columns), are needed")
+    return rows
 
 
 def _refuse_infinite(name: str, given: Any, dtype: type[np.floating[Any]]) -> None:

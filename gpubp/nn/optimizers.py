@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from gpubp.backends.formulas.updates import UPDATES
-from gpubp.checks import check_fraction, check_positive
-from gpubp.errors import ConfigurationError, UnknownNameError, brief
+from gpubp.checks import check_fraction, check_positive, checked_name
+from gpubp.errors import ConfigurationError, brief
 from gpubp.nn.optimizer import NamedSettings, Optimizer, check_decay, rate_at
 from gpubp.nn.schedule import LearningRate, Setting, as_schedule, value_at
 
@@ -266,9 +266,7 @@ def get_optimizer(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
             f"optimizer is {brief(optimizer, 80)}; a name, or settings such as gpubp.Adam(1e-3), is"
             " needed"
         )
-    if optimizer not in OPTIMIZERS:
-        raise UnknownNameError("optimizer", optimizer, OPTIMIZERS)
-    return _default(optimizer)
+    return _default(checked_name("optimizer", optimizer, OPTIMIZERS))
 
 
 @cache  # settings do not change, and `train_step` asks for them in every step

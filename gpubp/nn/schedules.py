@@ -107,10 +107,7 @@ class CosineWaves:
 
     def __post_init__(self) -> None:
         check_positive(rate=self.rate, steps=self.steps)
-        if checked_whole("waves", self.waves) > MOST_WAVES:
-            raise ConfigurationError(
-                f"waves is {brief(self.waves)}; a whole number up to {MOST_WAVES} is needed"
-            )
+        checked_whole("waves", self.waves, most=MOST_WAVES)
 
     @property
     def peak(self) -> float:

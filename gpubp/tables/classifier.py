@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from gpubp.errors import DataError
+from gpubp.errors import ConfigurationError, DataError, brief
 from gpubp.tables.estimator import BaseTabular, take_settings
 from gpubp.tables.frames import is_missing
 from gpubp.tables.targets import ClassTarget
@@ -121,6 +121,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
             self.classes_, encoded = np.unique(labels, return_inverse=True)
         except TypeError as error:
             raise DataError(f"y holds labels that have no order: {error}") from error
+        if not len(labels):
+            raise DataError("y has no rows; two classes or more are needed")
         if len(self.classes_) < 2:
             raise DataError(f"y has one class only, {self.classes_[0]!r}; two or more are needed")
         return ClassTarget("target", tuple(self.classes_.tolist())), encoded.astype(np.int64)
@@ -139,6 +141,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
     def _class_weight(self) -> Any:
         if isinstance(self.class_weight, dict):
             places = {label: place for place, label in enumerate(self.classes_.tolist())}
+            for label in self.class_weight:
+                if label not in places:
+                    raise ConfigurationError(
+                        f"class_weight has key {brief(label)}; a class, such as"
+                        f" {brief(self.classes_[0])}, is needed"
+                    )
             return {places[label]: weight for label, weight in self.class_weight.items()}
         return self.class_weight
 

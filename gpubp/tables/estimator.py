@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, Self
 
@@ -22,8 +22,8 @@ from sklearn.utils.validation import (
 
 from gpubp.backends import get_backend
 from gpubp.backends.random import as_random_state
-from gpubp.checks import check_fraction
-from gpubp.errors import ConfigurationError, DataError, ModelFileError
+from gpubp.checks import check_fraction, checked_list
+from gpubp.errors import ConfigurationError, DataError, ModelFileError, ShapeError, brief
 from gpubp.inspection.trace import Trace
 from gpubp.tables.frames import has_names, table_of
 from gpubp.tables.importances import importances
@@ -123,8 +123,6 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _train(self, prepared: Prepared, rows: int) -> None:
         settings = {name: getattr(self, name, None) for name in SETTINGS}
-        if settings["hidden"] is not None:
-            settings["hidden"] = tuple(settings["hidden"])
         recipe = Recipe.of(self.preset, rows, self.task, settings)
         seed = int(check_random_state(as_random_state(self.random_state)).randint(2**31))
         backend = get_backend(self.backend)
@@ -140,6 +138,10 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         self, table: Table, expected: Any, weights: Any, validation_data: tuple[Any, ...]
     ) -> tuple[Table, Any, Any]:
         """Put rows that were given for validation behind those to train on."""
+        if not isinstance(validation_data, Sequence) or len(validation_data) != 2:
+            raise ConfigurationError(
+                f"validation_data is {brief(validation_data)}; (X, y) is needed"
+            )
         held = self._table(validation_data[0], first=False)
         columns = {}
         for name in table.columns:
@@ -170,8 +172,10 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
             raise ConfigurationError("groups and time_column are both given; one is needed")
         seed = int(check_random_state(as_random_state(self.random_state)).randint(2**31))
         if groups is not None:
-            check_consistent_length(expected, groups)
-            return partial(deal_groups, np.asarray(groups), share, seed)
+            groups = np.asarray(groups)
+            if groups.shape != (rows,):
+                raise ShapeError(f"groups has shape {groups.shape}; ({rows},) is needed")
+            return partial(deal_groups, groups, share, seed)
         count = round(share * rows)
         if time_column is not None:
             return partial(deal_last, table.column(time_column), max(count, 1))
@@ -180,9 +184,12 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         labels = expected if self.task == "classification" else None
         return partial(deal_again, every, count, seed, labels)
 
+    def _names_of_categories(self) -> tuple[Any, ...]:
+        return () if self.categorical is None else checked_list("categorical", self.categorical)
+
     def _table(self, X: Any, first: bool) -> Table:
         """Return X as a table, its columns learnt if `first`, else compared with those."""
-        table = X if isinstance(X, Table) else table_of(X, self.categorical or ())
+        table = X if isinstance(X, Table) else table_of(X, self._names_of_categories())
         matrix = np.empty((table.rows, len(table.columns)))
         if first or hasattr(self, "n_features_in_"):  # not of one that was loaded
             _check_n_features(self, matrix, reset=first)

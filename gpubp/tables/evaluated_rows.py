@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.errors import ConfigurationError, DataError, UnknownNameError
+from gpubp.checks import checked_name
+from gpubp.errors import ConfigurationError, DataError
 from gpubp.tables.dealt_rows import UNKNOWN
 from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.table import Table
@@ -28,8 +29,7 @@ def rows_of_part(preprocessing: Preprocessing, table: Table, part: str) -> Table
     DataError
         When the table has no row of the part.
     """
-    if part not in PARTS:
-        raise UnknownNameError("part", part, PARTS)
+    checked_name("part", part, PARTS)
     if part == "all":
         return table
     if preprocessing.dealt is None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends.interchange import check_unmasked, host_array, on_gpu
-from gpubp.errors import ConfigurationError, DataError, ShapeError, UnknownNameError
+from gpubp.checks import checked_name
+from gpubp.errors import ConfigurationError, DataError, ShapeError
 from gpubp.tables.table import Table
 
 
@@ -65,9 +66,7 @@ def _named(given: Any, names: list[str]) -> str:
                 f"categorical holds {given}; a number from 0 to {len(names) - 1} is needed"
             )
         return names[int(given)]
-    if str(given) not in names:
-        raise UnknownNameError("column", str(given), names)
-    return str(given)
+    return checked_name("column", str(given), names)
 
 
 def _columns(x: Any) -> Mapping[Any, Any]:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from gpubp.checks import checked_whole
+from gpubp.checks import check_fraction, checked_list, checked_name, checked_whole
 from gpubp.errors import ConfigurationError, UnknownNameError
+from gpubp.nn.bins import MOST_BINS
 from gpubp.nn.losses import Loss, cross_entropy
 from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.optimizers import OPTIMIZERS
@@ -25,6 +26,7 @@ EPOCH_METRICS = {  # what may choose the epoch, by task
     "classification": (LOSS, "accuracy", "auc"),
     "regression": (LOSS, "rmse", "mae"),
 }
+MOST_MEMBERS = 10_000
 MOST_STEPS = 20_000  # of a training: huge tables get fewer epochs
 MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
 
@@ -104,10 +106,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         names = [name for of_task in EPOCH_METRICS.values() for name in of_task]
-        if self.metric not in names:
-            raise UnknownNameError("metric", self.metric, sorted(set(names)))
-        for name in ("epochs", "patience", "batch_size", "members", "leaf"):
+        checked_name("metric", self.metric, sorted(set(names)))
+        checked_name("optimizer", self.optimizer, OPTIMIZERS)
+        checked_name("schedule", self.schedule, SCHEDULES)
+        object.__setattr__(self, "hidden", checked_list("hidden", self.hidden))
+        for name in ("epochs", "patience", "batch_size", "leaf", "embedding", "category_width"):
             checked_whole(name, getattr(self, name))
+        checked_whole("members", self.members, most=MOST_MEMBERS)
+        checked_whole("bins", self.bins, least=0, most=MOST_BINS)
+        check_fraction(label_smoothing=self.label_smoothing)
         as_schedule(self.learning_rate)
 
     @classmethod
@@ -130,9 +137,7 @@ class Recipe:
         UnknownNameError
             When there is no such preset or setting.
         """
-        if preset not in PRESETS:
-            raise UnknownNameError("preset", preset, PRESETS)
-        chosen = dict(PRESETS[preset])
+        chosen = dict(PRESETS[checked_name("preset", preset, PRESETS)])
         fewest = chosen.pop("fewest_steps")
         epochs = chosen["epochs"][task == "classification"]
         size = min(batch_size(rows, task), rows)
@@ -149,10 +154,6 @@ class Recipe:
 
     def make_optimizer(self, rows: int) -> Optimizer:
         """Return the optimizer for a training on so many rows."""
-        if self.optimizer not in OPTIMIZERS:
-            raise UnknownNameError("optimizer", self.optimizer, OPTIMIZERS)
-        if self.schedule not in SCHEDULES:
-            raise UnknownNameError("schedule", self.schedule, SCHEDULES)
         steps = self.epochs * -(-rows // self.batch_size)
         rate = SCHEDULES[self.schedule](self.learning_rate, steps)
         settings: dict[str, Any] = {"learning_rate": rate}

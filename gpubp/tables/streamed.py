@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends.random import SPLIT, generator
+from gpubp.checks import checked_name
 from gpubp.data.arrow_files import columns_of
 from gpubp.data.blocks import BlockDataset
 from gpubp.data.parquet_files import ParquetFiles
 from gpubp.data.protocol import Rows, Schema
 from gpubp.data.statistics import ColumnStatistics
-from gpubp.errors import DataError, UnknownNameError
+from gpubp.errors import DataError
 from gpubp.tables.categorical_column import CategoricalColumn
 from gpubp.tables.columns import Column
 from gpubp.tables.numeric_column import NumericColumn
@@ -45,8 +46,7 @@ class TableFiles:
 
     def __init__(self, path: Any, target: str, test: float, validation: float, seed: int) -> None:
         self.files = ParquetFiles(path)
-        if target not in self.files.schema.names:
-            raise UnknownNameError("column", target, self.files.schema.names)
+        checked_name("column", target, self.files.schema.names)
         self.target, self._seed = target, seed
         self._shares = (1 - test - validation, validation, test)
         self._first_rows = np.cumsum([0, *self.files.sizes])

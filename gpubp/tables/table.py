@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.checks import checked_name
 from gpubp.data.csv_form import AS_USUAL, CsvForm
 from gpubp.data.idx_files import idx_columns, is_idx
-from gpubp.errors import DataError, ShapeError, UnknownNameError, import_extra
+from gpubp.errors import DataError, ShapeError, import_extra
 
 BUNDLED = {
     "breast_cancer": "target",
@@ -89,11 +90,9 @@ class Table:
         DataError
             When the column holds neither numbers nor text.
         """
-        if name in self.left_out:
+        if isinstance(name, str) and name in self.left_out:
             raise DataError(f"column {name!r} of {self.name} holds {self.left_out[name]}")
-        if name not in self.columns:
-            raise UnknownNameError("column", name, self.columns)
-        return self.columns[name]
+        return self.columns[checked_name("column", name, self.columns)]
 
     def missing(self, name: str) -> NDArray[np.bool_]:
         """Return where one column has no value, shape (rows,).

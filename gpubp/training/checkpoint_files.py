@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp import tensor_files
-from gpubp.errors import CheckpointError, ConfigurationError, brief
+from gpubp.checks import checked_path
+from gpubp.errors import CheckpointError, brief
 from gpubp.files import check_writable, make_folder, write_atomically
 
 VERSION = 1  # raised when older releases could no longer read what is written
@@ -60,12 +61,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        try:
-            self.path = Path(path)
-        except TypeError as error:
-            raise ConfigurationError(
-                f"checkpoint is {brief(path)}; the path of a folder is needed"
-            ) from error
+        self.path = checked_path("checkpoint", path)
         self._own: set[str] = set()  # names of files that this run has written or gone on from
         make_folder(self.path)
         check_writable(self.path / "checkpoint")

@@ -12,6 +12,7 @@ from gpubp.data.feeds import read_rows
 from gpubp.errors import ShapeError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.buffers import Buffers
+from gpubp.nn.spec_checks import check_memory
 from gpubp.training.prepared_pass import PreparedPass, pass_over
 
 
@@ -25,6 +26,7 @@ class CompiledPredictor:
 
     def __init__(self, stack: LayerStack, rows: int) -> None:
         backend = stack.backend
+        check_memory(f"rows is {rows}", rows * sum(stack.sizes) * stack.dtype.itemsize, backend)
         self.rows = rows
         self._stack = stack
         buffers = Buffers(rows, stack.layers, backend, stack.dtype, stack.stored)

@@ -8,14 +8,13 @@ it bends where the data are ("he+5" of RealMLP, with five rows: Steinwart 2019).
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import numpy as np
 
 from gpubp.backends import Array
 from gpubp.backends.random import INITIAL_BIASES, INITIAL_ROWS, generator
+from gpubp.checks import checked_whole
 from gpubp.data.reading import gather_rows, read_rows
-from gpubp.errors import ConfigurationError, ShapeError, brief
+from gpubp.errors import ShapeError
 from gpubp.nn.backprop import LayerStack
 from gpubp.nn.layers.dense import Dense, DenseArrays
 
@@ -41,10 +40,9 @@ def initialize_from(stack: LayerStack, x: Array, weights: bool, points: int) -> 
     Raises
     ------
     ConfigurationError, ShapeError
-        When there are no rows, or `points` is no whole number from 0.
+        When there are no rows, or `points` is no whole number from 0 to `ROWS`.
     """
-    if isinstance(points, bool) or not isinstance(points, Integral) or points < 0:
-        raise ConfigurationError(f"biases is {brief(points)}; a whole number, 0 or more, is needed")
+    checked_whole("biases", points, least=0, most=ROWS)
     if not len(x):
         raise ShapeError(f"x has shape {tuple(x.shape)}; one row or more is needed")
     x = _sample(stack, x)

@@ -49,8 +49,10 @@ def draw(
     ConfigurationError
         When the space is empty or has something that is neither.
     """
-    if not space:
-        raise ConfigurationError("space is empty; settings and their values are needed")
+    if not space or not isinstance(space, Mapping) or not all(isinstance(n, str) for n in space):
+        raise ConfigurationError(
+            f"space is {brief(space)}; a dictionary of settings and their values is needed"
+        )
     for name, values in space.items():
         listed = isinstance(values, Sequence) and not isinstance(values, str) and len(values)
         if not (listed or hasattr(values, "rvs")):

@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any
 
+from gpubp.checks import checked_path
 from gpubp.errors import OutputPathError, import_extra
 from gpubp.files import check_writable, write_atomically
 from gpubp.nn.view import NetworkView
@@ -69,14 +70,14 @@ class TensorBoard:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = folder
+        self.folder = checked_path("folder", folder)
         self._writer: Any = None
 
     def begin(self, net: NetworkView, epochs: int) -> None:
         """Open a new event file in the folder."""
         board = import_extra("tensorboardX", "tensorboard")
         try:
-            self._writer = board.SummaryWriter(os.fspath(self.folder))
+            self._writer = board.SummaryWriter(str(self.folder))
         except OSError as error:
             raise OutputPathError(
                 f"cannot write to {self.folder}: {error.strerror or error}; a folder that can be"

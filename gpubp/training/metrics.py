@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.checks import checked_name
 from gpubp.data.feeds import HeldOut
-from gpubp.errors import ConfigurationError, DataError, UnknownNameError, brief
+from gpubp.errors import ConfigurationError, DataError, brief
 from gpubp.nn.backprop import LayerStack
 from gpubp.training.evaluation import expected_and_outputs
 
@@ -78,9 +79,7 @@ def checked_metric(metric: str | Metric, mode: str | None) -> str:
         When there is no such metric or mode, or one's own metric has no mode.
     """
     if isinstance(metric, str):
-        if metric not in MODES:
-            raise UnknownNameError("metric", metric, MODES)
-        mode = mode or MODES[metric]
+        mode = mode or MODES[checked_name("metric", metric, MODES)]
     if mode not in ("min", "max"):
         raise ConfigurationError(f"mode is {brief(mode)}; 'min' or 'max' is needed")
     return mode
@@ -104,8 +103,8 @@ def as_metrics(metrics: str | Metric | Iterable[str | Metric]) -> list[str | Met
     alone = isinstance(metrics, str) or callable(metrics) or not isinstance(metrics, Iterable)
     listed: list[Any] = [metrics] if alone else list(metrics)  # type: ignore[arg-type]
     for metric in listed:
-        if isinstance(metric, str) and metric not in MODES:
-            raise UnknownNameError("metric", metric, MODES)
+        if isinstance(metric, str):
+            checked_name("metric", metric, MODES)
         if not isinstance(metric, str) and not callable(metric):
             raise ConfigurationError(
                 f"metrics holds {brief(metric, 80)}; names, or functions of expected values and"

@@ -6,13 +6,12 @@ import json
 import math
 import os
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpubp import tensor_files
-from gpubp.checks import is_number
+from gpubp.checks import checked_path, is_number
 from gpubp.errors import CheckpointError, brief
 from gpubp.files import write_atomically
 
@@ -109,7 +108,7 @@ class TrialFile:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None, about: dict[str, Any]) -> None:
-        self._path = None if path is None else Path(path)
+        self._path = None if path is None else checked_path("file", path)
         about = json.loads(json.dumps(about))
         self._lines = [json.dumps(about)]
         self._known: dict[tuple[int, int], Trial] = {}

@@ -205,7 +205,7 @@ def test_a_setting_that_diverges_comes_last():
         ({"trials": 0}, "trials"),
         ({"time_limit": -1.0}, "time_limit is -1.0"),
         ({"time_limit": 1e-9}, "no trial ended"),
-        ({"epochs": "nothing"}, "most_epochs is None"),
+        ({"epochs": "nothing"}, "unknown parameter 'nothing'"),
     ],
 )
 def test_what_cannot_be_used_is_said(wrong, said):

@@ -163,7 +163,7 @@ def test_training_goes_on_from_there():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"x": X, "biases": -1}, "biases is -1; a whole number, 0 or more, is needed"),
+        ({"x": X, "biases": -1}, "biases is -1; a whole number from 0 to 4096 is needed"),
         ({"x": X, "biases": 2.5}, "biases is 2.5; a whole number"),
         ({"x": X[:0]}, r"x has shape \(0, 6\); one row or more is needed"),
         ({"x": X[:, :3]}, r"x has shape \(300, 3\)"),

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gpubp.errors import ShapeError, UnknownNameError
+from gpubp.checks import checked_name
+from gpubp.errors import ShapeError
 from gpubp.files import write_atomically
 
 if TYPE_CHECKING:
@@ -121,8 +122,7 @@ def write_page(
 
 def check_language(language: str) -> None:
     """Raise UnknownNameError when there are no messages in a language."""
-    if language not in LANGUAGES:
-        raise UnknownNameError("language", language, LANGUAGES)
+    checked_name("language", language, LANGUAGES)
 
 
 def page_text(models: Sequence[dict[str, Any]], language: str = "en") -> str:

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.backends import Array, Scratch
-from gpubp.checks import check_positive, checked_whole
-from gpubp.errors import ConfigurationError, UnknownNameError
+from gpubp.checks import check_positive, checked_name, checked_whole
+from gpubp.errors import ConfigurationError
 from gpubp.nn.layers.layer import Layer, LayerArrays, Room, Shapes, placed
 
 
@@ -57,8 +57,7 @@ class Periodic:
     sigma: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.kind not in ("pbld", "plr"):
-            raise UnknownNameError("kind of periodic embedding", self.kind, ("pbld", "plr"))
+        checked_name("kind of periodic embedding", self.kind, ("pbld", "plr"))
         checked_whole("frequencies", self.frequencies)
         if checked_whole("width", self.width) <= self.beside:
             raise ConfigurationError(f"width is {self.width}; 2 or more are needed for 'pbld'")
