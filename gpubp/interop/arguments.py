@@ -15,11 +15,11 @@ from gpubp.backends.interchange import is_cupy
 from gpubp.checks import checked_list, is_number
 from gpubp.errors import ConfigurationError, DataError, NonFiniteError, ShapeError, brief
 from gpubp.nn.activations import get_activation
+from gpubp.training.side_by_side import MOST_MEMBERS
 
 # scikit-learn's names of what has another one here
 OTHER_NAMES = {"logistic": "sigmoid"}
 SOLVERS = ("adam", "sgd", "lbfgs")
-MOST_MEMBERS = 10_000
 DTYPES = ("auto", "float32", "float64")
 # Kept as they are until a batch is read; anything else becomes the first of them.
 KEPT = [np.float64, np.float32, np.float16, np.uint8]

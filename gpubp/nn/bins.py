@@ -50,9 +50,10 @@ def quantile_bins(
     >>> quantile_bins([[1.0], [2.0], [3.0], [4.0], [5.0]], count=2)
     [[1.0, 3.0, 5.0]]
     """
-    _refuse_infinite("x", _matrix(x), np.float64)
+    rows = _matrix(x)
+    _refuse_infinite("x", rows, np.float64)
     shares = np.linspace(0, 1, checked_whole("count", count, most=MOST_BINS) + 1)
-    return _bins_of_numbers(x, categories, lambda column: np.quantile(column, shares))
+    return _bins_of_numbers(rows, categories, lambda column: np.quantile(column, shares))
 
 
 def tree_bins(
@@ -102,11 +103,13 @@ def tree_bins(
         When scikit-learn is not installed.
     """
     trees = import_extra("sklearn.tree", "sklearn")
-    expected, rows = np.asarray(y), len(_matrix(x))
-    if expected.shape[:1] != (rows,):
-        raise ShapeError(f"y has shape {expected.shape}; {rows} rows, as many as x, are needed")
+    expected, rows = np.asarray(y), _matrix(x)
+    if expected.shape[:1] != (len(rows),):
+        raise ShapeError(
+            f"y has shape {expected.shape}; {len(rows)} rows, as many as x, are needed"
+        )
     checked_whole("count", count, least=2, most=MOST_BINS)
-    _refuse_infinite("x", x, np.float32)
+    _refuse_infinite("x", rows, np.float32)
     if not classes:
         _refuse_infinite("y", expected, np.float64)
     make_tree = partial(
@@ -123,7 +126,7 @@ def tree_bins(
         splits = grown.threshold[grown.children_left >= 0]
         return _edges_at(splits, *np.unique(numbers, return_counts=True), max(leaf, 2))
 
-    return _bins_of_numbers(x, categories, edges_of)
+    return _bins_of_numbers(rows, categories, edges_of)
 
 
 def _edges_at(
@@ -141,16 +144,17 @@ def _edges_at(
 
 
 def _bins_of_numbers(
-    x: Any, categories: Sequence[int] | None, edges_of: Callable[[NDArray[Any]], NDArray[Any]]
+    rows: NDArray[np.float64],
+    categories: Sequence[int] | None,
+    edges_of: Callable[[NDArray[Any]], NDArray[Any]],
 ) -> list[list[float]]:
-    """Return bins for every column of x but those of codes, from edges in any order.
+    """Return bins for every column but those of codes, from edges in any order.
 
     Raises
     ------
     ShapeError
-        When x is no matrix, or categories are given for another number of columns.
+        When categories are given for another number of columns.
     """
-    rows = _matrix(x)
     coded = [0] * rows.shape[1] if categories is None else checked_list("categories", categories)
     if len(coded) != rows.shape[1]:
         raise ShapeError(

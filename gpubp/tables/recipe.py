@@ -19,6 +19,7 @@ from gpubp.nn.optimizer import Optimizer
 from gpubp.nn.optimizers import OPTIMIZERS
 from gpubp.nn.schedule import LearningRate, as_schedule
 from gpubp.nn.schedules import CosineDecay, CosineWaves
+from gpubp.training.side_by_side import MOST_MEMBERS
 from gpubp.training.stopping import EarlyStopping
 
 LOSS = "loss"
@@ -26,7 +27,6 @@ EPOCH_METRICS = {  # what may choose the epoch, by task
     "classification": (LOSS, "accuracy", "auc"),
     "regression": (LOSS, "rmse", "mae"),
 }
-MOST_MEMBERS = 10_000
 MOST_STEPS = 20_000  # of a training: huge tables get fewer epochs
 MOST_EMBEDDED = 2048  # numbers that all embedded columns of a table become together
 

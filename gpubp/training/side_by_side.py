@@ -20,6 +20,7 @@ from gpubp.training.stopping import TIME_LIMIT
 
 Training = Callable[[int, Sequence[Any]], None]
 Result = TypeVar("Result")
+MOST_MEMBERS = 10_000  # networks that estimators have answer together
 AT_A_TIME = 16  # in lockstep, where nobody knows what they take of a GPU's memory
 
 _thread = threading.local()  # what each thread of Python says of the training that it does
