@@ -100,8 +100,8 @@ struct Tile {
   float scale;
 };
 
-// How many words ahead a tile fetches what it will read of a: rows that lie far apart are not
-// fetched by the processor itself.
+// How many words ahead a tile fetches what it will read of a, where neighbours along a line lie far
+// apart: the processor itself fetches none of those.
 const int64 WORDS_AHEAD = 24;
 
 // Take up so many words of the lines of a and of b. What the tile below needs of c is fetched
@@ -119,7 +119,7 @@ void add_tile(const Words& from_a, const Words& from_b, int64 words, const Tile&
     sums[row][v] = tile.begin ? Vector::zero() : Vector::load(at(row, v), left(v));
   }
   for (int64 word = 0; word < words; ++word, a += along, b += next) {
-    prefetch(a + WORDS_AHEAD * along);
+    if (SIDE_BY_SIDE) prefetch(a + WORDS_AHEAD * along);
     Vector own[VECTORS];
     GPUBP_UNROLL for (int v = 0; v < VECTORS; ++v) {
       own[v] = Vector::load(b + v * LANES, v + 1 < VECTORS ? LANES : last);
