@@ -73,6 +73,12 @@ def test_memory_is_used_again_and_holds_no_numbers(cupy):
     assert np.isnan(again.get()).all()
 
 
+def test_no_number_of_32_bits_is_an_address(cupy):
+    """5e-5 in float32, 0x3851b717, stood in a table of addresses, and an array lay there."""
+    arrays = [cupy.empty(size) for size in (1, 100, 10**6)]
+    assert all(array.data.ptr >= 1 << 32 for array in arrays)
+
+
 def test_an_array_of_no_elements_lies_nowhere(cupy):
     assert cupy.empty((0, 3), np.float32).data.ptr == 0
     assert cupy.ones(5)[2:2].data.ptr == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import mmap
 import threading
 import weakref
 from collections import defaultdict
@@ -67,11 +68,17 @@ CHUNKS: weakref.WeakSet[Chunk] = weakref.WeakSet()
 
 
 class Chunk:
-    """A piece of memory that arrays are made of, one after the other."""
+    """A piece of memory that arrays are made of, one after the other.
+
+    It is mapped, and so lies far above 2^32: a table of addresses holds plain numbers too, and none
+    of 32 bits, such as a float32, shall be taken for an address.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._memory = bytearray(POISON * (size + 2 * GUARD + ALIGNMENT))
+        room = size + 2 * GUARD + ALIGNMENT
+        self._memory = mmap.mmap(-1, room)
+        self._memory.write(POISON * room)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         self._start = GUARD + -(address + GUARD) % ALIGNMENT
         self.address = address + self._start
