@@ -17,8 +17,14 @@ from gpubp.files import cache_folder, write_atomically
 ENVIRONMENT_VARIABLE = "GPUBP_TUNING"
 
 
+# what this process knows, by file and machine: it does not change under a second backend's feet
+KNOWN: dict[tuple[Path, str], dict[str, Any]] = {}
+
+
 class Remembered:
-    """Findings by their keys, in the file and in this object.
+    """Findings by their keys, in the file and in this process.
+
+    The first finding stays, whichever process it is of.
 
     Parameters
     ----------
@@ -28,7 +34,8 @@ class Remembered:
 
     def __init__(self, machine: str) -> None:
         self.machine, self._path = machine, cache_file()
-        self._known = _read(self._path).get(machine, {})
+        self._known = {} if self._path is None else KNOWN.setdefault((self._path, machine), {})
+        self._known |= _read(self._path).get(machine, {}) | self._known
 
     @property
     def times_allowed(self) -> bool:
@@ -39,18 +46,25 @@ class Remembered:
         """Return a finding; None where there is none."""
         return self._known.get(key)
 
-    def put(self, key: str, finding: Any) -> None:
-        """Keep a finding, which JSON can hold; where the file cannot be written, here alone."""
-        self._known[key] = finding
+    def put(self, key: str, finding: Any) -> Any:
+        """Keep a finding, which JSON can hold, and return it.
+
+        One that another process has found in between is kept instead, but none that this process
+        knew before. Where the file cannot be written it is kept here alone.
+        """
+        everything = _read(self._path)
+        there = everything.setdefault(self.machine, {})
+        if key in there and there[key] != self._known.get(key):
+            finding = there[key]
+        there[key] = self._known[key] = finding
         if self._path is None:
-            return
-        everything = _read(self._path)  # another process may have written in between
-        everything.setdefault(self.machine, {})[key] = finding
+            return finding
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._path, json.dumps(everything, indent=1).encode())
         except (OSError, OutputPathError):
             pass  # a read-only home is no reason to stop training
+        return finding
 
 
 def cache_file() -> Path | None:

@@ -39,9 +39,6 @@ TIME_LIMIT = 0.3  # seconds for all rounds after the first, which compiles kerne
 LARGE_STEP = 1e9  # operations from which on a round is one step
 TOO_LARGE = 2e11  # operations of a step that no CPU does in the time limit
 
-# times in milliseconds, by backend; of this process, by machine and training
-_measured: dict[tuple[str, str], dict[str, float]] = {}
-
 
 @dataclass(frozen=True)
 class Workload:
@@ -184,15 +181,13 @@ def _choice(both: dict[str, Backend], work: Workload, remembered: Remembered) ->
 def _times(both: dict[str, Backend], work: Workload, remembered: Remembered) -> dict[str, float]:
     """Return the milliseconds of a step on each backend."""
     key = work.key()
-    place = (remembered.machine, key)
-    found = _measured.get(place, remembered.get(key))
+    found = remembered.get(key)
     if _is_finding(found):
         known: dict[str, float] = found
-    else:
-        known = {name: 1000 * step_seconds(backend, work) for name, backend in both.items()}
-        remembered.put(key, known)
-    _measured[place] = known
-    return known
+        return known
+    known = {name: 1000 * step_seconds(backend, work) for name, backend in both.items()}
+    kept = remembered.put(key, known)
+    return kept if _is_finding(kept) else known
 
 
 def _is_finding(known: Any) -> bool:

@@ -20,6 +20,7 @@ import numpy as np
 
 import simulated.cublas
 import simulated.cublaslt
+from gpubp.backends import remembered
 from gpubp.backends.gpu import tuning
 from simulated.array import Device, ndarray, unwrap, use, wrap, wrapped_function
 from simulated.kernels import ElementwiseKernel, RawKernel
@@ -210,6 +211,7 @@ def _cuda(failures: Failures) -> ModuleType:
             "major": failures.major,
             "minor": 0,
             "totalGlobalMem": 1 << 34,
+            "multiProcessorCount": 16,
         }
 
     cuda.__dict__.update(
@@ -246,6 +248,7 @@ def install(monkeypatch: Any, **failures: Any) -> SimulatedCupy:
     monkeypatch.setattr(tuning, "CALLS", 1)
     monkeypatch.setattr(tuning, "ROUNDS", 1)
     monkeypatch.setenv("GPUBP_TUNING", os.path.join(os.devnull, "tuning.json"))
+    monkeypatch.setattr(remembered, "KNOWN", {})
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setitem(sys.modules, "cupy.cuda", module.cuda)
     return module

@@ -11,6 +11,7 @@ import pytest
 
 import gpubp
 import simulated.cupy
+from gpubp.backends import remembered
 from gpubp.cli.output import before_training
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import prepare
@@ -59,7 +60,6 @@ class SimulatedTime:
 @pytest.fixture
 def clock(monkeypatch):
     simulated.cupy.install(monkeypatch)
-    monkeypatch.setattr(backend_choice, "_measured", {})
     monkeypatch.delenv("GPUBP_BACKEND", raising=False)
     return SimulatedTime(monkeypatch)
 
@@ -98,10 +98,10 @@ def test_fit_takes_the_faster_one_and_trains_as_if_it_had_been_named(clock, cpu,
 def test_as_fast_is_the_cpus(clock):
     clock.of(1.0, 1.0)
     assert fit(network()).backend.name == "cpu"
-    backend_choice._measured.clear()
+    remembered.KNOWN.clear()
     clock.of(1.04, 1.0)
     assert fit(network()).backend.name == "cpu"
-    backend_choice._measured.clear()
+    remembered.KNOWN.clear()
     clock.of(1.06, 1.0)
     assert fit(network()).backend.name == "gpu"
 
@@ -144,11 +144,11 @@ def test_the_times_are_remembered_in_the_file(clock, tmp_path, monkeypatch):
         if key.startswith("backend for a step of 6-8-2 at batch 16, adam")
     )
     assert kept == {"cpu": pytest.approx(1.0), "gpu": pytest.approx(2.0)}
-    backend_choice._measured.clear()  # as in another process
+    remembered.KNOWN.clear()  # as in another process
     clock.of(2.0, 1.0)
     assert fit(network()).backend.name == "cpu"
     assert len(clock.timed) == 2
-    backend_choice._measured.clear()
+    remembered.KNOWN.clear()
     path.write_text(path.read_text().replace('"cpu":', '"tpu":'))
     assert fit(network()).backend.name == "gpu"
     assert len(clock.timed) == 4
@@ -336,6 +336,11 @@ def test_the_real_clock(clock, monkeypatch):
     monkeypatch.setattr(backend_choice, "time", time)
     net = fit(network())
     assert net.backend.reason.endswith("measured")
-    (found,) = backend_choice._measured.values()
+    (found,) = (
+        finding
+        for findings in remembered.KNOWN.values()
+        for key, finding in findings.items()
+        if key.startswith("backend for a step")
+    )
     assert found["cpu"] > 0
     assert found["gpu"] > 0
