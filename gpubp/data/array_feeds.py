@@ -76,7 +76,7 @@ class ArrayFeed:
     def _most_at_once(self) -> int:
         """Return the epochs whose orders are drawn at once: several where each has few steps."""
         by_host = callable(self.shuffle) or self.shards != ALL
-        if self._net.backend.name != "cpu" or self.weighted or by_host or not self.by_clock:
+        if self.weighted or by_host or not self.by_clock:
             return 1
         most = min(STEPS_AT_ONCE // self.steps, ROWS_AT_ONCE // (self.steps * self.size))
         return max(1, most)

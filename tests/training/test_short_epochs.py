@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpubp
+from conftest import simulated_gpu
 from gpubp import errors
 from gpubp.backends import get_backend
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
@@ -70,7 +71,8 @@ def network(backend="cpu", **settings):
 def outcome(net):
     state = net._state
     return (
-        *(net.history.loss, net.parameters.tobytes(), state.step, state.epoch, state.updates),
+        *(net.history.loss, net.backend.to_numpy(net.parameters).tobytes()),
+        *(state.step, state.epoch, state.updates),
         *(len(net.history.seconds), net.history.stopped),
     )
 
@@ -86,7 +88,7 @@ def together_and_apart(train):
     assert together == apart
 
 
-@pytest.mark.parametrize("kind", ["compiled", "plain"])
+@pytest.mark.parametrize("kind", ["compiled", "plain", "gpu"])
 @pytest.mark.parametrize("batch_size", [32, 25, 100, 7])
 @pytest.mark.parametrize(
     "options",
@@ -99,8 +101,11 @@ def together_and_apart(train):
     ],
     ids=["usual", "in order", "chosen rows", "averaged", "scheduled"],
 )
-def test_nothing_depends_on_doing_epochs_together(kind, batch_size, options):
-    backend = get_backend("cpu") if kind == "compiled" else NumpyBackend()
+def test_nothing_depends_on_doing_epochs_together(monkeypatch, kind, batch_size, options):
+    if kind == "gpu":
+        backend = simulated_gpu(monkeypatch)
+    else:
+        backend = get_backend("cpu") if kind == "compiled" else NumpyBackend()
 
     def train(callback):
         net = network(backend, dropout=0.2)
