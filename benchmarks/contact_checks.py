@@ -77,9 +77,12 @@ CHECKS = (
         limit=120,  # all its kernels are made for it
     ),
     Check(
-        "do steps in one launch learn what recorded steps learn",
-        (f"{GPU}::test_steps_in_one_launch_learn_what_recorded_steps_learn",),
-        "train with GPUBP_TUNING=off, which records; see gpubp/backends/gpu/persistent.py",
+        "do steps by tiles learn what steps by the library's products learn",
+        (
+            f"{GPU}::test_steps_by_tiles_learn_what_those_by_products_learn",
+            "backends/test_tiles.py",
+        ),
+        "train with GPUBP_TUNING=off, which takes none; see gpubp/backends/gpu/tiles.py",
     ),
     Check(
         "are precisions as exact as they say",

@@ -47,7 +47,7 @@ PROBES = {
     "node": "microseconds of a node",
     "branch": "gain of the second stream, a factor",
     "choices": "which ways a step of 784-512-512-10 takes: microseconds of each",
-    "launch": "microseconds of a step of 784-128-10, recorded and in one launch",
+    "tiles": "microseconds of a step, by the library's products and by tiles",
     "lockstep": "time of a step of 64 networks by that of one, at most 4",
 }
 PROBE_SIZE = 512  # rows and columns of the matrices

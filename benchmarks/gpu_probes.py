@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 from unittest.mock import patch
 
@@ -159,8 +160,8 @@ def branch(size: int) -> dict[str, Any]:
 def choices(size: int) -> dict[str, Any]:
     """Return the microseconds of every way that a step of three layers may be done in, by dtype.
 
-    Among them are the slopes that products take along ("mask"), the one kernel for the narrow
-    output layer with its loss ("output"), and gradients of weights beside the way down ("branch").
+    Among them are a layer forward ("forward"), the one kernel for the narrow output layer with its
+    loss ("output"), and gradients of weights beside the way down ("branch").
     """
     found: dict[str, Any] = {"answer": "see below"}
 
@@ -181,21 +182,23 @@ def choices(size: int) -> dict[str, Any]:
     return found
 
 
-def launch(size: int) -> dict[str, Any]:
-    """Return the microseconds of a step by recorded kernels and in one launch, by batch."""
+def tiles(size: int) -> dict[str, Any]:
+    """Return the microseconds of a step by the library's products and by tiles."""
     found: dict[str, Any] = {"answer": "see below"}
 
     def fastest(tuner: Tuner, key: str, names: Any, times: Callable[[], dict[str, float]]) -> str:
-        if "persistent" in names:
-            each = {name: 1e3 * ms / STEPS_AT_ONCE for name, ms in times().items()}
-            found[f"batch {batch}"] = each
-        return str(names[0])
+        each = times()
+        if key.startswith("steps"):
+            taken = {name: 1e3 * ms / STEPS_AT_ONCE for name, ms in each.items()}
+            found[f"{sizes} {precision} batch {batch}"] = taken
+        return min(names, key=lambda name: each[name])
 
     with patch.object(Tuner, "fastest", fastest):
-        for batch in (32, 128):
-            net = gpubp.Network([784, 128, 10], output="softmax", backend="gpu")
-            x = np.random.default_rng(0).random((16 * batch, 784), dtype=np.float32)
-            net.fit(x, np.zeros(len(x), np.int64), batch_size=batch, epochs=1)
+        for sizes in ([784, 128, 10], [784, size, size, 10]):
+            for precision, batch in product(("float32", "bfloat16"), (32, 128, 512)):
+                net = gpubp.Network(sizes, output="softmax", backend="gpu", precision=precision)
+                x = np.random.default_rng(0).random((16 * batch, 784), dtype=np.float32)
+                net.fit(x, np.zeros(len(x), np.int64), batch_size=batch, epochs=1)
     return found
 
 
@@ -233,7 +236,7 @@ def lockstep(size: int) -> dict[str, Any]:
 
 
 PROBES = {
-    probe.__name__: probe for probe in (replay, epilogues, node, branch, choices, launch, lockstep)
+    probe.__name__: probe for probe in (replay, epilogues, node, branch, choices, tiles, lockstep)
 }
 
 

@@ -54,8 +54,9 @@ _TARGETS = [
 HOST_FLAGS = ("-O2", "-std=c++14", "-shared", "-fPIC", "-Wall", "-Wextra", "-Werror")
 
 _FLUSH = Path(__file__).parents[1].joinpath("kernels/host/flush_subnormals.h")
+HOST_FLUSH = "#include <cstddef>\n" + _FLUSH.read_text(encoding="utf-8").replace("#pragma once", "")
 _HOST_LOOP = (
-    "#include <cstddef>\n" + _FLUSH.read_text(encoding="utf-8").replace("#pragma once", ""),
+    HOST_FLUSH,
     "",
     "gpubp::FlushSubnormals _flush;",  # of float32, as CuPy compiles with -ftz=true
     # last element first: an element that counted on another one's result would show

@@ -5,6 +5,7 @@ NVRTC needs no GPU and no driver; it comes with the wheels nvidia-cuda-nvrtc and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +14,22 @@ import numpy as np
 import pytest
 
 from gpubp.backends.gpu.addresses import Addressed, by_address
-from gpubp.backends.gpu.elementwise import Elementwise, Parameter
+from gpubp.backends.gpu.block_kernel import SHARED, BlockKernel
+from gpubp.backends.gpu.elementwise import BLOCK_HEADERS, C_TYPES, Elementwise, Parameter
 from gpubp.backends.gpu.joining import joined_kernel
-from gpubp.backends.gpu.kernel_table import ELEMENTWISE, FIRST_GATHER, GATHER, IN_PLACE, LOSS
+from gpubp.backends.gpu.kernel_table import (
+    ELEMENTWISE,
+    FIRST_GATHER,
+    FIRST_GATHER_FOURS,
+    GATHER,
+    IN_PLACE,
+    LOSS,
+)
 from gpubp.backends.gpu.noting import Launch
 from gpubp.backends.gpu.output_layer import output_kernel
 from gpubp.backends.gpu.sources import preamble
+from gpubp.backends.gpu.tiled_gradients import ACROSS, Form, gradients_kernel
+from gpubp.backends.gpu.tiles import ALONG, Forms, forward_kernel, slope_kernel
 from kernel_compilation import (
     CompilationError,
     Types,
@@ -38,12 +49,41 @@ except Exception as error:
 
 # What `CupyBackend` hands over as arrays; any other input that is not raw is a scalar.
 ARRAYS = ("x", "y", "dy", "bias", "g", "scaled")
+F32 = ("float32", "float32")
 # Made when they are used: every loss and every slope once, with rows that weigh or not
-OUTPUT_LAYERS = {
-    *(output_kernel(name, False, False, "relu") for name in LOSS),
-    *(output_kernel("class_cross_entropy", True, False, slope) for slope in IN_PLACE),
-    output_kernel("huber", True, True, "relu"),
-}
+OUTPUT_LAYERS = [
+    *(output_kernel(name, False, False, "relu", F32, (1, 512, 10), True) for name in LOSS),
+    *(
+        output_kernel("class_cross_entropy", True, False, slope, dtypes, (4, 30, 3), False)
+        for slope in IN_PLACE
+        for dtypes in (F32, ("float32", "uint16"), ("float64", "float64"))
+    ),
+    output_kernel("huber", True, True, "relu", ("float32", "uint16"), (8, 512, 10), True),
+]
+ALIGNED, ODD = (True, True, True), (False, False, False)
+
+
+def tiled_kernels(aligned: bool) -> list[BlockKernel]:
+    """Return kernels of every tiling, of arrays that can be read by fours or not."""
+    found = []
+    for dtype, tilings in ALONG.items():
+        kind = C_TYPES[dtype]
+        for _, tiling in tilings:
+            forward, down = (Forms(True, aligned, down, aligned, aligned) for down in (False, True))
+            found.append(forward_kernel("relu", tiling, (kind, kind, kind), forward))
+            found.append(slope_kernel("gelu", tiling, kind, down))
+        for _, tiling in ACROSS:
+            forms = (Form(*ALIGNED),) * 2 if aligned else (Form(*ALIGNED), Form(*ODD))
+            found.append(gradients_kernel(tiling, kind, forms))
+    return found
+
+
+def block_source(kernels: Sequence[BlockKernel]) -> str:
+    """Return one text of them all, each with a name of its own."""
+    named = [replace(one, name=f"{one.name}_{place}") for place, one in enumerate(kernels)]
+    return preamble(BLOCK_HEADERS) + SHARED + "".join(one.text for one in named)
+
+
 # Of data that lie where a table says
 BY_ADDRESS = [
     by_address(kernel, tuple(Addressed(None, *one) for one in enumerate(dtypes)))[0]
@@ -51,9 +91,13 @@ BY_ADDRESS = [
         *((GATHER, dtype, "int64") for dtype in ("uint8", "float32", "float64", "int64")),
         *((FIRST_GATHER, dtype, "int64", "int64") for dtype in ("uint8", "float32", "float64")),
         (FIRST_GATHER, "float32", "float32", "int64"),
+        *(
+            (FIRST_GATHER_FOURS, dtype, "int64", "int64")
+            for dtype in ("uint8", "float32", "float64")
+        ),
     )
 ]
-KERNELS = (*ELEMENTWISE, *sorted(OUTPUT_LAYERS, key=repr), *BY_ADDRESS)
+KERNELS = (*ELEMENTWISE, *BY_ADDRESS)
 ELF = b"\x7fELF"
 FAST = ["--Ofast-compile=max"]  # of the compiler, not of what it makes
 
@@ -89,6 +133,22 @@ def test_no_kernel_spills_registers() -> None:
     """On one architecture, for time; all have the same number of registers."""
     bytes_spilled = spills(cuda_source(preamble(), KERNELS, widest), "sm_90")
     assert len(bytes_spilled) >= len(KERNELS)
+    assert not {name: count for name, count in bytes_spilled.items() if count}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_of_blocks_compiles(architecture: str) -> None:
+    """Those of matrix units too, which the oldest architecture does without."""
+    kernels = [*OUTPUT_LAYERS, *tiled_kernels(True), *tiled_kernels(False)]
+    share = kernels[ARCHITECTURES.index(architecture) % 3 :: 3]
+    assert compile_nvrtc(block_source(share), architecture, FAST).startswith(ELF)
+
+
+def test_no_kernel_of_blocks_spills_registers() -> None:
+    """Of arrays that can be read by fours; others may keep a few numbers elsewhere."""
+    kernels = [*OUTPUT_LAYERS[-1:], *tiled_kernels(True)]
+    bytes_spilled = spills(block_source(kernels), "sm_90", ["-ftz=true"])
+    assert len(bytes_spilled) == len(kernels)
     assert not {name: count for name, count in bytes_spilled.items() if count}
 
 

@@ -62,13 +62,17 @@ def test_products(library, name, transposed, scale):
 
 @needs_compiler
 @pytest.mark.parametrize("name", ["relu", "identity", "tanh"])
-@pytest.mark.parametrize("way", ["first", "last"])
+@pytest.mark.parametrize("way", ["apart", "epilogues", "tiles"])
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_every_way_to_do_a_layer_gives_the_same(library, monkeypatch, name, way, scale):
-    """Forward and backward with separate kernels and by the products' own epilogues."""
+    """Forward and backward with separate kernels, by the products' own epilogues and by tiles."""
     backend = get_backend("gpu")
-    chosen = {"first": 0, "last": -1}[way]
-    monkeypatch.setattr(backend._tuner, "choose", lambda key, ways: list(ways)[chosen])
+
+    def choose(key, ways):
+        others = [name for name in ways if name != "tiles"]
+        return "tiles" if way == "tiles" in ways else others[0 if way == "apart" else -1]
+
+    monkeypatch.setattr(backend._tuner, "choose", choose)
     scratch, random = Scratch(backend.xp), np.random.default_rng(0)
     x, weight, bias, dy = (
         random.standard_normal(shape).astype(np.float32) for shape in ((6, 5), (5, 4), (4,), (6, 4))
@@ -89,7 +93,7 @@ def test_every_way_to_do_a_layer_gives_the_same(library, monkeypatch, name, way,
     exact = scale * (x.T @ (dy * slope))
     np.testing.assert_allclose(backend.to_numpy(dweight), exact, rtol=1e-4, atol=1e-5)
     forward = {"relu": "RELU_BIAS", "identity": "BIAS", "tanh": "DEFAULT"}[name]
-    used = {"first": {"DEFAULT"}, "last": {forward, "BGRADA"}}[way]
+    used = {"apart": {"DEFAULT"}, "epilogues": {forward, "BGRADA"}, "tiles": {"BGRADA"}}[way]
     assert set(library.calls) == used
 
 

@@ -26,9 +26,8 @@ try:
 except ImportError:  # the script itself: it has to do without
     pass
 else:
-    import os, pytest, simulated.cupy
-    major = int(os.environ.get("GPUBP_SIMULATED_MAJOR", "8"))
-    simulated.cupy.install(pytest.MonkeyPatch(), major=major)
+    import pytest, simulated.cupy
+    simulated.cupy.install(pytest.MonkeyPatch())
 """
 
 pytestmark = [
@@ -127,7 +126,7 @@ def test_questions_and_measurements_run_from_a_bare_checkout(bare, tmp_path):
     )
     done = subprocess.run(
         [bare, "-c", script, tmp_path],
-        env=clean(PYTHONPATH=str(CHECKOUT / "benchmarks"), GPUBP_SIMULATED_MAJOR="9"),
+        env=clean(PYTHONPATH=str(CHECKOUT / "benchmarks")),
         capture_output=True,
         text=True,
         check=False,
@@ -142,11 +141,11 @@ def test_questions_and_measurements_run_from_a_bare_checkout(bare, tmp_path):
     assert float(found["microseconds of a node"]) > 0
     assert float(found["gain of the second stream, a factor"]) > 0
     ways = of["which ways a step of 784-512-512-10 takes: microseconds of each"]
-    for kind in ("output", "branch"):  # and "mask", where the library offers it
+    for kind in ("forward", "output", "branch"):
         for precision in ("float32", "bfloat16"):
             assert any(key.startswith(f"{precision} {kind} ") for key in ways), ways
-    launch = of["microseconds of a step of 784-128-10, recorded and in one launch"]
-    assert set(launch["batch 32"]) == {"recorded", "persistent"}
+    steps = of["microseconds of a step, by the library's products and by tiles"]
+    assert set(steps["[784, 128, 10] bfloat16 batch 32"]) == {"products", "tiles"}
     lockstep = of["time of a step of 64 networks by that of one, at most 4"]
     assert float(lockstep["answer"]) > 0
     assert lockstep["notes"] == []

@@ -66,8 +66,9 @@ def test_large_sums_are_begun_during_the_backward_pass(monkeypatch, gpu):
     found, history = run_ranks(1, work)[0]
     alone = gpubp.Network(shape, output="softmax", backend="gpu", dropout=0.2)
     expected = alone.fit(X, Y, epochs=2, batch_size=32)
-    np.testing.assert_array_equal(found, alone.parameters.get())
-    np.testing.assert_array_equal(history.loss, expected.loss)
+    # where nothing comes in between, gradients of all layers may be computed in another way
+    np.testing.assert_allclose(found, alone.parameters.get(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-6)
     # the last two layers together, then one by one; the first goes with the 64 numbers in front
     first, *others = (shape[i + 1] * (shape[i] + 1) for i in range(4))
     assert nccl_calls.sent == [others[2] + others[1], others[0], 64 + first] * 14

@@ -31,8 +31,6 @@ SIZES = {  # bytes of each attribute, by CUDA's documentation
     "CUBLASLT_MATMUL_DESC_TRANSB": 4,
     "CUBLASLT_MATMUL_DESC_EPILOGUE": 4,
     "CUBLASLT_MATMUL_DESC_BIAS_POINTER": 8,
-    "CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER": 8,
-    "CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD": 8,
     "CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES": 8,
     **{f"CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_{operand}_BYTES": 4 for operand in "ABCD"},
 }
@@ -157,10 +155,6 @@ class Library:
         described, layouts = self._of(operation), [self._of(layout) for layout in (a, b, d)]
         epilogue = described.attributes["EPILOGUE"]
         plain = epilogue == CONSTANTS["CUBLASLT_EPILOGUE_DEFAULT"]
-        if epilogue & 128:
-            leading = described.attributes["EPILOGUE_AUX_LD"]
-            assert leading % 128 == 0
-            assert leading >= layouts[2].rows
         kinds = [layout.kind for layout in layouts]
         if kinds[0] != kinds[1]:
             return NOT_SUPPORTED
@@ -212,8 +206,6 @@ class Library:
             aligned += besides(attributes)
         if "BIAS_POINTER" in needed(attributes):
             (writes if name == "BGRADA" else reads).append(_bias(name, attributes, layouts))
-        if "EPILOGUE_AUX_POINTER" in needed(attributes):
-            (reads if name == "DRELU" else writes).append(_mask(attributes, layouts))
         for address, alignment in zip(aligned, algorithm._obj.data[1:6], strict=False):
             assert address % alignment == 0, f"{address} is not aligned to {alignment} bytes"
         tf32 = described.compute == CONSTANTS["CUBLAS_COMPUTE_32F_FAST_TF32"]
@@ -243,36 +235,17 @@ class Library:
         self.calls.append(name)
         if name == "BGRADA":
             store(left.sum(axis=1), vector(attributes["BIAS_POINTER"], len(left), d.dtype))
-        elif name == "DRELU":
-            result = np.where(mask_at(attributes, d.shape), result, 0)
         elif name != "DEFAULT":
             bias = widened(vector(attributes["BIAS_POINTER"], len(d), d.dtype))
             result = result + bias[:, None]
-            if name == "RELU_AUX_BIAS":
-                mask_at(attributes, d.shape, result > 0)
             result = np.maximum(result, 0) if name.startswith("RELU") else result
         store(result, d)
-
-
-def mask_at(
-    attributes: dict[str, int], shape: tuple[int, int], written: np.ndarray | None = None
-) -> np.ndarray:
-    """Return the mask of a column-major matrix, a bit for each number; first write it, if given."""
-    rows, columns = shape
-    length = attributes["EPILOGUE_AUX_LD"] // 8
-    memory = (ctypes.c_char * (length * columns)).from_address(attributes["EPILOGUE_AUX_POINTER"])
-    bytes_ = np.frombuffer(memory, np.uint8).reshape(columns, length)
-    if written is not None:
-        packed = np.packbits(written.T, axis=1, bitorder="little")
-        bytes_[:, : packed.shape[1]] = packed
-    return np.unpackbits(bytes_, axis=1, count=rows, bitorder="little").T.astype(bool)
 
 
 def needed(attributes: dict[str, int]) -> list[str]:
     """Return the attributes that point to what an epilogue reads or writes besides matrices."""
     name = epilogue_name(attributes["EPILOGUE"])
-    bias, mask = ["BIAS_POINTER"], ["EPILOGUE_AUX_POINTER"]
-    return {"DEFAULT": [], "DRELU": mask, "RELU_AUX_BIAS": bias + mask}.get(name, bias)
+    return [] if name == "DEFAULT" else ["BIAS_POINTER"]
 
 
 def besides(attributes: dict[str, int]) -> list[int]:
@@ -286,12 +259,6 @@ def epilogue_name(code: int) -> str:
     prefix = "CUBLASLT_EPILOGUE_"
     (name,) = [key for key, value in CONSTANTS.items() if key.startswith(prefix) and value == code]
     return name.removeprefix(prefix)
-
-
-def _mask(attributes: dict[str, int], layouts: list[Layout]) -> Place:
-    """Return the memory of a mask."""
-    size = attributes["EPILOGUE_AUX_LD"] // 8 * layouts[2].columns
-    return POOL.place(attributes["EPILOGUE_AUX_POINTER"], size)
 
 
 def _bias(name: str, attributes: dict[str, int], layouts: list[Layout]) -> Place:

@@ -18,6 +18,8 @@ import numpy as np
 from gpubp.backends.gpu import addresses
 from gpubp.backends.gpu.elementwise import Elementwise, Parameter
 from kernel_compilation import (
+    C_TYPES,
+    HOST_FLUSH,
     CompilationError,
     dtype_of,
     host_source,
@@ -38,11 +40,29 @@ from simulated.memory import (
 )
 from simulated.streams import launch
 
-HOST_WORDS = """#define __global__
-#define __cluster_dims__(...)
+HOST_WORDS = """#include <cstring>
+#define __global__
+#define __shared__
 #define __launch_bounds__(...)
-static const struct { long long x; } blockIdx = {0}, blockDim = {1}, gridDim = {1}, threadIdx = {0};
+static struct { long long x; } blockIdx;
 """
+# Shared memory holds NaN when a block begins.
+HOST_LAUNCH = """
+alignas(16) float memory[{floats}];
+extern "C" void launch(long long blocks{declared}) {{
+  gpubp::FlushSubnormals flush;
+  for (blockIdx.x = blocks; blockIdx.x-- > 0;) {{
+    std::memset(memory, 0xff, sizeof memory);
+    {name}_own::{name}({names});
+  }}
+}}
+"""
+SCALARS = {
+    "long long": ctypes.c_longlong,
+    "int": ctypes.c_int,
+    "float": ctypes.c_float,
+    "double": ctypes.c_double,
+}
 TABLE = "joined_places"  # the parameter that is a table of addresses
 
 
@@ -294,28 +314,83 @@ def _contiguous(host: np.ndarray, name: str) -> np.ndarray:
 
 
 class RawKernel:
-    """Takes what `cupy.RawKernel` takes of what gpubp uses, and runs the text as one thread does.
+    """Takes what `cupy.RawKernel` takes of what gpubp uses.
 
-    Every loop over the threads is then one over all elements, and there is nobody to wait for.
+    Blocks run one after the other, the last one first, and of each block one thread does for all.
     """
 
     def __init__(self, code: str, name: str, options: tuple[str, ...] = ()) -> None:
-        assert f"{name}(" in code
+        declared = re.search(rf"\b{name}\(([^)]*)\)", code)
+        assert declared is not None
         self.name, self.code, self.options = name, code, options
-        library = load_host_library(HOST_WORDS + code)
-        self._function = getattr(library, name)
-        self._function.argtypes, self._function.restype = (ctypes.c_void_p, ctypes.c_longlong), None
+        self.max_dynamic_shared_size_bytes = 48 << 10
+        self._parameters = [each.strip().rpartition(" ") for each in declared[1].split(",")]
+        self._function: Any = None
+        self._declared = declared[1]
 
     def __call__(
-        self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...]
+        self,
+        grid: tuple[int, ...],
+        block: tuple[int, ...],
+        args: tuple[Any, ...],
+        *,
+        shared_mem: int = 0,
     ) -> None:
-        assert all(size % 32 == 0 for size in block), "warps are whole"
-        table, count = args
-        reference, listed = Reference(table._host), _listed(table._host)
+        (blocks,), (threads,) = grid, block
+        assert threads % 32 == 0, "warps are whole"
+        assert f"__launch_bounds__({threads})" in self.code
+        if not 0 < blocks < 1 << 31 or shared_mem > self.max_dynamic_shared_size_bytes:
+            raise ValueError(f"{self.name}: {blocks} blocks, {shared_mem} bytes of shared memory")
+        given = [
+            self._argument(kind, name, value)
+            for (kind, _, name), value in zip(self._parameters, args, strict=True)
+        ]
+        read, written = (
+            [
+                place
+                for (kind, _, _), value in zip(self._parameters, given, strict=True)
+                if isinstance(value, Reference) and kind.startswith("const ") is const
+                for place in value.places
+            ]
+            for const in (True, False)
+        )
 
         def run() -> None:
-            guarded = Guarded(listed)
-            self._function(reference.host().ctypes.data, int(count))
+            guarded = Guarded(written)
+            hosts = [each.host() if isinstance(each, Reference) else each for each in given]
+            function = self._compiled(shared_mem)
+            function(
+                blocks, *(_address(each) if hasattr(each, "ctypes") else each for each in hosts)
+            )
             guarded.check(self.name)
 
-        launch(self.name, run, reference.places, listed)
+        launch(self.name, run, read, written)
+
+    def _argument(self, kind: str, name: str, value: Any) -> Any:
+        """Return an array's reference, or a number as C takes it."""
+        if kind.endswith("*"):
+            assert isinstance(value, ndarray), f"{self.name}: {name} is no array"
+            assert value.size, f"{self.name}: {name} is empty, its address 0"
+            wanted = kind.removeprefix("const ").removesuffix("*")
+            assert C_TYPES[value.dtype.name] == wanted, f"{name}: {value.dtype} as {wanted}"
+            host = value._host
+            turned = host if host.flags.c_contiguous else host.T
+            return Reference(_contiguous(turned, name))
+        assert np.dtype(type(value)).itemsize == ctypes.sizeof(SCALARS[kind]), f"{name}: {value!r}"
+        return SCALARS[kind](value.item())
+
+    def _compiled(self, shared: int) -> Any:
+        """Return the function of the text, which may use so many bytes of shared memory."""
+        words = [name for _, _, name in self._parameters]
+        run = HOST_LAUNCH.format(
+            floats=-(-shared // 4) + 16,
+            declared=f", {self._declared}",
+            name=self.name,
+            names=", ".join(words),
+        )
+        library = load_host_library(f"{HOST_FLUSH}{HOST_WORDS}{self.code}{run}")
+        function = library.launch
+        function.restype = None
+        kinds = [SCALARS.get(kind, ctypes.c_void_p) for kind, _, _ in self._parameters]
+        function.argtypes = [ctypes.c_longlong, *kinds]
+        return function

@@ -122,15 +122,15 @@ def test_whatever_a_step_consists_of(cupy, captures, monkeypatch, form):
     assert_as_unrecorded(monkeypatch, net, either, either, **settings)
 
 
-def test_steps_in_one_launch_are_kept_too(monkeypatch, captures):
-    simulated.cupy.install(monkeypatch, major=9)
+def test_steps_by_tiles_are_kept_too(monkeypatch, captures):
+    simulated.cupy.install(monkeypatch)
     monkeypatch.setattr(Tuner, "fastest", lambda tuner, key, names, times: names[-1])
     net = network()
     fit(net)
-    (step,) = net.stack.kept.prepared.values()
-    assert step._chosen is step._ways["persistent"]
+    steps = [*net.stack.kept.prepared.values()]
+    assert all(one.taken is one._ways["tiles"] for one in steps)
     fit(net, slice(0, 90))
-    assert [*net.stack.kept.prepared.values()] == [step]
+    assert [*net.stack.kept.prepared.values()] == steps
     other = gpubp.Network(SIZES, "tanh", "softmax", "cpu", seed=3, dropout=0.2)
     fit(other)
     fit(other, slice(0, 90))

@@ -17,7 +17,7 @@ from gpubp.backends.program import Operation, carry_out
 from gpubp.backends.scratch import Scratch
 
 # What may go on beside gradients of weights: it writes gradients by outputs of layers further down
-DOWNWARD = ("dense_backward", "multiply", "masked_multiply", "dropout")
+DOWNWARD = ("dense_backward", "multiply", "dropout")
 
 
 class CupyBranching:

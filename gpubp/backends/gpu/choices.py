@@ -18,12 +18,6 @@ class CupyChoices:
     _dense: DenseLayers
     _tuner: Tuner | None
 
-    def _mask_pays(self, apart: Sequence[Operation], masked: Sequence[Operation]) -> bool:
-        """Tell whether the second way to do a layer with relu is offered and the faster one."""
-        if not self._dense.offers_mask(*masked[:2]):
-            return False
-        return self._pays(self._dense.mask_key(*masked[:2]), apart=apart, masked=masked)
-
     def _together_pays(self, apart: Sequence[Operation], together: Sequence[Operation]) -> bool:
         """Tell whether one kernel for a narrow output layer is the faster way."""
         return self._pays(output_key(together), apart=apart, together=together)

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from gpubp.backends.formulas.operations import ArrayOperations
 from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu.block_kernel import BlockKernels
 from gpubp.backends.gpu.categories import CupyCategories
 from gpubp.backends.gpu.cublaslt import CublasLt, CublasLtError
 from gpubp.backends.gpu.dense import DenseLayers
@@ -22,11 +23,12 @@ from gpubp.backends.gpu.normalization import CupyNormalization
 from gpubp.backends.gpu.output_layer import CupyOutputLayer
 from gpubp.backends.gpu.penalties import CupyPenalties
 from gpubp.backends.gpu.periodic import CupyPeriodic
-from gpubp.backends.gpu.persistent import LEAST_MAJOR
 from gpubp.backends.gpu.products import Products, workspace_bytes
 from gpubp.backends.gpu.sources import preamble
 from gpubp.backends.gpu.step_recording import CupyRecording
 from gpubp.backends.gpu.steps import CupySteps
+from gpubp.backends.gpu.tiled_gradients import CupyTiledGradients
+from gpubp.backends.gpu.tiles import CupyTiles
 from gpubp.backends.gpu.transfers import Branch, DeviceSlots
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.precision import PRECISIONS, Precision
@@ -34,6 +36,7 @@ from gpubp.backends.scheduled import CLOCK_SIZE, Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
 from gpubp.errors import BackendUnavailableError
 
+MATRIX_UNITS = 8  # compute capability of devices that multiply float32 and bfloat16 by them
 # of a device; one serves all networks, from any thread
 cublaslt = cache(lambda index: CublasLt())
 
@@ -46,6 +49,8 @@ class CupyBackend(
     CupyPeriodic,
     CupyPenalties,
     CupyOutputLayer,
+    CupyTiles,
+    CupyTiledGradients,
     CupySteps,
     CupyRecording,
     ArrayOperations,
@@ -76,8 +81,13 @@ class CupyBackend(
         self._clock = cupy.zeros(CLOCK_SIZE, np.int64)
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
-        major = int(cupy.cuda.runtime.getDeviceProperties(index)["major"])
-        self.workspace, self.has_clusters = workspace_bytes(major), major >= LEAST_MAJOR
+        properties = cupy.cuda.runtime.getDeviceProperties(index)
+        major, self.multiprocessors = (
+            int(properties["major"]),
+            int(properties["multiProcessorCount"]),
+        )
+        self.workspace, self.has_matrix_units = workspace_bytes(major), major >= MATRIX_UNITS
+        self._blocks = BlockKernels(cupy)
         self._branches: dict[int, Branch] = {}
         self._products = self._start_products()
         self._tuner: Tuner | None = None
@@ -182,19 +192,10 @@ class CupyBackend(
     ) -> None:
         self._dense.backward(name, kept, delta, x, dweight, dbias, scratch, scale)
 
-    def masked_forward(
-        self,
-        x: Array,
-        weight: Array,
-        bias: tuple[Array, Array],
-        z: Array,
-        mask: Array,
-        scale: float,
+    def multiply_slope(
+        self, a: Array, b: Array, out: Array, scale: float, name: str, kept: Array
     ) -> None:
-        self._dense.masked_forward(x, weight, bias, z, mask, scale)
-
-    def masked_multiply(self, a: Array, b: Array, out: Array, scale: float, mask: Array) -> None:
-        self._dense.masked_multiply(a, b, out, scale, mask)
+        self._dense.multiply_slope(a, b, out, scale, name, kept)
 
     def add(self, a: Array, b: Array, out: Array) -> None:
         self._kernels[table.ADD.name](a, b, out)

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from gpubp.backends.gpu.products import Products, alignment, kinds
 from gpubp.backends.gpu.tuning import Tuner
-from gpubp.backends.program import Operation
 from gpubp.backends.scratch import Array, Scratch
 
 Way = Callable[..., None]
@@ -36,6 +35,19 @@ class Kernels(Protocol):
 
     def derivative(self, name: str, kept: Array, delta: Array) -> None:
         """Multiply by f' alone."""
+
+    def offers_tiles(self, name: str, a: Array, b: Array, *results: Array) -> bool:
+        """Tell whether the next two can be."""
+
+    def tiled_forward(
+        self, x: Array, weight: Array, bias: Array, name: str, z: Array, y: Array, scale: float
+    ) -> None:
+        """Do a layer forward by a kernel of our own."""
+
+    def tiled_multiply(
+        self, a: Array, b: Array, out: Array, scale: float, name: str, kept: Array
+    ) -> None:
+        """Write f'(kept) scale a @ b by a kernel of our own."""
 
 
 class DenseLayers:
@@ -100,43 +112,16 @@ class DenseLayers:
             lambda: (kept, delta.copy(), *arguments[2:]),
         )(*arguments)
 
-    def masked_forward(
-        self,
-        x: Array,
-        weight: Array,
-        bias: tuple[Array, Array],
-        z: Array,
-        mask: Array,
-        scale: float,
+    def multiply_slope(
+        self, a: Array, b: Array, out: Array, scale: float, name: str, kept: Array
     ) -> None:
-        """Write relu(scale x @ weight + bias) and the mask of where it is above 0."""
-        arguments = (x, weight, z, scale, _of_dtype(bias, z), mask)
-        key = f"mask written {kinds(x, weight, z)}"
-        self._way(key, self._masked_ways("RELU_AUX_BIAS"), arguments)(*arguments)
-
-    def masked_multiply(self, a: Array, b: Array, out: Array, scale: float, mask: Array) -> None:
-        """Write scale a @ b where the mask is set, 0 elsewhere."""
-        arguments = (a, b, out, scale, None, mask)
-        key = f"mask read {kinds(a, b, out)}"
-        self._way(key, self._masked_ways("DRELU"), arguments)(*arguments)
-
-    def offers_mask(self, forward: Operation, backward: Operation) -> bool:
-        """Tell whether products can do these two, `masked_forward` and `masked_multiply`."""
-        x, weight, bias, z, mask, of_x = forward.arguments
-        a, b, out, scale, _ = backward.arguments
-        added = _of_dtype(bias, z)
-        if alignment(added) < BIAS_ALIGNMENT:
-            return False
-        written = self._masked_ways("RELU_AUX_BIAS")(x, weight, z, of_x, added, mask)
-        return bool(written and self._masked_ways("DRELU")(a, b, out, scale, None, mask))
-
-    def mask_key(self, forward: Operation, backward: Operation) -> str:
-        """Name what decides whether they pay."""
-        x, weight, _, z, *_ = forward.arguments
-        return f"mask {kinds(x, weight, z)} {kinds(*backward.arguments[:3])}"
-
-    def _masked_ways(self, epilogue: str) -> Callable[..., Ways]:
-        return lambda a, b, out, scale, *besides: self._planned(a, b, out, epilogue, *besides)
+        """Write f'(kept) scale a @ b."""
+        arguments = (a, b, out, scale, name, kept)
+        if not a.size or not out.size:
+            _write_zeros(out)
+            return
+        key = f"slope {name} {kinds(a, b, out, kept)}"
+        self._way(key, self._slope_ways, arguments)(*arguments)
 
     def _way(
         self,
@@ -160,16 +145,18 @@ class DenseLayers:
     def _product_ways(self, a: Array, b: Array, out: Array, scale: float = 1.0) -> Ways:
         return self._planned(a, b, out, "DEFAULT") or {"CuPy": self._kernels.plain_multiply}
 
-    def _planned(
-        self, a: Array, b: Array, out: Array, epilogue: str, bias: Array = None, mask: Array = None
-    ) -> Ways:
-        """Return cuBLASLt's ways; none where it is missing or does not offer the epilogue."""
+    def _planned(self, a: Array, b: Array, out: Array, epilogue: str, bias: Array = None) -> Ways:
+        """Return cuBLASLt's ways; none where it is missing or does not offer the epilogue.
+
+        They are named by their place among the library's proposals: of the bytes that describe an
+        algorithm some differ from one time to the next.
+        """
         if self._products is None:
             return {}
-        plan = self._products.plan(a, b, out, epilogue, bias, mask)
+        plan = self._products.plan(a, b, out, epilogue, bias)
         return {
-            f"{epilogue} {bytes(algorithm).hex()}": partial(self._products.run, plan, algorithm)
-            for algorithm in plan.algorithms
+            f"{epilogue} {number}": partial(self._products.run, plan, algorithm)
+            for number, algorithm in enumerate(plan.algorithms)
         }
 
     def _forward_ways(self, name: str, *arguments: Any) -> Ways:
@@ -178,11 +165,32 @@ class DenseLayers:
             way: partial(self._forward_apart, name, product)
             for way, product in self._product_ways(x, weight, z).items()
         }
+        if self._tuner is not None and self._kernels.offers_tiles(name, x, weight, z, y):
+            ways["tiles"] = partial(self._forward_tiled, name)
         added = _of_dtype(bias, z)
         if name in EPILOGUES and z is y and alignment(added) >= BIAS_ALIGNMENT:
             for way, product in self._planned(x, weight, z, EPILOGUES[name], added).items():
                 ways[way] = partial(_forward_fused, product)
         return ways
+
+    def _forward_tiled(self, name: str, *arguments: Any) -> None:
+        x, weight, bias, z, y, _, scale = arguments
+        self._kernels.tiled_forward(x, weight, bias[0], name, z, y, scale)
+
+    def _slope_ways(self, *arguments: Any) -> Ways:
+        a, b, out, _, name, kept = arguments
+        ways: Ways = {
+            way: partial(self._slope_apart, product)
+            for way, product in self._product_ways(a, b, out).items()
+        }
+        if self._tuner is not None and self._kernels.offers_tiles(name, a, b, out, kept):
+            ways["tiles"] = self._kernels.tiled_multiply
+        return ways
+
+    def _slope_apart(self, product: Way, *arguments: Any) -> None:
+        a, b, out, scale, name, kept = arguments
+        product(a, b, out, scale)
+        self._kernels.derivative(name, kept, out)
 
     def _forward_apart(self, name: str, product: Way, *arguments: Any) -> None:
         x, weight, bias, z, y, scratch, scale = arguments

@@ -11,14 +11,21 @@ HEADERS = (
     "layers.cuh",
     "normalization.cuh",
     "losses.cuh",
-    "output.cuh",
     "updates.cuh",
     "random.cuh",
     "steps.cuh",
+    "gathering.cuh",
     "embeddings.cuh",
     "mixing.cuh",
     "periodic.cuh",
-    "cluster.cuh",
+)
+# Of kernels whose threads work together
+BLOCK_HEADERS = (
+    "activations.cuh",
+    "losses.cuh",
+    "steps.cuh",
+    "output.cuh",
+    "tiles.cuh",
 )
 # What kernels call dtypes where they find arrays by their addresses
 C_TYPES = {
@@ -72,11 +79,11 @@ class Elementwise:
     @property
     def parameters(self) -> list[Parameter]:
         """What it is called with, inputs first."""
-        return [*_parameters(self.inputs, False), *_parameters(self.outputs, True)]
+        return [*parameters_of(self.inputs), *parameters_of(self.outputs, True)]
 
 
 @cache
-def _parameters(text: str, written: bool) -> tuple[Parameter, ...]:
+def parameters_of(text: str, written: bool = False) -> tuple[Parameter, ...]:
     """Return what a string such as ``"raw T x, int64 rows"`` declares."""
     words = [part.split() for part in text.split(",") if part.strip()]
     return tuple(Parameter(one[-1], one[-2], one[0] == "raw", written) for one in words)

@@ -9,13 +9,9 @@ kernel of its own would take as long as a product.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from gpubp.backends.gpu.elementwise import LANES
-from gpubp.backends.gpu.products import mask_shape
 from gpubp.backends.program import Operation
 from gpubp.backends.scratch import Array
 
@@ -71,50 +67,6 @@ def narrower(parameters: Array, half: Array | None) -> Callable[[Array], Array]:
         return half[start : start + view.size].reshape(view.shape)
 
     return narrow
-
-
-def with_masks(
-    operations: Sequence[Operation], pays: Callable[[list[Operation], list[Operation]], bool]
-) -> list[Operation]:
-    """Return the same step with slopes of relu taken along by products, where that pays.
-
-    The product that a layer's outputs come from then notes in a mask where they are above 0, and
-    the product that the gradient by them comes from reads it.
-
-    Parameters
-    ----------
-    pays : callable
-        Told the three operations of a layer without a mask and those with one, which it may carry
-        out, tells whether the latter are to be taken.
-    """
-    changed = list(operations)
-    for at, (product, slope) in enumerate(pairwise(operations)):
-        if (product.name, slope.name) != ("multiply", "dense_backward"):
-            continue
-        place = _relu_of(slope, operations[:at])
-        a, b, out, scale = product.arguments
-        if place is None or out is not slope.arguments[2]:
-            continue
-        forward = operations[place]
-        x, weight, bias, _, z, _, scratch, of_x = forward.arguments
-        mask = scratch(f"mask {place}", mask_shape(z), np.dtype(np.uint8))
-        masked = [
-            Operation("masked_forward", (x, weight, bias, z, mask, of_x)),
-            Operation("masked_multiply", (a, b, out, scale, mask)),
-            Operation("dense_backward", ("identity", *slope.arguments[1:])),
-        ]
-        if pays([forward, product, slope], masked):
-            changed[place], changed[at], changed[at + 1] = masked
-    return changed
-
-
-def _relu_of(slope: Operation, before: Sequence[Operation]) -> int | None:
-    """Return the place of the forward operation of a layer whose slope this is, if it has relu."""
-    name, kept, *_ = slope.arguments
-    for place, one in enumerate(before):
-        if name == "relu" and one.name == "dense_forward" and one.arguments[5] is kept:
-            return place if one.arguments[4] is kept else None
-    return None
 
 
 def ended_with_update(operations: Sequence[Operation]) -> list[Operation]:

@@ -79,7 +79,7 @@ class LossOfRow(NamedTuple):
     inputs : str
         What it reads besides y.
     operation : str
-        Writes the row's gradient to `dy` and its loss to `loss`.
+        Writes the row's gradient and its loss.
     """
 
     name: str
@@ -87,10 +87,13 @@ class LossOfRow(NamedTuple):
     operation: str
 
 
-def loss_of_row(name: str, weighted: bool, scheduled: bool) -> LossOfRow:
+def loss_of_row(
+    name: str, weighted: bool, scheduled: bool, y: str = "&y[at]", dy: str = "&dy[at]"
+) -> LossOfRow:
     """Make a loss; the rows weigh 1 / batch each, or their own weight over that of all.
 
-    Its own setting is a number, or `scheduled`: the one that the clock selects.
+    Its own setting is a number, or `scheduled`: the one that the clock selects. `y` and `dy` are
+    where the row's outputs are, and where its gradient goes.
     """
     classes = name in CLASS_LOSSES
     expected, value = ("int64", "expected[row]") if classes else ("T", "&expected[at]")
@@ -106,7 +109,7 @@ def loss_of_row(name: str, weighted: bool, scheduled: bool) -> LossOfRow:
     return LossOfRow(
         f"{name}{'_weighted' if weighted else ''}{'_scheduled' if scheduled else ''}",
         f"raw {expected} expected, {own}, {inputs}, raw float32 scaling",
-        f"const T mean = gpubp::{name}_row(&y[at], {value}, &dy[at], columns,"
+        f"const T mean = gpubp::{name}_row({y}, {value}, {dy}, columns,"
         f" T({share} * T(scaling[gpubp::SCALE])), {parameter}, lanes);"
         " if (lanes.leads()) loss[row] = mean",
     )
@@ -125,14 +128,21 @@ def update_outputs(name: str) -> list[str]:
 
 
 def update_operation(name: str) -> str:
-    """Return an update with the gradient `scaled`, which an overflow stops."""
+    """Return an update with the gradient `scaled`, which an overflow stops.
+
+    All that it reads is on its way before it is known whether there was one.
+    """
     update = UPDATES[name]
-    arguments = ", ".join(["g", "p", *update.state, *update.arguments()])
+    written = ["p", *update.state]
+    own = [f"own_{each}" for each in written]
+    arguments = ", ".join(["g", *own, *update.arguments()])
+    read = " ".join(f"T own_{each} = {each};" for each in written)
+    kept = " ".join(f"{each} = own_{each};" for each in written)
     return (
-        f"const double* c = &settings[clock[gpubp::SETTINGS] * {len(update.scalars)}];"
+        f"const double* c = &settings[clock[gpubp::SETTINGS] * {len(update.scalars)}]; {read}"
         " const T g = scaled / T(scaling[gpubp::SCALE]);"
         " if (scaling[gpubp::OVERFLOWED] == 0)"
-        f" gpubp::{name}({arguments})"
+        f" {{ gpubp::{name}({arguments}); {kept} }}"
     )
 
 
@@ -205,14 +215,28 @@ GATHER = Elementwise(
     "raw S out",
     "gpubp::gather_element(x, order, clock[gpubp::BATCH] * batch, columns, scale, i, out[i])",
 )
-FIRST_GATHER = Elementwise(
-    "gpubp_first_gather",
-    "raw X x, raw Y y, raw int64 order, int64 batch, int64 columns, int64 own, float64 scale,"
-    " int64 split",
-    "raw S x_out, raw Y y_out, raw int64 clock",
-    "const gpubp::int64 first = gpubp::begin_step(&clock[0], i) * batch;"
-    " if (i < split) gpubp::gather_element(x, order, first, columns, scale, i, x_out[i]);"
-    " else gpubp::gather_element(y, order, first, own, 1.0, i - split, y_out[i - split])",
+
+
+def _first_gather(name: str, gather: str) -> Elementwise:
+    """Make the kernel that gathers inputs and expected values of a batch."""
+    return Elementwise(
+        name,
+        "raw X x, raw Y y, raw int64 order, int64 batch, int64 columns, int64 own, float64 scale,"
+        " int64 split",
+        "raw S x_out, raw Y y_out, raw int64 clock",
+        "const gpubp::int64 first = gpubp::begin_step(&clock[0], i) * batch;"
+        f" if (i < split) {gather};"
+        " else gpubp::gather_element(y, order, first, own, 1.0, i - split, y_out[i - split])",
+    )
+
+
+FIRST_GATHER = _first_gather(
+    "gpubp_first_gather", "gpubp::gather_element(x, order, first, columns, scale, i, x_out[i])"
+)
+# four neighbours of a row by each thread
+FIRST_GATHER_FOURS = _first_gather(
+    "gpubp_first_gather_fours",
+    "gpubp::gather_four(&x[0], order, first, columns, scale, i * 4, &x_out[0])",
 )
 CONVERT = Elementwise("gpubp_convert", "X x", "S y", "gpubp::gathered(x, 1.0, y)")
 ADD = Elementwise(
@@ -281,6 +305,7 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     SCHEDULED_DROPOUT,
     GATHER,
     FIRST_GATHER,
+    FIRST_GATHER_FOURS,
     CONVERT,
     ADD,
     SHUFFLE_KEYS,

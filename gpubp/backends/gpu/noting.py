@@ -95,6 +95,9 @@ class _Kernels:
         self.activate = backend.activate
         self.activate_backward = backend.activate_backward
         self.derivative = backend.derivative
+        self.offers_tiles = backend.offers_tiles
+        self.tiled_forward = backend.tiled_forward
+        self.tiled_multiply = backend.tiled_multiply
 
 
 class _NoArrayFunctions:

@@ -83,19 +83,16 @@ class Products:
         out: Array,
         epilogue: str = "DEFAULT",
         bias: Array = None,
-        mask: Array = None,
     ) -> Plan:
         """Return the plan for operands like these, made on the first call.
 
-        `bias` and `mask` are what the epilogue reads or writes; where they lie decides what is
-        possible. A plan with an epilogue has no algorithms where the library does not do it, for
-        whatever reason.
+        `bias` is what the epilogue reads or writes; where it lies decides what is possible. A plan
+        with an epilogue has no algorithms where the library does not do it, for whatever reason.
         """
-        besides = [each for each in (bias, mask) if each is not None]
-        key = (kinds(a, b, out, *besides), epilogue)
+        key = (kinds(a, b, out, *(() if bias is None else (bias,))), epilogue)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = self._make(a, b, out, epilogue, bias, mask)
+            plan = self._plans[key] = self._make(a, b, out, epilogue, bias)
         return plan
 
     def run(
@@ -107,16 +104,14 @@ class Products:
         out: Array,
         scale: float,
         bias: Array = None,
-        mask: Array = None,
     ) -> None:
         """Write out = scale a @ b by this algorithm.
 
-        `bias` and `mask` are what the epilogue reads or writes. The bias is added to scaled sums,
-        and that of BGRADA is the sum of what is not scaled. The mask has a bit for every number of
-        `out` that is above 0, in rows as long as `mask_shape` says.
+        `bias` is what the epilogue reads or writes. It is added to scaled sums, and that of BGRADA
+        is the sum of what is not scaled.
         """
         library = self._library
-        self._point(plan.operation, bias, mask)
+        self._point(plan.operation, bias)
         layout_a, layout_b, layout_out = plan.layouts
         target, stream = out.data.ptr, self._cupy.cuda.get_current_stream().ptr
         memory = self._workspace(stream)
@@ -129,15 +124,12 @@ class Products:
         if status:
             raise RuntimeError(f"cublasLtMatmul failed ({status}) for {kinds(a, b, out)}")
 
-    def _point(self, operation: ctypes.c_void_p, bias: Array, mask: Array) -> None:
+    def _point(self, operation: ctypes.c_void_p, bias: Array) -> None:
         """Tell a description where what its epilogue reads or writes lies."""
-        for name, array in (("BIAS_POINTER", bias), ("EPILOGUE_AUX_POINTER", mask)):
-            if array is not None:
-                self._library.describe(operation, name, ctypes.c_void_p(array.data.ptr))
+        if bias is not None:
+            self._library.describe(operation, "BIAS_POINTER", ctypes.c_void_p(bias.data.ptr))
 
-    def _make(
-        self, a: Array, b: Array, out: Array, epilogue: str, bias: Array, mask: Array
-    ) -> Plan:
+    def _make(self, a: Array, b: Array, out: Array, epilogue: str, bias: Array) -> Plan:
         library, wide = self._library, out.dtype == np.float64
         compute = "CUBLAS_COMPUTE_64F" if wide else "CUBLAS_COMPUTE_32F"
         if self._tf32 and a.dtype == np.float32:
@@ -152,10 +144,7 @@ class Products:
         try:
             code = ctypes.c_int32(CONSTANTS[f"CUBLASLT_EPILOGUE_{epilogue}"])
             library.describe(operation, "EPILOGUE", code)
-            self._point(operation, bias, mask)
-            if mask is not None:
-                bits = ctypes.c_int64(8 * mask_shape(out)[1])
-                library.describe(operation, "EPILOGUE_AUX_LD", bits)
+            self._point(operation, bias)
             algorithms = library.heuristics(operation, layouts, preference, ALGORITHMS)
         except CublasLtError:
             if epilogue == "DEFAULT":
@@ -166,12 +155,6 @@ class Products:
     def _layout(self, array: Array) -> ctypes.c_void_p:
         rows, columns = array.shape[::-1] if transposed(array) else array.shape
         return self._library.layout(KINDS[array.dtype.name], columns, rows, columns)
-
-
-def mask_shape(out: Array) -> tuple[int, int]:
-    """Return the shape of a mask of bytes: rows are padded to a multiple of 128 bits."""
-    rows, columns = out.shape
-    return rows, -(-columns // 128) * 16
 
 
 def workspace_bytes(major: int) -> int:

@@ -12,14 +12,14 @@ _INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 
 
 @cache
-def preamble() -> str:
-    """Return all headers as one text, each once, its includes before it.
+def preamble(headers: tuple[str, ...] = HEADERS) -> str:
+    """Return headers as one text, each once, its includes before it.
 
     CuPy caches compiled kernels by their text, so the text itself and not a path to it is what
     a kernel must hold.
     """
     done: set[str] = set()
-    return "".join(_expand(name, done) for name in HEADERS)
+    return "".join(_expand(name, done) for name in headers)
 
 
 def _expand(name: str, done: set[str]) -> str:

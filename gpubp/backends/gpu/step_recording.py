@@ -7,20 +7,20 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any
 
-from gpubp.backends.gpu import persistent, recording
+from gpubp.backends.gpu import recording, tiled_steps
 from gpubp.backends.gpu.addresses import Addresses
 from gpubp.backends.gpu.branching import CupyBranching, with_branch
 from gpubp.backends.gpu.choices import CupyChoices
 from gpubp.backends.gpu.cublas import Cublas
 from gpubp.backends.gpu.cublaslt import CublasLtError
 from gpubp.backends.gpu.elementwise import Elementwise
-from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower, with_masks
-from gpubp.backends.gpu.joining import Joiner
+from gpubp.backends.gpu.faster_steps import FasterSteps, written
+from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower
+from gpubp.backends.gpu.joining import Joiner, likeness
 from gpubp.backends.gpu.lockstep import JointSteps, Lockstep, current_lockstep
 from gpubp.backends.gpu.noting import NotJoinable, noted
 from gpubp.backends.gpu.output_layer import with_output_layer
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
-from gpubp.backends.gpu.sources import preamble
 from gpubp.backends.precision import Precision
 from gpubp.backends.program import Operation, all_products, carry_out, traced
 from gpubp.backends.scratch import Array, Scratch
@@ -37,7 +37,7 @@ class CupyRecording(CupyBranching, CupyChoices):
     notes: list[str]
     kernel: Callable[[Elementwise], Any]
     on_device: Callable[[], AbstractContextManager[Any]]
-    has_clusters: bool
+    has_matrix_units: bool
     _joiner: Joiner | None = None
 
     def planned(self, work: Callable[[Any], None]) -> None:
@@ -59,7 +59,7 @@ class CupyRecording(CupyBranching, CupyChoices):
         parameters: Array = None,
         half: Array | None = None,
         addresses: Addresses | None = None,
-    ) -> RecordedSteps | JointSteps:
+    ) -> RecordedSteps | FasterSteps | JointSteps:
         separate = traced(work)
         if addresses is not None:
             separate = addresses.instead(separate)
@@ -91,23 +91,38 @@ class CupyRecording(CupyBranching, CupyChoices):
             alone=partial(self._alone, operations, separate),
         )
 
-    def _alone(self, operations: list[Operation], separate: list[Operation]) -> RecordedSteps:
-        plain = ended_with_update(operations)
-        masked = with_masks(operations, self._mask_pays)
-        operations = ended_with_update(with_output_layer(operations, masked, self._together_pays))
-        operations = with_branch(operations, Scratch(self.xp), self._branch_pays)
+    def _alone(
+        self, operations: list[Operation], separate: list[Operation]
+    ) -> RecordedSteps | FasterSteps:
         size = all_products(separate)
-        step = partial(carry_out, self, operations)
-        recorded = self._recording, step, size <= recording.SMALL_STEP
-        # a step that does not count itself on cannot be followed by another in the same launch
-        counts = plain[-1].name == "last_update" and self.has_clusters
-        if self._tuner is None or not counts or size > persistent.LARGEST:
-            return RecordedSteps(*recorded)
+        several = size <= recording.SMALL_STEP
+        ways = {"products": self._recorded(self._with_products(operations), several)}
+        tiled = self._tiled(operations) if size <= tiled_steps.LARGEST else None
+        if tiled is None or self._tuner is None:
+            return ways["products"]
         try:
-            steps = persistent.PersistentSteps(self.xp, preamble(), noted(self, plain))
-        except NotJoinable:
-            return RecordedSteps(*recorded)
-        return persistent.FasterSteps(*recorded, steps, self._tuner)
+            launches = noted(self, ended_with_update(operations))
+        except NotJoinable:  # what a step writes is not known, so that a trial could not be undone
+            return ways["products"]
+        ways["tiles"] = self._recorded(tiled, several)
+        key = f"steps {' '.join(str(likeness(one)) for one in launches)}"
+        return FasterSteps(ways, written(launches), self._tuner, key)
+
+    def _with_products(self, operations: list[Operation]) -> list[Operation]:
+        """Return a step whose products are the library's."""
+        operations = ended_with_update(with_output_layer(operations, self._together_pays))
+        return with_branch(operations, Scratch(self.xp), self._branch_pays)
+
+    def _tiled(self, operations: list[Operation]) -> list[Operation] | None:
+        """Return a step by tiles; None where there can be none."""
+        if not self.has_matrix_units or self.precision.name not in tiled_steps.PRECISIONS:
+            return None
+        together = with_output_layer(operations, lambda apart, one_kernel: True)
+        step = ended_with_update(tiled_steps.with_slopes(together))
+        return tiled_steps.with_gradients_together(step)
+
+    def _recorded(self, operations: list[Operation], several: bool) -> RecordedSteps:
+        return RecordedSteps(self._recording, partial(carry_out, self, operations), several)
 
     def _recording(self, steps: Callable[[], None]) -> Recording:
         reason = "" if self._products else self.notes[0]

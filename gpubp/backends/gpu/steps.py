@@ -48,8 +48,11 @@ class CupySteps:
     ) -> None:
         """Move the clock to the step to come and gather its batch, x times `scale`, and y."""
         columns, own = (out.size // max(len(out), 1) for out in (x_out, y_out))
-        given = (x, y, order, batch, columns, own, scale, x_out.size, x_out, y_out, clock)
-        self._gather_by(table.FIRST_GATHER, given, x_out.size + y_out.size)
+        kernel, split = table.FIRST_GATHER, x_out.size
+        if columns % 4 == 0:
+            kernel, split = table.FIRST_GATHER_FOURS, split // 4
+        given = (x, y, order, batch, columns, own, scale, split, x_out, y_out, clock)
+        self._gather_by(kernel, given, split + y_out.size)
 
     def _gather_by(self, kernel: Elementwise, given: tuple[Any, ...], size: int) -> None:
         """Gather from arrays, which may be known by their addresses."""
