@@ -9,7 +9,7 @@ import pytest
 
 from gpubp.backends import Backend, Scratch
 from gpubp.backends.formulas.losses import CLASS_LOSSES
-from gpubp.backends.gpu.kernel_table import LOSS, WEIGHTED_LOSS
+from gpubp.backends.gpu.loss_kernels import LOSS, WEIGHTED_LOSS
 from tolerances import assert_close
 
 Rows = np.ndarray  # (batch, outputs)

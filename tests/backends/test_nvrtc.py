@@ -23,8 +23,8 @@ from gpubp.backends.gpu.kernel_table import (
     FIRST_GATHER_FOURS,
     GATHER,
     IN_PLACE,
-    LOSS,
 )
+from gpubp.backends.gpu.loss_kernels import LOSS
 from gpubp.backends.gpu.noting import Launch
 from gpubp.backends.gpu.output_layer import output_kernel
 from gpubp.backends.gpu.sources import preamble

@@ -9,7 +9,8 @@ import activation_truth as truth
 from backends import test_kernel_losses as losses
 from conftest import simulated_gpu
 from gpubp.backends.gpu.elementwise import chunk_of
-from gpubp.backends.gpu.kernel_table import IN_PLACE, LOSS
+from gpubp.backends.gpu.kernel_table import IN_PLACE
+from gpubp.backends.gpu.loss_kernels import LOSS
 from gpubp.backends.scheduled import Scheduled
 from gpubp.backends.scratch import Scratch
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ import gpubp
 import simulated.cupy
 from conftest import params, real_gpu, simulated_gpu
 from gpubp.backends.gpu import tiled_gradients, tiled_steps, tiles
+from gpubp.backends.gpu.faster_steps import FasterSteps
 from gpubp.backends.gpu.kernel_table import DERIVATIVE, IN_PLACE
 from gpubp.backends.gpu.tiled_gradients import Layer
 from gpubp.backends.gpu.tuning import Tuner
@@ -199,3 +202,20 @@ def test_tiles_are_offered_where_they_can_be(monkeypatch, major, precision, offe
     assert backend.offers_tiles("relu", x, weight, y) == offered
     assert not backend.offers_tiles("softmax", x, weight, y)
     assert not backend.offers_tiles("relu", x, weight, y[:0])
+
+
+class Full:
+    """An array that there is no memory for a second time."""
+
+    def copy(self):
+        raise MemoryError
+
+
+def test_without_room_for_a_trial_the_first_way_is_taken():
+    done = []
+    ways = {name: lambda count, name=name: done.append((name, count)) for name in ("one", "other")}
+    tuner = SimpleNamespace(fastest=lambda key, names, times: max(times()))
+    steps = FasterSteps(ways, [Full()], tuner, "steps")
+    steps(3)
+    steps(2)
+    assert done == [("one", 3), ("one", 2)]

@@ -37,6 +37,7 @@ C_TYPES = {
     "int64": "long long",
     "uint64": "unsigned long long",
 }
+CLOCK = "raw int64 now"  # a parameter behind numbers of which it selects one
 LANES = 32  # threads a row, where a kernel has a warp for each row
 # Rows that one thread of a backward kernel walks down, `ROWS_AT_ONCE` of kernels/layers.cuh at a
 # time: enough threads for a large device even at moderate batches, and not so many partial sums

@@ -11,6 +11,10 @@ from gpubp.backends.gpu.tuning import Tuner
 from gpubp.backends.scratch import Array
 
 
+class _NoRoomError(Exception):
+    """There is no memory for what a trial writes over."""
+
+
 class FasterSteps:
     """Steps that are done in each way to find the fastest; the trial leaves no trace.
 
@@ -39,9 +43,16 @@ class FasterSteps:
     def __call__(self, count: int = 1) -> None:
         """Do so many steps."""
         if self._chosen is None and count:
-            times = partial(self._times, min(count, STEPS_AT_ONCE))
-            self._chosen = self._ways[self._tuner.fastest(self._key, list(self._ways), times)]
+            self._chosen = self._fastest(min(count, STEPS_AT_ONCE))
         self.taken(count)
+
+    def _fastest(self, count: int) -> RecordedSteps:
+        """Return the fastest way, which a trial of so many steps finds; the first without room."""
+        try:
+            name = self._tuner.fastest(self._key, list(self._ways), partial(self._times, count))
+        except _NoRoomError:
+            return self.taken
+        return self._ways[name]
 
     @property
     def taken(self) -> RecordedSteps:
@@ -60,7 +71,10 @@ class FasterSteps:
 
     def _times(self, count: int) -> dict[str, float]:
         """Return the times of the ways: steps that are to be done now are done, and undone."""
-        before = [array.copy() for array in self._written]
+        try:
+            before = [array.copy() for array in self._written]
+        except MemoryError as error:
+            raise _NoRoomError from error
 
         def undo() -> None:
             for array, value in zip(self._written, before, strict=True):

@@ -11,20 +11,24 @@ from one step of training to the next, so a recorded step can be replayed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from gpubp.backends.formulas.activations import ACTIVATIONS
-from gpubp.backends.formulas.losses import CLASS_LOSSES, KERNELS
 from gpubp.backends.formulas.updates import UPDATES
 from gpubp.backends.gpu.categories import KERNELS as CATEGORIES
-from gpubp.backends.gpu.elementwise import LANES, SUM_CHUNKS, SUM_COLUMNS, Elementwise, row_kernel
+from gpubp.backends.gpu.elementwise import (
+    CLOCK,
+    LANES,
+    SUM_CHUNKS,
+    SUM_COLUMNS,
+    Elementwise,
+    row_kernel,
+)
 from gpubp.backends.gpu.embeddings import KERNELS as EMBEDDINGS
+from gpubp.backends.gpu.loss_kernels import ALL as LOSSES
 from gpubp.backends.gpu.mixing import KERNELS as MIXING
 from gpubp.backends.gpu.normalization import KERNELS as NORMALIZATION
 from gpubp.backends.gpu.penalties import KERNELS as PENALTIES
 from gpubp.backends.gpu.periodic import KERNELS as PERIODIC
 
-_CLOCK = "raw int64 now"  # behind the numbers of which it selects one
 _ACTIVATIONS = [one.name for one in ACTIVATIONS.values() if not one.whole_rows]
 IN_PLACE = [name for name in _ACTIVATIONS if ACTIVATIONS[name].keeps == "y"]
 
@@ -66,59 +70,6 @@ def _derivative(name: str) -> Elementwise:
         "typedef typename gpubp::Computed<S>::type T; const T value ="
         f" gpubp::{name}_backward(gpubp::widen<T>(x), gpubp::widen<T>(y), gpubp::widen<T>(dy));"
         " gpubp::narrow(value, dz)",
-    )
-
-
-class LossOfRow(NamedTuple):
-    """A loss as part of a kernel with a warp for each row.
-
-    Attributes
-    ----------
-    name : str
-        Tells it from the others.
-    inputs : str
-        What it reads besides y.
-    operation : str
-        Writes the row's gradient and its loss.
-    """
-
-    name: str
-    inputs: str
-    operation: str
-
-
-def loss_of_row(
-    name: str, weighted: bool, scheduled: bool, y: str = "&y[at]", dy: str = "&dy[at]"
-) -> LossOfRow:
-    """Make a loss; the rows weigh 1 / batch each, or their own weight over that of all.
-
-    Its own setting is a number, or `scheduled`: the one that the clock selects. `y` and `dy` are
-    where the row's outputs are, and where its gradient goes.
-    """
-    classes = name in CLASS_LOSSES
-    expected, value = ("int64", "expected[row]") if classes else ("T", "&expected[at]")
-    share, inputs = "scale", "T scale"
-    if weighted:
-        share, inputs = (
-            "(total[0] > T(0) ? weight[row] / total[0] : T(0))",
-            "raw T weight, raw T total",
-        )
-    own, parameter = "T parameter", "parameter"
-    if scheduled:
-        own, parameter = f"raw float64 parameters, {_CLOCK}", "T(parameters[now[gpubp::SETTINGS]])"
-    return LossOfRow(
-        f"{name}{'_weighted' if weighted else ''}{'_scheduled' if scheduled else ''}",
-        f"raw {expected} expected, {own}, {inputs}, raw float32 scaling",
-        f"const T mean = gpubp::{name}_row({y}, {value}, {dy}, columns,"
-        f" T({share} * T(scaling[gpubp::SCALE])), {parameter}, lanes);"
-        " if (lanes.leads()) loss[row] = mean",
-    )
-
-
-def _loss(name: str, weighted: bool, scheduled: bool = False) -> Elementwise:
-    one = loss_of_row(name, weighted, scheduled)
-    return row_kernel(
-        f"raw T y, {one.inputs}", "raw S dy, raw T loss", f"gpubp_{one.name}", one.operation
     )
 
 
@@ -169,13 +120,6 @@ ACTIVATE = {name: _activate(name) for name in _ACTIVATIONS}
 ACTIVATE_IN_PLACE = {name: _activate_in_place(name) for name in IN_PLACE}
 BACKWARD = {name: _backward(name) for name in _ACTIVATIONS}
 DERIVATIVE = {name: _derivative(name) for name in _ACTIVATIONS}
-LOSS = {name: _loss(name, weighted=False) for name in KERNELS}
-WEIGHTED_LOSS = {name: _loss(name, weighted=True) for name in KERNELS}
-# Those whose setting may change with the step, without and with weights
-SCHEDULED_LOSS = tuple(
-    {name: _loss(name, weighted, True) for name, loss in KERNELS.items() if loss.plain}
-    for weighted in (False, True)
-)
 UPDATE = {name: _update(name, half=False) for name in UPDATES}
 UPDATE_HALF = {name: _update(name, half=True) for name in UPDATES}
 LAST_UPDATE = {name: _update(name, half=False, last=True) for name in UPDATES}
@@ -202,7 +146,7 @@ DROPOUT = Elementwise(
 )
 SCHEDULED_DROPOUT = Elementwise(
     "gpubp_dropout_scheduled",
-    f"S x, uint64 seed, uint64 stream, raw int64 clock, raw float64 rates, {_CLOCK}",
+    f"S x, uint64 seed, uint64 stream, raw int64 clock, raw float64 rates, {CLOCK}",
     "S y",
     "typedef typename gpubp::Computed<S>::type T;"
     " const float rate = float(rates[now[gpubp::SETTINGS]]);"
@@ -291,10 +235,7 @@ ELEMENTWISE: tuple[Elementwise, ...] = (
     *ACTIVATE_IN_PLACE.values(),
     *BACKWARD.values(),
     *DERIVATIVE.values(),
-    *LOSS.values(),
-    *WEIGHTED_LOSS.values(),
-    *SCHEDULED_LOSS[False].values(),
-    *SCHEDULED_LOSS[True].values(),
+    *LOSSES,
     *UPDATE.values(),
     *UPDATE_HALF.values(),
     *LAST_UPDATE.values(),

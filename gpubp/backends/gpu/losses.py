@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpubp.backends.gpu import kernel_table as table
+from gpubp.backends.gpu import loss_kernels
 from gpubp.backends.gpu.elementwise import LANES
+from gpubp.backends.gpu.kernel_table import SUM_GROUPS
 from gpubp.backends.gpu.penalties import GROUP
 from gpubp.backends.scheduled import Number, Scheduled
 from gpubp.backends.scratch import Array, Scratch
@@ -48,9 +49,9 @@ class CupyLosses:
         """Write each row's share of the mean loss, (rows,), and the gradient: see `loss`."""
         rows, columns = y.shape
         scheduled, given = self._of_loss(rows, parameter, scratch, weighting, scaling)
-        kernels = table.LOSS if weighting is None else table.WEIGHTED_LOSS
+        kernels = loss_kernels.LOSS if weighting is None else loss_kernels.WEIGHTED_LOSS
         if scheduled:
-            kernels = table.SCHEDULED_LOSS[weighting is not None]
+            kernels = loss_kernels.SCHEDULED_LOSS[weighting is not None]
         self._kernels[kernels[name].name](
             *(y, expected, *given, columns, dy, losses), size=rows * LANES
         )
@@ -74,7 +75,7 @@ class CupyLosses:
 
     def add_up(self, values: Array, total: Array, scratch: Scratch) -> None:
         sums = self.grouped(values, scratch)
-        self._kernels[table.SUM_GROUPS.name](sums, len(sums), len(sums), total, size=LANES)
+        self._kernels[SUM_GROUPS.name](sums, len(sums), len(sums), total, size=LANES)
 
     def grouped(self, values: Array, scratch: Scratch) -> Array:
         """Return sums of groups of the values, so few that one warp adds them up."""
@@ -83,6 +84,6 @@ class CupyLosses:
             return values
         groups = -(-count // GROUP)
         sums = scratch("groups", (groups,), values.dtype)
-        add = self._kernels[table.SUM_GROUPS.name]
+        add = self._kernels[SUM_GROUPS.name]
         add(values, count, GROUP, sums, size=groups * LANES)
         return sums

@@ -16,7 +16,8 @@ from typing import Any
 
 from gpubp.backends.gpu.block_kernel import MOST_MEMORY, BlockKernel, BlockKernels, fours, true
 from gpubp.backends.gpu.elementwise import C_TYPES, LANES, Parameter, parameters_of
-from gpubp.backends.gpu.kernel_table import IN_PLACE, loss_of_row
+from gpubp.backends.gpu.kernel_table import IN_PLACE
+from gpubp.backends.gpu.loss_kernels import loss_of_row
 from gpubp.backends.gpu.losses import CupyLosses
 from gpubp.backends.gpu.products import kinds
 from gpubp.backends.program import Operation
@@ -78,10 +79,8 @@ def output_kernel(
     kind = f"gpubp::OutputLayer<S, {', '.join(map(str, shape))}, {true(aligned)}>"
     rows, _, columns = shape
     # what the loss reads of a row is on its way before the layer begins
-    early = {each.name: "row" if each.kind == "int64" else "row * columns" for each in read}
-    early |= {"weight": "row"}
     fetched = [
-        f"gpubp::fetch({each.name} + {early[each.name]});"
+        f"gpubp::fetch({each.name} + {_place_of_row(each)});"
         for each in read
         if each.name in ("expected", "weight")
     ]
@@ -107,6 +106,12 @@ def output_kernel(
         THREADS,
         declarations=f"typedef {computed} T;\ntypedef {stored} S;",
     )
+
+
+def _place_of_row(parameter: Parameter) -> str:
+    """Return where the numbers of a row begin: a class and a weight are one, other values many."""
+    single = parameter.name == "weight" or parameter.kind == "int64"
+    return "row" if single else "row * columns"
 
 
 def _declared(parameter: Parameter, computed: str) -> str:

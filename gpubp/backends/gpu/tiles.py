@@ -62,6 +62,7 @@ ALONG = {
     "uint16": ((1, Tiling(16, 32, 16, 16, 1)), (1 << 40, Tiling(32, 32, 8, 32, 1))),
 }
 MOST = 400_000_000  # multiplications of a product that may be done so
+_SHAPE = ("long long rows", "long long columns", "long long terms", "float scale")
 
 
 class CupyTiles:
@@ -192,9 +193,6 @@ def slope_kernel(name: str, tiling: Tiling, stored: str, forms: Forms) -> BlockK
         declarations="struct Backward { GPUBP_HD float operator()(float x, float y, float dy) const"
         f" {{ return gpubp::{name}_backward(x, y, dy); }} }};",
     )
-
-
-_SHAPE = ("long long rows", "long long columns", "long long terms", "float scale")
 
 
 def product_type(tiling: Tiling, stored: str, forms: Sequence[str], then: str) -> str:
