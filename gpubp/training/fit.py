@@ -147,6 +147,9 @@ class Fit:
         asked = any(getattr(callback, "every_epoch", True) for callback in callbacks)
         if asked or self._checkpoints is not None or self.training.group is not None:
             return 1
+        # after a batch that is left over, a GPU's clock is not where a step of several looks for it
+        if self.training.settings.accumulate > 1:
+            return 1
         work = WORK_TOGETHER * (GPU_WORK if self.stack.backend.name == "gpu" else 1)
         fitting: int = work // (self.feed.rows * self.stack.parameters.size)
         return max(1, min(self.feed.at_once, fitting))

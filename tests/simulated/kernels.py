@@ -46,15 +46,20 @@ HOST_WORDS = """#include <cstring>
 #define __launch_bounds__(...)
 static struct { long long x; } blockIdx;
 """
-# Shared memory holds NaN when a block begins.
+# Shared memory holds NaN when a block begins; what lies behind it must not be written to.
 HOST_LAUNCH = """
-alignas(16) float memory[{floats}];
-extern "C" void launch(long long blocks{declared}) {{
+enum {{ FLOATS = {floats}, BEHIND = 64 }};
+alignas(16) float memory[FLOATS + BEHIND];
+extern "C" int launch(long long blocks{declared}) {{
   gpubp::FlushSubnormals flush;
+  int written = 0;
   for (blockIdx.x = blocks; blockIdx.x-- > 0;) {{
     std::memset(memory, 0xff, sizeof memory);
     {name}_own::{name}({names});
+    for (int at = FLOATS; at < FLOATS + BEHIND; ++at)
+      written += gpubp::bits_of(memory[at]) != 0xffffffffu;
   }}
+  return written;
 }}
 """
 SCALARS = {
@@ -358,11 +363,12 @@ class RawKernel:
         def run() -> None:
             guarded = Guarded(written)
             hosts = [each.host() if isinstance(each, Reference) else each for each in given]
-            function = self._compiled(shared_mem)
-            function(
+            written_behind = self._compiled(shared_mem)(
                 blocks, *(_address(each) if hasattr(each, "ctypes") else each for each in hosts)
             )
             guarded.check(self.name)
+            if written_behind:
+                raise IllegalAddressError(f"{self.name} wrote beyond {shared_mem} shared bytes")
 
         launch(self.name, run, read, written)
 
@@ -383,14 +389,14 @@ class RawKernel:
         """Return the function of the text, which may use so many bytes of shared memory."""
         words = [name for _, _, name in self._parameters]
         run = HOST_LAUNCH.format(
-            floats=-(-shared // 4) + 16,
+            floats=shared // 4,
             declared=f", {self._declared}",
             name=self.name,
             names=", ".join(words),
         )
         library = load_host_library(f"{HOST_FLUSH}{HOST_WORDS}{self.code}{run}")
         function = library.launch
-        function.restype = None
+        function.restype = ctypes.c_int
         kinds = [SCALARS.get(kind, ctypes.c_void_p) for kind, _, _ in self._parameters]
         function.argtypes = [ctypes.c_longlong, *kinds]
         return function

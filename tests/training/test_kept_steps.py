@@ -149,7 +149,7 @@ CHANGES = {
     "a group": {"groups": [gpubp.ParameterGroup("bias", learning_rate=0.5)]},
     "scheduled dropout": {"dropout_factor": gpubp.FlatCosine(1.0, 60)},
     "data of another kind": {"x": X.astype(np.float64)},
-    "many more batches": {"x": np.tile(X, (2, 1)), "y": np.tile(CLASSES, 2)},
+    "many more batches": {"x": np.tile(X, (40, 1)), "y": np.tile(CLASSES, 40)},
 }
 
 

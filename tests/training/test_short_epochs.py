@@ -192,6 +192,7 @@ def test_epochs_that_something_must_see_are_done_one_by_one(tmp_path):
         {"validation": (X, CLASSES)},
         {"sample_weight": RANDOM.random(100)},
         {"checkpoint": tmp_path / "run"},
+        {"accumulate": 2},
         {"shuffle": lambda epoch: np.arange(100)},
     ):
         callback = Idle(every_epoch=False)
