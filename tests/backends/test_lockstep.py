@@ -12,7 +12,7 @@ import pytest
 import gpubp
 import simulated.cublas
 import simulated.cupy
-from gpubp.backends.gpu import lockstep
+from gpubp.backends.gpu import joint_steps
 from gpubp.backends.gpu.recording import RecordedSteps
 from gpubp.errors import ConfigurationError, DivergenceError
 from gpubp.networks import Networks
@@ -133,7 +133,7 @@ def recorded(monkeypatch):
             super().__init__(*given)
             made.append(self)
 
-    monkeypatch.setattr(lockstep, "RecordedSteps", Kept)
+    monkeypatch.setattr(joint_steps, "RecordedSteps", Kept)
     return made
 
 

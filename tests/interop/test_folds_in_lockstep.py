@@ -13,7 +13,8 @@ import gpubp
 import simulated.cublas
 import simulated.cupy
 from gpubp.backends import get_backend
-from gpubp.backends.gpu.lockstep import JointSteps, Lockstep
+from gpubp.backends.gpu.joint_steps import JointSteps
+from gpubp.backends.gpu.lockstep import Lockstep
 from gpubp.training.each import Each
 from gpubp.training.side_by_side import results_of
 from kernel_compilation import host_compiler

@@ -23,7 +23,8 @@ import simulated.cublaslt
 from gpubp.backends import remembered
 from gpubp.backends.gpu import tuning
 from simulated.array import Device, ndarray, unwrap, use, wrap, wrapped_function
-from simulated.kernels import ElementwiseKernel, RawKernel
+from simulated.block_kernels import RawKernel
+from simulated.kernels import ElementwiseKernel
 from simulated.memory import POOL, wait_for_everything
 from simulated.streams import Event, Stream, refuse_while_recording
 

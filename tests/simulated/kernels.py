@@ -18,8 +18,6 @@ import numpy as np
 from gpubp.backends.gpu import addresses
 from gpubp.backends.gpu.elementwise import Elementwise, Parameter
 from kernel_compilation import (
-    C_TYPES,
-    HOST_FLUSH,
     CompilationError,
     dtype_of,
     host_source,
@@ -40,34 +38,6 @@ from simulated.memory import (
 )
 from simulated.streams import launch
 
-HOST_WORDS = """#include <cstring>
-#define __global__
-#define __shared__
-#define __launch_bounds__(...)
-static struct { long long x; } blockIdx;
-"""
-# Shared memory holds NaN when a block begins; what lies behind it must not be written to.
-HOST_LAUNCH = """
-enum {{ FLOATS = {floats}, BEHIND = 64 }};
-alignas(16) float memory[FLOATS + BEHIND];
-extern "C" int launch(long long blocks{declared}) {{
-  gpubp::FlushSubnormals flush;
-  int written = 0;
-  for (blockIdx.x = blocks; blockIdx.x-- > 0;) {{
-    std::memset(memory, 0xff, sizeof memory);
-    {name}_own::{name}({names});
-    for (int at = FLOATS; at < FLOATS + BEHIND; ++at)
-      written += gpubp::bits_of(memory[at]) != 0xffffffffu;
-  }}
-  return written;
-}}
-"""
-SCALARS = {
-    "long long": ctypes.c_longlong,
-    "int": ctypes.c_int,
-    "float": ctypes.c_float,
-    "double": ctypes.c_double,
-}
 TABLE = "joined_places"  # the parameter that is a table of addresses
 
 
@@ -204,10 +174,10 @@ class _SimulatedKernel:
             if is_array and not parameter.raw:  # broadcast now: a replay reads what is there then
                 array = np.ascontiguousarray(np.broadcast_to(array, shape))
             alive.append(array)
-            arguments.append(_address(array))
+            arguments.append(address_of(array))
             if not parameter.raw:
                 arguments.append(ctypes.c_longlong(int(is_array)))
-        arguments += [_address(output.host()) for output in outputs]
+        arguments += [address_of(output.host()) for output in outputs]
         guarded = Guarded([*(place for output in outputs for place in output.places), *listed])
         function(*arguments)
         guarded.check(self.name)
@@ -222,7 +192,7 @@ def _listed(table: np.ndarray) -> list[Place]:
     return [place for place in places.values() if place is not None]
 
 
-def _address(array: np.ndarray) -> ctypes.c_void_p:
+def address_of(array: np.ndarray) -> ctypes.c_void_p:
     """Return where the host's function finds an array; a harmless place for address 0."""
     return ctypes.c_void_p(array.ctypes.data if array.size else ctypes.addressof(NOWHERE))
 
@@ -257,7 +227,7 @@ class ElementwiseKernel(_SimulatedKernel):
                     _placed(value, parameter, shape, hosts)
                     for value, parameter in zip(inputs, self._inputs, strict=True)
                 ],
-                [_contiguous(host, self.name) for host in hosts],
+                [contiguous(host, self.name) for host in hosts],
                 types,
             )
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -306,97 +276,13 @@ def _placed(
         return value
     host = value._host
     if parameter.raw or (host.shape == shape and host.flags.c_contiguous):
-        return _contiguous(host, parameter.name)
+        return contiguous(host, parameter.name)
     if any(np.may_share_memory(host, out) for out in outputs):
         raise NotImplementedError(f"{parameter.name} overlaps an output and is broadcast")
     return host
 
 
-def _contiguous(host: np.ndarray, name: str) -> np.ndarray:
+def contiguous(host: np.ndarray, name: str) -> np.ndarray:
     if not host.flags.c_contiguous:
         raise NotImplementedError(f"{name}: an array is not C-contiguous")
     return host
-
-
-class RawKernel:
-    """Takes what `cupy.RawKernel` takes of what gpubp uses.
-
-    Blocks run one after the other, the last one first, and of each block one thread does for all.
-    """
-
-    def __init__(self, code: str, name: str, options: tuple[str, ...] = ()) -> None:
-        declared = re.search(rf"\b{name}\(([^)]*)\)", code)
-        assert declared is not None
-        self.name, self.code, self.options = name, code, options
-        self.max_dynamic_shared_size_bytes = 48 << 10
-        self._parameters = [each.strip().rpartition(" ") for each in declared[1].split(",")]
-        self._function: Any = None
-        self._declared = declared[1]
-
-    def __call__(
-        self,
-        grid: tuple[int, ...],
-        block: tuple[int, ...],
-        args: tuple[Any, ...],
-        *,
-        shared_mem: int = 0,
-    ) -> None:
-        (blocks,), (threads,) = grid, block
-        assert threads % 32 == 0, "warps are whole"
-        assert f"__launch_bounds__({threads})" in self.code
-        if not 0 < blocks < 1 << 31 or shared_mem > self.max_dynamic_shared_size_bytes:
-            raise ValueError(f"{self.name}: {blocks} blocks, {shared_mem} bytes of shared memory")
-        given = [
-            self._argument(kind, name, value)
-            for (kind, _, name), value in zip(self._parameters, args, strict=True)
-        ]
-        read, written = (
-            [
-                place
-                for (kind, _, _), value in zip(self._parameters, given, strict=True)
-                if isinstance(value, Reference) and kind.startswith("const ") is const
-                for place in value.places
-            ]
-            for const in (True, False)
-        )
-
-        def run() -> None:
-            guarded = Guarded(written)
-            hosts = [each.host() if isinstance(each, Reference) else each for each in given]
-            written_behind = self._compiled(shared_mem)(
-                blocks, *(_address(each) if hasattr(each, "ctypes") else each for each in hosts)
-            )
-            guarded.check(self.name)
-            if written_behind:
-                raise IllegalAddressError(f"{self.name} wrote beyond {shared_mem} shared bytes")
-
-        launch(self.name, run, read, written)
-
-    def _argument(self, kind: str, name: str, value: Any) -> Any:
-        """Return an array's reference, or a number as C takes it."""
-        if kind.endswith("*"):
-            assert isinstance(value, ndarray), f"{self.name}: {name} is no array"
-            assert value.size, f"{self.name}: {name} is empty, its address 0"
-            wanted = kind.removeprefix("const ").removesuffix("*")
-            assert C_TYPES[value.dtype.name] == wanted, f"{name}: {value.dtype} as {wanted}"
-            host = value._host
-            turned = host if host.flags.c_contiguous else host.T
-            return Reference(_contiguous(turned, name))
-        assert np.dtype(type(value)).itemsize == ctypes.sizeof(SCALARS[kind]), f"{name}: {value!r}"
-        return SCALARS[kind](value.item())
-
-    def _compiled(self, shared: int) -> Any:
-        """Return the function of the text, which may use so many bytes of shared memory."""
-        words = [name for _, _, name in self._parameters]
-        run = HOST_LAUNCH.format(
-            floats=shared // 4,
-            declared=f", {self._declared}",
-            name=self.name,
-            names=", ".join(words),
-        )
-        library = load_host_library(f"{HOST_FLUSH}{HOST_WORDS}{self.code}{run}")
-        function = library.launch
-        function.restype = ctypes.c_int
-        kinds = [SCALARS.get(kind, ctypes.c_void_p) for kind, _, _ in self._parameters]
-        function.argtypes = [ctypes.c_longlong, *kinds]
-        return function

@@ -17,7 +17,8 @@ from gpubp.backends.gpu.elementwise import Elementwise
 from gpubp.backends.gpu.faster_steps import FasterSteps, written
 from gpubp.backends.gpu.fusion import ended_with_update, fused, narrower
 from gpubp.backends.gpu.joining import Joiner, likeness
-from gpubp.backends.gpu.lockstep import JointSteps, Lockstep, current_lockstep
+from gpubp.backends.gpu.joint_steps import JointSteps
+from gpubp.backends.gpu.lockstep import Lockstep, current_lockstep
 from gpubp.backends.gpu.noting import NotJoinable, noted
 from gpubp.backends.gpu.output_layer import with_output_layer
 from gpubp.backends.gpu.recording import RecordedSteps, Recording
