@@ -29,6 +29,7 @@ from gpubp.backends.gpu.recording import STEPS_AT_ONCE
 from gpubp.backends.gpu.tuning import Tuner
 from gpubp.training.epoch_steps import EpochSteps
 from simulated.streams import Graph, Stream
+from simulated.ways import WAYS, taken
 
 NETWORKS = (
     ([784, 128, 10], "relu", "float32"),
@@ -38,7 +39,6 @@ NETWORKS = (
 )
 BATCH, STEPS = 8, 40  # the simulated device takes its time; what is counted depends on neither
 ROUNDS = 20
-WAYS = ("apart", "epilogues", "tiles")
 
 
 @contextmanager
@@ -46,8 +46,7 @@ def device(way: str) -> Iterator[None]:
     """Have a simulated GPU, on which one of `WAYS` is taken."""
 
     def fastest(tuner: Tuner, key: str, names: Sequence[str], times: object) -> str:
-        others = [name for name in names if name != "tiles"]
-        return "tiles" if way == "tiles" in names else others[0 if way == "apart" else -1]
+        return taken(way, names)
 
     with pytest.MonkeyPatch.context() as change:
         simulated.cupy.install(change)

@@ -44,17 +44,15 @@ GPUBP_HD void fetch(const void* at) {
 #endif
 }
 
-struct GPUBP_ALIASING alignas(16) Four {
-  float value[4];
-};
-
-GPUBP_HD Four four_at(const float* memory) { return *reinterpret_cast<const Four*>(memory); }
-
 // Neighbouring numbers as they are stored, which one instruction can read.
 template <typename S, int COUNT>
 struct GPUBP_ALIASING alignas(COUNT * sizeof(S)) Stored {
   S value[COUNT];
 };
+
+typedef Stored<float, 4> Four;
+
+GPUBP_HD Four four_at(const float* memory) { return *reinterpret_cast<const Four*>(memory); }
 
 // On the host a wrong address ends the process, as it ends a kernel on a GPU.
 template <typename S, int COUNT>
@@ -82,8 +80,9 @@ GPUBP_HD void read_some(const S* at, int64 count, Stored<S, COUNT>& own) {
 template <bool FOURS, typename S, int COUNT>
 GPUBP_HD void write_some(S* at, int64 count, const Stored<S, COUNT>& own) {
   if (FOURS) {
-    if (count > 0) expect_aligned<S, COUNT>(at);
-    if (count > 0) *reinterpret_cast<Stored<S, COUNT>*>(at) = own;
+    if (count <= 0) return;
+    expect_aligned<S, COUNT>(at);
+    *reinterpret_cast<Stored<S, COUNT>*>(at) = own;
   } else {
     GPUBP_UNROLL
     for (int j = 0; j < COUNT; ++j)

@@ -63,8 +63,8 @@ struct Lines {
 // Tiles of a b. `Then` does what follows: its `read(row, column, count)` comes before the product,
 // its `write(sums, row, column, count)` after it, for `count` neighbouring columns of a row. In the
 // first tile of some columns, `write_columns` gets the sums of those of b.
-template <typename Tiling, typename A, bool A_ALONG, bool A_FOURS, typename B, bool B_ALONG,
-          bool B_FOURS, typename Then>
+template <typename Tiling, typename S, bool A_ALONG, bool A_FOURS, bool B_ALONG, bool B_FOURS,
+          typename Then>
 struct TileProduct {
   enum {
     GROUPS = Tiling::GROUPS,
@@ -82,23 +82,23 @@ struct TileProduct {
     PLACES = ROWS * ACROSS,
     EACH = (PLACES + THREADS - 1) / THREADS,
   };
-  typedef Lines<A, A_ALONG, A_FOURS, DOWN * 2> LinesA;
-  typedef Lines<B, B_ALONG, B_FOURS, 4> LinesB;
+  typedef Lines<S, A_ALONG, A_FOURS, DOWN * 2> LinesA;
+  typedef Lines<S, B_ALONG, B_FOURS, 4> LinesB;
 
   struct State {
     LinesA a[AHEAD];
     LinesB b[AHEAD];
-    Squares<B, DOWN> sums;
+    Squares<S, DOWN> sums;
     float columns[4];
     typename Then::State then[EACH];
   };
 
-  const Operand<A>& a;
-  const Operand<B>& b;
+  const Operand<S>& a;
+  const Operand<S>& b;
   int64 rows, columns, terms, row, column;  // of the matrices, and where the tile begins
   bool sums_columns;
 
-  static GPUBP_HD void run(const Operand<A>& a, const Operand<B>& b, int64 rows, int64 columns,
+  static GPUBP_HD void run(const Operand<S>& a, const Operand<S>& b, int64 rows, int64 columns,
                            int64 terms, int64 tile, float* memory, const Then& then) {
     const int64 across = (columns + COLUMNS - 1) / COLUMNS;
     const int64 row = tile / across * ROWS, column = tile % across * COLUMNS;
@@ -229,7 +229,7 @@ struct TileProduct {
 template <typename Z, typename Y, bool FOURS, typename F>
 struct Forward {
   enum { COLUMN_SUMS = false };
-  typedef Stored<float, 4> State;
+  typedef Four State;
   const float* bias;
   Z* z;
   Y* y;
@@ -296,15 +296,13 @@ struct Gradients {
 
   GPUBP_HD void read(State&, int64, int64, int64) const {}
   GPUBP_HD void write(const State&, const Four& sums, int64 row, int64 column, int64 count) const {
-    Stored<float, 4> scaled;
+    Four scaled;
     GPUBP_UNROLL
     for (int j = 0; j < 4; ++j) scaled.value[j] = factor * sums.value[j];
     write_some<FOURS>(weights + row * pitch + column, count, scaled);
   }
   GPUBP_HD void write_columns(const Four& sums, int64 column, int64 count) const {
-    GPUBP_UNROLL
-    for (int j = 0; j < 4; ++j)
-      if (j < count) biases[column + j] = sums.value[j];
+    write_some<false>(biases + column, count, sums);
   }
 };
 

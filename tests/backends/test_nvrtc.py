@@ -28,7 +28,7 @@ from gpubp.backends.gpu.loss_kernels import LOSS
 from gpubp.backends.gpu.noting import Launch
 from gpubp.backends.gpu.output_layer import output_kernel
 from gpubp.backends.gpu.sources import preamble
-from gpubp.backends.gpu.tiled_gradients import ACROSS, Form, gradients_kernel
+from gpubp.backends.gpu.tiled_gradients import ACROSS, Aligned, gradients_kernel
 from gpubp.backends.gpu.tiles import ALONG, Forms, forward_kernel, slope_kernel
 from kernel_compilation import (
     CompilationError,
@@ -60,7 +60,7 @@ OUTPUT_LAYERS = [
     ),
     output_kernel("huber", True, True, "relu", ("float32", "uint16"), (8, 512, 10), True),
 ]
-ALIGNED, ODD = (True, True, True), (False, False, False)
+ALL, NONE = (True, True, True), (False, False, False)
 
 
 def tiled_kernels(aligned: bool) -> list[BlockKernel]:
@@ -73,7 +73,7 @@ def tiled_kernels(aligned: bool) -> list[BlockKernel]:
             found.append(forward_kernel("relu", tiling, (kind, kind, kind), forward))
             found.append(slope_kernel("gelu", tiling, kind, down))
         for _, tiling in ACROSS:
-            forms = (Form(*ALIGNED),) * 2 if aligned else (Form(*ALIGNED), Form(*ODD))
+            forms = (Aligned(*ALL),) * 2 if aligned else (Aligned(*ALL), Aligned(*NONE))
             found.append(gradients_kernel(tiling, kind, forms))
     return found
 

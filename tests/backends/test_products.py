@@ -18,6 +18,7 @@ from gpubp.backends.gpu.products import SMALL_WORKSPACE, WORKSPACE, workspace_by
 from gpubp.backends.precision import PRECISIONS
 from gpubp.errors import BackendUnavailableError
 from kernel_compilation import host_compiler
+from simulated.ways import WAYS, taken
 
 needs_compiler = pytest.mark.skipif(
     host_compiler() is None, reason="the simulated GPU needs a C++ compiler: g++ or clang++"
@@ -62,17 +63,12 @@ def test_products(library, name, transposed, scale):
 
 @needs_compiler
 @pytest.mark.parametrize("name", ["relu", "identity", "tanh"])
-@pytest.mark.parametrize("way", ["apart", "epilogues", "tiles"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("scale", [1.0, 0.5])
 def test_every_way_to_do_a_layer_gives_the_same(library, monkeypatch, name, way, scale):
     """Forward and backward with separate kernels, by the products' own epilogues and by tiles."""
     backend = get_backend("gpu")
-
-    def choose(key, ways):
-        others = [name for name in ways if name != "tiles"]
-        return "tiles" if way == "tiles" in ways else others[0 if way == "apart" else -1]
-
-    monkeypatch.setattr(backend._tuner, "choose", choose)
+    monkeypatch.setattr(backend._tuner, "choose", lambda key, ways: taken(way, ways))
     scratch, random = Scratch(backend.xp), np.random.default_rng(0)
     x, weight, bias, dy = (
         random.standard_normal(shape).astype(np.float32) for shape in ((6, 5), (5, 4), (4,), (6, 4))

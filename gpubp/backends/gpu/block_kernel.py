@@ -97,6 +97,6 @@ def fours(array: Array, pitch: int) -> bool:
     return pitch % 4 == 0 and int(array.data.ptr) % (4 * int(array.dtype.itemsize)) == 0
 
 
-def true(value: bool) -> str:
+def literal(value: bool) -> str:
     """Return a truth as C++ writes it."""
     return "true" if value else "false"

@@ -82,10 +82,8 @@ class CupyBackend(
         self._scaling = cupy.asarray(np.array([1, 0, 0], np.float32))
         self._ones = {np.dtype(kind): cupy.ones(1, kind) for kind in ("float32", "float64")}
         properties = cupy.cuda.runtime.getDeviceProperties(index)
-        major, self.multiprocessors = (
-            int(properties["major"]),
-            int(properties["multiProcessorCount"]),
-        )
+        major = int(properties["major"])
+        self.multiprocessors = int(properties["multiProcessorCount"])
         self.workspace, self.has_matrix_units = workspace_bytes(major), major >= MATRIX_UNITS
         self._blocks = BlockKernels(cupy)
         self._branches: dict[int, Branch] = {}

@@ -165,7 +165,7 @@ class DenseLayers:
             way: partial(self._forward_apart, name, product)
             for way, product in self._product_ways(x, weight, z).items()
         }
-        if self._tuner is not None and self._kernels.offers_tiles(name, x, weight, z, y):
+        if self._kernels.offers_tiles(name, x, weight, z, y):
             ways["tiles"] = partial(self._forward_tiled, name)
         added = _of_dtype(bias, z)
         if name in EPILOGUES and z is y and alignment(added) >= BIAS_ALIGNMENT:
@@ -183,7 +183,7 @@ class DenseLayers:
             way: partial(self._slope_apart, product)
             for way, product in self._product_ways(a, b, out).items()
         }
-        if self._tuner is not None and self._kernels.offers_tiles(name, a, b, out, kept):
+        if self._kernels.offers_tiles(name, a, b, out, kept):
             ways["tiles"] = self._kernels.tiled_multiply
         return ways
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from gpubp.backends.gpu.block_kernel import MOST_MEMORY, BlockKernel, BlockKernels, fours, true
+from gpubp.backends.gpu.block_kernel import MOST_MEMORY, BlockKernel, BlockKernels, fours, literal
 from gpubp.backends.gpu.elementwise import C_TYPES, LANES, Parameter, parameters_of
 from gpubp.backends.gpu.kernel_table import IN_PLACE
 from gpubp.backends.gpu.loss_kernels import loss_of_row
@@ -76,7 +76,7 @@ def output_kernel(
     one = loss_of_row(loss, weighted, scheduled, "y", "dy")
     read = parameters_of(one.inputs)
     own = [_declared(each, computed) for each in read]
-    kind = f"gpubp::OutputLayer<S, {', '.join(map(str, shape))}, {true(aligned)}>"
+    kind = f"gpubp::OutputLayer<S, {', '.join(map(str, shape))}, {literal(aligned)}>"
     rows, _, columns = shape
     # what the loss reads of a row is on its way before the layer begins
     fetched = [

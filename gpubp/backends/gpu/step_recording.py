@@ -116,7 +116,7 @@ class CupyRecording(CupyBranching, CupyChoices):
 
     def _tiled(self, operations: list[Operation]) -> list[Operation] | None:
         """Return a step by tiles; None where there can be none."""
-        if not self.has_matrix_units or self.precision.name not in tiled_steps.PRECISIONS:
+        if not self.has_matrix_units:
             return None
         together = with_output_layer(operations, lambda apart, one_kernel: True)
         step = ended_with_update(tiled_steps.with_slopes(together))

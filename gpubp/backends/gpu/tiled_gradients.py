@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from gpubp.backends.gpu.block_kernel import BlockKernel, BlockKernels, fours, true
+from gpubp.backends.gpu.block_kernel import BlockKernel, BlockKernels, fours, literal
 from gpubp.backends.gpu.elementwise import C_TYPES
 from gpubp.backends.gpu.tiles import Tiling, first_of, product_type
 from gpubp.backends.scratch import Array
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
     scale: float
 
 
-class Form(NamedTuple):
+class Aligned(NamedTuple):
     """Whether a layer's inputs, its delta and its gradients can be taken by fours."""
 
     inputs: bool
@@ -37,7 +37,7 @@ class Form(NamedTuple):
     gradients: bool
 
     @classmethod
-    def of(cls, layer: Layer) -> Form:
+    def of(cls, layer: Layer) -> Aligned:
         """Return that of a layer."""
         (_, inputs), (_, outputs) = layer.x.shape, layer.delta.shape
         return cls(
@@ -61,7 +61,7 @@ class CupyTiledGradients:
             lambda tiling: sum(tiling.tiles(*shape) for shape in shapes),
             self.multiprocessors,
         )
-        forms = tuple(Form.of(one) for one in layers)
+        forms = tuple(Aligned.of(one) for one in layers)
         stored = C_TYPES[layers[0].delta.dtype.name]
         kernel = gradients_kernel(tiling, stored, forms)
         arguments: list[Any] = [len(layers[0].x)]
@@ -72,7 +72,7 @@ class CupyTiledGradients:
 
 
 @cache
-def gradients_kernel(tiling: Tiling, stored: str, forms: tuple[Form, ...]) -> BlockKernel:
+def gradients_kernel(tiling: Tiling, stored: str, forms: tuple[Aligned, ...]) -> BlockKernel:
     """Make the kernel of the gradients of layers of these forms."""
     parameters, body = ["long long terms"], []
     for number in range(len(forms)):
@@ -87,7 +87,7 @@ def gradients_kernel(tiling: Tiling, stored: str, forms: tuple[Form, ...]) -> Bl
     body.append("  long long tile = blockIdx.x;\n")
     for form in sorted(set(forms)):
         alike = [number for number, one in enumerate(forms) if one == form]
-        body.append(_of_form(tiling, stored, form, alike))
+        body.append(_of_aligned(tiling, stored, form, alike))
     return BlockKernel(
         "gpubp_tiled_gradients",
         tuple(parameters),
@@ -96,9 +96,9 @@ def gradients_kernel(tiling: Tiling, stored: str, forms: tuple[Form, ...]) -> Bl
     )
 
 
-def _of_form(tiling: Tiling, stored: str, form: Form, layers: Sequence[int]) -> str:
+def _of_aligned(tiling: Tiling, stored: str, form: Aligned, layers: Sequence[int]) -> str:
     """Return the text for layers that are aligned alike, which share the code of a product."""
-    of_x, of_delta, of_gradients = map(true, form)
+    of_x, of_delta, of_gradients = map(literal, form)
     then = f"gpubp::Gradients<{of_gradients}>"
     product = product_type(tiling, stored, ("false", of_x, "false", of_delta), then)
     together = " + ".join(f"tiles{number}" for number in layers)

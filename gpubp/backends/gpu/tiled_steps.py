@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpubp.backends.gpu.branching import DOWNWARD
 from gpubp.backends.gpu.tiled_gradients import Layer
 from gpubp.backends.gpu.tiles import STORED
 from gpubp.backends.program import Operation
 
 LARGEST = 1_200_000_000  # multiplications of a step: with more the library's products are faster
-PRECISIONS = ("float32", "tf32", "bfloat16")
 # What may come between gradients of weights that are computed together: it reads none of them
-DOWNWARD = ("multiply", "multiply_slope", "derivative", "dropout", "output_layer_rows")
+BETWEEN = (*DOWNWARD, "multiply_slope", "derivative", "output_layer_rows")
 
 
 def with_slopes(operations: Sequence[Operation]) -> list[Operation]:
@@ -42,7 +42,7 @@ def with_gradients_together(operations: Sequence[Operation]) -> list[Operation] 
                 changed.append(Operation("derivative", (name, kept, delta)))
             layers.append(Layer(x, delta, dweight, dbias, scale))
             continue
-        if layers and one.name not in DOWNWARD:
+        if layers and one.name not in BETWEEN:
             changed.append(Operation("tiled_gradients", (tuple(layers),)))
             layers = []
         changed.append(one)

@@ -13,7 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from gpubp.backends.formulas.activations import ACTIVATIONS
-from gpubp.backends.gpu.block_kernel import BlockKernel, BlockKernels, fours, true
+from gpubp.backends.gpu.block_kernel import BlockKernel, BlockKernels, fours, literal
 from gpubp.backends.gpu.elementwise import C_TYPES
 from gpubp.backends.gpu.products import transposed
 from gpubp.backends.scratch import Array
@@ -61,7 +61,7 @@ ALONG = {
     ),
     "uint16": ((1, Tiling(16, 32, 16, 16, 1)), (1 << 40, Tiling(32, 32, 8, 32, 1))),
 }
-MOST = 400_000_000  # multiplications of a product that may be done so
+LARGEST = 400_000_000  # multiplications of a product: with more the library's are faster
 _SHAPE = ("long long rows", "long long columns", "long long terms", "float scale")
 
 
@@ -78,9 +78,8 @@ class CupyTiles:
         multiplications = a.shape[0] * a.shape[1] * b.shape[1]
         return (
             self.has_matrix_units
-            and name in ACTIVATIONS
             and not ACTIVATIONS[name].whole_rows
-            and 0 < multiplications <= MOST
+            and 0 < multiplications <= LARGEST
             and a.dtype == b.dtype
             and all(one.dtype.name in STORED and one.size for one in arrays)
         )
@@ -153,7 +152,7 @@ class Forms(NamedTuple):
 
     def product(self, tiling: Tiling, stored: str, then: str) -> str:
         """Return the call of a product up to where its tile is to be named."""
-        kind = product_type(tiling, stored, [true(one) for one in self[:4]], then)
+        kind = product_type(tiling, stored, [literal(one) for one in self[:4]], then)
         a, b = "terms" if self.along_a else "rows", "terms" if self.along_b else "columns"
         return f"  {kind}::run({{a, {a}}}, {{b, {b}}}, rows, columns, terms, blockIdx.x, memory,"
 
@@ -162,7 +161,7 @@ class Forms(NamedTuple):
 def forward_kernel(name: str, tiling: Tiling, dtypes: tuple[str, ...], forms: Forms) -> BlockKernel:
     """Make the kernel of layers with an activation, of x, z and y of these types."""
     of_x, of_z, of_y = dtypes
-    then = f"gpubp::Forward<{of_z}, {of_y}, {true(forms.fours)}, Activation>"
+    then = f"gpubp::Forward<{of_z}, {of_y}, {literal(forms.fours)}, Activation>"
     return BlockKernel(
         f"gpubp_tiled_{name}",
         (
@@ -180,7 +179,7 @@ def forward_kernel(name: str, tiling: Tiling, dtypes: tuple[str, ...], forms: Fo
 @cache
 def slope_kernel(name: str, tiling: Tiling, stored: str, forms: Forms) -> BlockKernel:
     """Make the kernel of the way down to a layer with an activation."""
-    then = f"gpubp::Slope<{stored}, {true(forms.fours)}, Backward>"
+    then = f"gpubp::Slope<{stored}, {literal(forms.fours)}, Backward>"
     return BlockKernel(
         f"gpubp_tiled_{name}_slope",
         (
@@ -199,6 +198,6 @@ def product_type(tiling: Tiling, stored: str, forms: Sequence[str], then: str) -
     """Return the type whose `run` does a product and what follows."""
     along_a, fours_a, along_b, fours_b = forms
     return (
-        f"gpubp::TileProduct<{tiling.text}, {stored}, {along_a}, {fours_a}, {stored}, {along_b},"
-        f" {fours_b}, {then}>"
+        f"gpubp::TileProduct<{tiling.text}, {stored}, {along_a}, {fours_a}, {along_b}, {fours_b},"
+        f" {then}>"
     )
