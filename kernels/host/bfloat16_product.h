@@ -13,12 +13,13 @@
 // Instruction Set Extensions Programming Reference: VCVTNE2PS2BF16, VDPBF16PS).
 #pragma once
 #include "../storage.cuh"
+#include "flush_subnormals.h"
 #include "tiled_product.h"
 
 namespace gpubp {
 
 struct Bfloat16 {
-  static const int depth = 2, words_together = 1, tile_rows = 12, tile_vectors = 2;
+  static const int depth = 2, words_together = 1, parts = 1, tile_rows = 12, tile_vectors = 2;
   static const bool packed = true, lines_of_a = false;
   // A panel of b stays in the first cache; all that is packed at a time stays in the second.
   static const int64 block_words = 256, block_rows = 20 * tile_rows;
@@ -62,11 +63,6 @@ inline void Bfloat16::add(Vector& sums, float word, const Vector& words) {
 
 #else
 
-inline float flushed(float value) {
-  const float smallest = 1.17549435e-38f;
-  return value > -smallest && value < smallest ? 0 : value;
-}
-
 inline float pair_of(float first, float second) {
   bfloat16 low, high;
   narrow(flushed(first), low);
@@ -99,15 +95,6 @@ inline void Bfloat16::add(Vector& sums, float word, const Vector& words) {
 }
 
 #endif
-
-// c = scale a b for flags as cblas_sgemm takes them.
-template <class Format>
-void called_product(int transpose_a, int transpose_b, int64 m, int64 n, int64 k, float scale,
-                    const float* a, int64 lda, const float* b, int64 ldb, float* c, int64 ldc) {
-  const int transposed = 112;  // CblasTrans
-  tiled_product<Format>(lines_of(a, lda, transpose_a == transposed),
-                        lines_of(b, ldb, transpose_b != transposed), m, n, k, scale, c, ldc);
-}
 
 // c = scale a b, m x n, by the caller's thread alone. It is called as cblas_sgemm is, with integers
 // of 64 bits: always row by row, and what c held is not read, so that `order` and `beta` say

@@ -9,7 +9,7 @@
 namespace gpubp {
 
 struct Float32 {
-  static const int depth = 1, words_together = 1, tile_rows = 8, tile_vectors = 3;
+  static const int depth = 1, words_together = 1, parts = 1, tile_rows = 8, tile_vectors = 3;
   static const bool packed = false, lines_of_a = false;
   // Only columns of b are packed, those of one tile; rows of a are not cut into blocks.
   static const int64 block_words = 512, block_rows = int64(1) << 40;

@@ -33,4 +33,10 @@ class FlushSubnormals {
 #endif
 };
 
+// The same of one number.
+inline float flushed(float value) {
+  const float smallest = 1.17549435e-38f;
+  return value > -smallest && value < smallest ? 0 : value;
+}
+
 }  // namespace gpubp

@@ -10,6 +10,7 @@
 //   packed           whether both matrices must be rewritten as words; if not, numbers are read
 //                    where they lie, and only lines of b that do not lie side by side are rewritten
 //   words_together   how many words a tile takes up at a time; packed ones are filled up with 0
+//   parts            how many words of packed memory a word takes
 //   lines_of_a       whether words of a are packed line by line, in squares; others lie beside
 //                    those of the other lines
 //   tile_rows, tile_vectors   the size of a tile
@@ -80,15 +81,23 @@ void pack_panel(const Lines& from, int64 lines, int64 inner, float* to) {
     }
 }
 
-// Return the words of so many lines: where they lie, or packed, panel after panel.
+// How lines are packed, panel after panel. A format of several parts has a specialization.
+template <class Format>
+struct Packing {
+  template <int WIDTH, bool BY_LINE>
+  static void pack(const Lines& from, int64 lines, int64 inner, float* to) {
+    for (int64 line = 0; line < lines; line += WIDTH, to += WIDTH * words_in<Format>(inner))
+      pack_panel<Format, WIDTH, BY_LINE>(from.from(line, 0), std::min<int64>(WIDTH, lines - line),
+                                         inner, to);
+  }
+};
+
+// Return the words of so many lines: where they lie, or packed.
 template <class Format, int WIDTH, bool BY_LINE>
 Words words_of(const Lines& from, int64 lines, int64 inner, bool packed, float* room) {
   if (!packed) return {from.data, from.across, from.along, WIDTH * from.across};
-  const int64 words = words_in<Format>(inner);
-  for (int64 line = 0; line < lines; line += WIDTH)
-    pack_panel<Format, WIDTH, BY_LINE>(from.from(line, 0), std::min<int64>(WIDTH, lines - line),
-                                       inner, room + line * words);
-  return {room, 1, WIDTH, WIDTH * words};
+  Packing<Format>::template pack<WIDTH, BY_LINE>(from, lines, inner, room);
+  return {room, 1, WIDTH, WIDTH * Format::parts * words_in<Format>(inner)};
 }
 
 // A tile of c, and whether its sums begin at 0 or where c stands; `scale` is for when they are
@@ -170,11 +179,11 @@ void add_block(const Words& a, const Words& b, int64 words, const Tile& block) {
 
 template <class Format>
 constexpr int64 words_of_a() {
-  return Format::packed ? Format::block_rows * Format::block_words : 0;
+  return Format::packed ? Format::parts * Format::block_rows * Format::block_words : 0;
 }
 template <class Format>
 constexpr int64 words_of_b() {
-  return Format::block_columns * Format::block_words;
+  return Format::parts * Format::block_columns * Format::block_words;
 }
 
 // Memory of this thread for the packed words of one block: those of a, then those of b.
@@ -198,7 +207,7 @@ void tiled_product(const Lines& rows, const Lines& columns, int64 m, int64 n, in
   const int64 block_columns = Format::block_columns;
   const int height = Format::tile_rows, width = Format::tile_vectors * LANES;
   const bool pack_a = Format::packed, pack_b = pack_a || columns.across != 1;
-  const auto add = pack_a || rows.across == 1 ? add_block<Format, true> : add_block<Format, false>;
+  const auto add = rows.across == 1 ? add_block<Format, true> : add_block<Format, Format::packed>;
   float* room_a = packing_room<Format>();
   float* room_b = room_a + words_of_a<Format>();
   const int64 blocks = (words + block_words - 1) / block_words;
@@ -223,6 +232,15 @@ void tiled_product(const Lines& rows, const Lines& columns, int64 m, int64 n, in
 // The rows of a matrix as lines, or its columns: data of which rows are `apart` numbers apart.
 inline Lines lines_of(const float* data, int64 apart, bool columns) {
   return columns ? Lines{data, apart, 1} : Lines{data, 1, apart};
+}
+
+// c = scale a b for flags as cblas_sgemm takes them.
+template <class Format>
+void called_product(int transpose_a, int transpose_b, int64 m, int64 n, int64 k, float scale,
+                    const float* a, int64 lda, const float* b, int64 ldb, float* c, int64 ldc) {
+  const int transposed = 112;  // CblasTrans
+  tiled_product<Format>(lines_of(a, lda, transpose_a == transposed),
+                        lines_of(b, ldb, transpose_b != transposed), m, n, k, scale, c, ldc);
 }
 
 }  // namespace gpubp

@@ -7,16 +7,12 @@ them stand the plain C++ that a compiler makes of `kernels/host/bfloat16_product
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import gpubp.kernels
 import numpy as np
 import pytest
 
 import gpubp
 from bfloat16_truth import NORMAL, flushed, pair_sums, rounded, square_sums
+from called_products import Kind, function_of, module, native, numbers, plain
 from conftest import compiled
 from gpubp.backends.cpu import bfloat16_backend
 from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
@@ -24,60 +20,17 @@ from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels, t
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli.openblas import cpuinfo
-from kernel_compilation import host_compiler, load_host_header
 
 BFLOAT16 = PRECISIONS["bfloat16"]
-TRANSPOSE = {False: 111, True: 112}  # CblasNoTrans, CblasTrans
-ARGUMENTS = (
-    *(ctypes.c_int,) * 3,
-    *(ctypes.c_int64,) * 3,
-    ctypes.c_float,
-    *(ctypes.c_void_p, ctypes.c_int64) * 2,
-    ctypes.c_float,
-    *(ctypes.c_void_p, ctypes.c_int64),
+HEADERS = (
+    *("bfloat16_product.h", "tiled_product.h", "simd_vector.h"),
+    *("flush_subnormals.h", "../storage.cuh"),
 )
-CODE = """extern "C" long long address() {{
-  return reinterpret_cast<long long>(gpubp::{});
-}}
-"""
-HEADERS = ("bfloat16_product.h", "tiled_product.h", "simd_vector.h", "../storage.cuh")
-
-
-class Kind(NamedTuple):
-    """One of the products: its module, its function, what it includes, and its truth."""
-
-    module: str
-    function: str
-    headers: tuple[str, ...]
-    truth: Callable[..., Any]
-
-
 PAIRS = Kind("avx512bf16", "bfloat16_product", HEADERS, pair_sums)
-SQUARES = Kind("amx", "bfloat16_squares_product", ("bfloat16_squares.h", *HEADERS), square_sums)
+SQUARES = Kind(
+    "amx", "bfloat16_squares_product", ("bfloat16_squares.h", "squares.h", *HEADERS), square_sums
+)
 KINDS = {kind.module: kind for kind in (PAIRS, SQUARES)}
-
-
-def plain(kind):
-    """Return the address of the product that any compiler makes."""
-    if host_compiler() is None:
-        pytest.skip("a C++ compiler is needed: g++ or clang++")
-    library = load_host_header(CODE.format(kind.function), *kind.headers)
-    library.address.restype = ctypes.c_int64
-    return library.address()
-
-
-def module():
-    """Return the module that pays on this processor, or ""."""
-    compiled()
-    return host_kernels()[0].bfloat16_module()
-
-
-def native(kind):
-    """Return the address of the product by the processor's instructions."""
-    has_pairs = "avx512_bf16" in cpuinfo("flags").split()
-    if module() != kind.module and not (kind is PAIRS and has_pairs):
-        pytest.skip(f"the processor has no instructions for {kind.module}")
-    return pytest.importorskip(f"gpubp.backends.cpu._host_{kind.module}").product()
 
 
 def taken():
@@ -96,24 +49,7 @@ def kind(request):
 @pytest.fixture(params=[plain, native])
 def product(request, kind):
     """A function of a, b and more, as `called` takes them."""
-    function = ctypes.CFUNCTYPE(None, *ARGUMENTS)(request.param(kind))
-    return lambda *arguments, **options: called(function, *arguments, **options)
-
-
-def called(function, a, b, of_a=False, of_b=False, scale=1.0, columns=None):
-    """Return scale a b, each as it lies or transposed, in an array that has held NaN."""
-    (m, inner), n = a.shape[:: -1 if of_a else 1], b.shape[0 if of_b else 1]
-    out = np.full((m, columns or n), np.nan, np.float32)
-    left, right = ((x.ctypes.data, x.shape[1]) for x in (a, b))
-    flags = TRANSPOSE[of_a], TRANSPOSE[of_b]
-    function(101, *flags, m, n, inner, scale, *left, *right, 0.0, out.ctypes.data, out.shape[1])
-    return out
-
-
-def numbers(seed, *shape):
-    random = np.random.default_rng(seed)
-    powers = 2.0 ** random.integers(-12, 12, shape)
-    return (random.standard_normal(shape) * powers).astype(np.float32)
+    return function_of(request.param(kind))
 
 
 @pytest.mark.parametrize("of_b", [False, True])
