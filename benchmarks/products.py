@@ -1,11 +1,11 @@
-"""Time the products of training steps, by BLAS and by tiles of our own, and whole steps with both.
+"""Time the products of training steps by BLAS, by tiles and by squares of our own, and whole steps.
 
     python benchmarks/products.py [--threads 2] [--rounds 20]
 
 Each product of float32 is done on one thread, by the processor time that it takes, as one of two
 parts of a step does it. Steps are those of `fit`, with so many threads, by the time that passes, or
-on one thread by processor time. BLAS and tiles take turns; the tables show the least time of all
-rounds.
+on one thread by processor time. They take turns; the tables show the least time of all rounds.
+Tiles and squares do the shapes that they are for; a processor without AMX has no squares.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ NETWORKS = (
     ((784, 128, 10), 256),
     ((784, 512, 512, 10), 128),
     ((784, 512, 512, 10), 1024),
+    ((1024, 2048, 2048, 2048, 10), 1024),
     ((128, 256, 256, 10), 256),
 )
 SECONDS = 0.005  # of one measurement of a product
@@ -53,8 +54,19 @@ def products_of(sizes: tuple[int, ...], batch: int) -> list[Product]:
     return found
 
 
-def least(work: dict[bool, Callable[[], float]], rounds: int) -> list[float]:
-    """Return the least seconds of either kind of work, which take turns."""
+def ways() -> dict[str, blas.Products]:
+    """Return the products of each way, by its name."""
+    products = CompiledBackend(*host_kernels()).products
+    assert products is not None, "NumPy's BLAS was not found"
+    found = {
+        "BLAS": products._replace(tiled=False, squares=0),
+        "tiles": products._replace(squares=0),
+    }
+    return found | ({"squares": products} if products.squares else {})
+
+
+def least(work: dict[str, Callable[[], float]], rounds: int) -> list[float]:
+    """Return the least seconds of each kind of work, which take turns."""
     times = [[function() for function in work.values()] for _ in range(rounds)]
     return [min(column) for column in zip(*times, strict=True)]
 
@@ -62,8 +74,6 @@ def least(work: dict[bool, Callable[[], float]], rounds: int) -> list[float]:
 def product_rows(rounds: int) -> list[list[str]]:
     """Return the lines of the table of products."""
     host, _ = host_kernels()
-    kinds = blas.products()
-    assert kinds is not None, "NumPy's BLAS was not found"
     random, flat = np.random.default_rng(0), np.zeros(1, np.float32)
 
     def numbers(rows: int, columns: int) -> Any:
@@ -85,18 +95,19 @@ def product_rows(rounds: int) -> list[list[str]]:
                 return (time.thread_time() - start) / times
 
             plans = {
-                tiled: host.plan([call], 1, kinds._replace(tiled=tiled), (flat, flat), False)
-                for tiled in (False, True)
+                way: host.plan([call], 1, products, (flat, flat), False)
+                for way, products in ways().items()
             }
-            one, other = least({t: lambda p=p: seconds(p) for t, p in plans.items()}, rounds)
-            rates = [f"{2e-9 * m * n * k / each:.0f}" for each in (one, other)]
+            least_times = least({w: lambda p=p: seconds(p) for w, p in plans.items()}, rounds)
+            rates = [f"{2e-9 * m * n * k / each:.0f}" for each in least_times]
             title = f"{'-'.join(map(str, sizes))}, {batch}"
-            lines.append([title, name, f"{m} {n} {k}", *rates, f"{one / other:.2f}"])
+            gain = f"{least_times[0] / least_times[-1]:.2f}"
+            lines.append([title, name, f"{m} {n} {k}", *rates, gain])
     return lines
 
 
 def trainer(
-    sizes: tuple[int, ...], batch: int, tiled: bool, clock: Callable[[], float]
+    sizes: tuple[int, ...], batch: int, products: blas.Products, clock: Callable[[], float]
 ) -> Callable[[], float]:
     """Return a function that trains a while and returns the seconds of a step."""
     random = np.random.default_rng(0)
@@ -104,7 +115,7 @@ def trainer(
     y = random.integers(0, sizes[-1], len(x))
     epochs = max(1, MULTIPLICATIONS // (len(x) * max(a * b for a, b in pairwise(sizes))))
     backend = CompiledBackend(*host_kernels())
-    backend.products = backend.products and backend.products._replace(tiled=tiled)
+    backend.products = products
     net = gpubp.Network(list(sizes), output="softmax", backend=backend)
 
     def seconds() -> float:
@@ -121,10 +132,10 @@ def step_rows(threads: int, rounds: int) -> list[list[str]]:
     clock = time.thread_time if threads == 1 else time.perf_counter
     lines = []
     for sizes, batch in NETWORKS:
-        work = {tiled: trainer(sizes, batch, tiled, clock) for tiled in (False, True)}
-        one, other = least(work, rounds)
+        work = {way: trainer(sizes, batch, products, clock) for way, products in ways().items()}
+        times = least(work, rounds)
         title = f"{'-'.join(map(str, sizes))}, {batch}"
-        lines.append([title, f"{1e6 * one:,.0f}", f"{1e6 * other:,.0f}", f"{one / other:.2f}"])
+        lines.append([title, *(f"{1e6 * t:,.0f}" for t in times), f"{times[0] / times[-1]:.2f}"])
     return lines
 
 
@@ -136,10 +147,11 @@ def main() -> int:
     given = parser.parse_args()
     use_threads(given.threads)
     print("GFLOP/s of a product on one thread\n")
-    head = ["network, batch", "product", "m n k", "BLAS", "tiles", "tiles / BLAS"]
+    names = list(ways())
+    head = ["network, batch", "product", "m n k", *names, f"{names[-1]} / BLAS"]
     print(table(head, product_rows(given.rounds)))
     print(f"\nmicroseconds a step, threads: {given.threads}\n")
-    head = ["network, batch", "BLAS", "tiles", "BLAS / tiles"]
+    head = ["network, batch", *names, f"BLAS / {names[-1]}"]
     print(table(head, step_rows(given.threads, given.rounds)))
     print(f"\n{circumstances()}")
     return 0

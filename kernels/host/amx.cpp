@@ -1,7 +1,10 @@
-// Products in bfloat16 by the instructions of AMX; setup.py gives the flags.
+// Products in bfloat16, and of float32 in three parts, by the instructions of AMX; setup.py gives
+// the flags.
 #define GPUBP_AVX512BF16  // all processors that have AMX have these too, to round with
 #define GPUBP_AMX
 #define GPUBP_MODULE _host_amx
 #define GPUBP_PRODUCT bfloat16_squares_product
+#define GPUBP_FLOAT32_PRODUCT float32_squares_product
 #include "bfloat16_squares.h"
+#include "float32_squares.h"
 #include "product_module.h"

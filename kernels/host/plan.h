@@ -9,14 +9,16 @@
 // run_plans(plan, steps, plan, steps, ...): do so many steps of each, one after the other
 
 // Read (address of cblas_sgemm, address of cblas_dgemm, whether their integers have 64 bits,
-// whether tiles may stand in for the first); false and an error where it is none.
+// whether tiles may stand in for the first, address of squares that may, or 0); false and an error
+// where it is none.
 bool take_blas(PyObject* given, gpubp::Blas& blas) {
-  if (!PyTuple_Check(given) || PyTuple_Size(given) != 4)
-    return refuse("products are (address, address, wide, tiled)");
+  if (!PyTuple_Check(given) || PyTuple_Size(given) != 5)
+    return refuse("products are (address, address, wide, tiled, address)");
   blas.single = PyLong_AsVoidPtr(PyTuple_GetItem(given, 0));
   blas.both_double = PyLong_AsVoidPtr(PyTuple_GetItem(given, 1));
   blas.wide = PyObject_IsTrue(PyTuple_GetItem(given, 2)) == 1;
   blas.tiled = PyObject_IsTrue(PyTuple_GetItem(given, 3)) == 1;
+  blas.squares = PyLong_AsVoidPtr(PyTuple_GetItem(given, 4));
   return !PyErr_Occurred();
 }
 

@@ -2,6 +2,9 @@
 // alone, or by tiles; their rows are shared out among the team. Part of module.h, within its
 // namespace.
 
+// Rows that one thread multiplies at a time by squares: it packs all of b anew each time.
+const int64 MOST_ROWS_BY_SQUARES = 4096;
+
 // multiply(products, a, b, out, transposed a, transposed b, scale, chunk): out = scale a b, so many
 // rows at a time. How many decides the bits of a product of BLAS, and no bit of others.
 PyObject* multiply(PyObject*, Arguments arguments, Py_ssize_t count) {
@@ -29,11 +32,13 @@ PyObject* multiply(PyObject*, Arguments arguments, Py_ssize_t count) {
     typedef decltype(zero) T;
     const T *a = arrays.data<T>(0), *b = arrays.data<T>(1);
     T* out = arrays.data<T>(2);
-    const bool tiles = gpubp::are_tiled<T>(blas, of_b, rows, columns, inner);
-    const int64 tile = 8, share = (rows / threads + tile - 1) / tile * tile;
-    const int64 most = tiles ? std::min(chunk, std::max(tile, share)) : chunk;
+    const gpubp::Way way = gpubp::way_of<T>(blas, of_b, rows, columns, inner);
+    const int64 tile = 32, share = std::max(tile, (rows / threads + tile - 1) / tile * tile);
+    const int64 most = way == gpubp::BY_BLAS    ? chunk
+                       : way == gpubp::BY_TILES ? std::min(chunk, share)
+                                                : std::min(MOST_ROWS_BY_SQUARES, share);
     gpubp::in_chunks(rows, most, elements, threads, [=](int64 first, int64 end) {
-      gpubp::multiply_by(tiles, blas, of_a, of_b, end - first, columns, inner, T(scale),
+      gpubp::multiply_by(way, blas, of_a, of_b, end - first, columns, inner, T(scale),
                          a + first * (of_a ? 1 : lda), lda, b, ldb, out + first * columns, columns);
     });
   };

@@ -1,6 +1,8 @@
-// A module of one function of products, named GPUBP_PRODUCT: `product() -> its address`, to be
-// called as cblas_sgemm is. The module is named GPUBP_MODULE; a compiler or a processor that does
-// not know its instructions does without it.
+// A module of products that are called as cblas_sgemm is. The module is named GPUBP_MODULE; a
+// compiler or a processor that does not know its instructions does without it.
+//
+//   product()          -> the address of GPUBP_PRODUCT, in bfloat16
+//   float32_product()  -> that of GPUBP_FLOAT32_PRODUCT, where the module has one
 #include "python_module.h"
 
 namespace {
@@ -9,7 +11,16 @@ PyObject* product(PyObject*, PyObject*) {
   return PyLong_FromVoidPtr(reinterpret_cast<void*>(gpubp::GPUBP_PRODUCT));
 }
 
+#ifdef GPUBP_FLOAT32_PRODUCT
+PyObject* float32_product(PyObject*, PyObject*) {
+  return PyLong_FromVoidPtr(reinterpret_cast<void*>(gpubp::GPUBP_FLOAT32_PRODUCT));
+}
+#endif
+
 PyMethodDef methods[] = {{"product", product, METH_NOARGS, nullptr},
+#ifdef GPUBP_FLOAT32_PRODUCT
+                         {"float32_product", float32_product, METH_NOARGS, nullptr},
+#endif
                          {nullptr, nullptr, 0, nullptr}};
 
 PyModuleDef definition =

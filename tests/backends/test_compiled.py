@@ -199,7 +199,8 @@ def test_compiled_and_plain_numpy_train_alike(activation):
 def test_the_device_names_the_instruction_set():
     backend = compiled()
     assert isinstance(backend, CompiledBackend)
-    assert backend.device == f"CPU, compiled kernels ({host_kernels()[1]})"
+    by_amx = ", products by AMX" if backend.products.squares else ""
+    assert backend.device == f"CPU, compiled kernels ({host_kernels()[1]}{by_amx})"
 
 
 @needs_kernels

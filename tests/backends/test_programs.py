@@ -220,11 +220,22 @@ def test_larger_products_are_planned_where_tiles_do_them(
 ):
     """Those of the network have up to 21,120 multiplications."""
     backend = compiled()
+    backend.products = backend.products._replace(squares=0)
     monkeypatch.setattr(compiled_backend, "thread_count", lambda: threads)
     monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", largest)
     trained(backend, "plain", dtype)
     planned = {isinstance(step, PlannedSteps) for step in prepared()}
     assert planned == {tiles and backend._host.has_tiles()}
+
+
+def test_products_of_any_size_are_planned_where_squares_do_them(prepared, monkeypatch):
+    backend = compiled()
+    if not backend.products.squares:
+        pytest.skip("the processor has no AMX, or a set of instructions was asked for")
+    monkeypatch.setattr(compiled_backend, "thread_count", lambda: 2)
+    monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 100)
+    trained(backend, "plain", "float32")
+    assert all(isinstance(step, PlannedSteps) for step in prepared())
 
 
 def test_whose_processor_it_is():
@@ -271,8 +282,8 @@ REFUSED = [
 def test_an_operation_that_does_not_fit_is_refused(row):
     host = compiled()._host
     with pytest.raises((TypeError, BufferError)):
-        host.plan([row], 2, (1, 1, True, False), (GRADIENTS, PARAMETERS), False)
-    for wrong in ([], ([], 0, (1, 1, True, False), (GRADIENTS, PARAMETERS), False)):
+        host.plan([row], 2, (1, 1, True, False, 0), (GRADIENTS, PARAMETERS), False)
+    for wrong in ([], ([], 0, (1, 1, True, False, 0), (GRADIENTS, PARAMETERS), False)):
         with pytest.raises(TypeError):
             host.plan(*wrong)
 
@@ -303,7 +314,7 @@ def test_rows_of_an_order_stay_within_the_data():
     flat = np.zeros(1, np.float32)
     for order, expected in (([0, 2], [0, 2]), ([-9, 99], [0, 2])):
         row = ("gather_batch", data, np.array(order, np.int64), CLOCK.copy(), out, 2, 1.0)
-        host.run_plans(host.plan([row], 1, (1, 1, True, False), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], 1, (1, 1, True, False, 0), (flat, flat), False), 1)
         np.testing.assert_array_equal(out, data[expected])
 
 
@@ -319,5 +330,5 @@ def test_masks_are_those_of_numpys_generator(first, count):
     y, flat = np.empty_like(x), np.zeros(1, np.float32)
     row = ("dropout", x, y, clock, float(np.float32(rate)), 0, seed, stream)
     for parts in (1, 2):
-        host.run_plans(host.plan([row], parts, (1, 1, True, False), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], parts, (1, 1, True, False, 0), (flat, flat), False), 1)
         np.testing.assert_array_equal(y[0] == 0, uniform < np.float32(rate))

@@ -37,7 +37,7 @@ class Bfloat16Backend(CompiledBackend):
         super().__init__(host, level, reason)
         self.alternative = alternative
         self.device += ", products in bfloat16"
-        self.products = Products(product, product, wide=True, tiled=False)
+        self.products = Products(product, product, wide=True, tiled=False, squares=0)
         self._in_float32 = CompiledBackend(host, level, reason)
         self._in_float32.alternative = alternative
 

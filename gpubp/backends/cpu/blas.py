@@ -82,12 +82,15 @@ class Products(NamedTuple):
         Whether they take 64-bit integers.
     tiled : bool
         Whether `kernels/host/float32_product.h` may stand in for the first where it is faster.
+    squares : int
+        The address of `kernels/host/float32_squares.h`, which may stand in for it too; or 0.
     """
 
     single: int
     both_double: int
     wide: bool
     tiled: bool
+    squares: int
 
 
 @cache
@@ -101,7 +104,7 @@ def products() -> Products | None:
         single, double = (getattr(library, name.format(letter), None) for letter in "sd")
         if single and double and _one_thread() is not _MANY_THREADS:
             one, other = (ctypes.cast(found, ctypes.c_void_p).value for found in (single, double))
-            return Products(one or 0, other or 0, wide, tiled=True)
+            return Products(one or 0, other or 0, wide, tiled=True, squares=0)
     return None
 
 

@@ -2,7 +2,8 @@
 
 Three modules are built from one source, for the instructions of any processor, for AVX2 and for
 AVX-512; the widest that this processor has is loaded. Where none was built, or the environment
-variable GPUBP_HOST_KERNELS is "off", the CPU backend is plain NumPy.
+variable GPUBP_HOST_KERNELS is "off", the CPU backend is plain NumPy. Where the processor has AMX,
+and no instruction set is asked for, products of float32 are done by a module of its own.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
-# So many times as many where tiles do the products, for one or two threads of an AMD EPYC and of an
-# Intel Xeon; more threads were not measured.
+# So many times as many where tiles do the products, and where squares do, for one or two threads of
+# an AMD EPYC and of an Intel Xeon; more threads were not measured.
 WIDER = 20
+WIDER_BY_SQUARES = 1000
 THREADS_OF_WIDER = 2
 
 # Multiplications from which on OpenBLAS would take several threads for a product.
@@ -77,10 +79,14 @@ class CompiledBackend(NumpyBackend):
 
     def __init__(self, host: Any, level: str, reason: str = "asked for") -> None:
         super().__init__(reason)
-        self.device = f"CPU, compiled kernels ({level})"
         self._host, self.level = host, level
         self._places = Places(host)
         self.products = blas.products()
+        squares = float32_squares() if level == LEVELS[-1] else 0
+        if self.products is not None and squares:
+            self.products = self.products._replace(squares=squares)
+            level += ", products by AMX"
+        self.device = f"CPU, compiled kernels ({level})"
 
     def for_precision(self, precision: Precision) -> NumpyBackend:
         from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
@@ -207,11 +213,14 @@ class CompiledBackend(NumpyBackend):
         return _BY_BLAS if large else super().threads_for(multiplications)
 
     def _wider(self, operations: list[Operation], threads: int) -> int:
-        """Return how many times as large products may be where tiles do all of them."""
-        tiled = self.products is not None and self.products.tiled and self._host.has_tiles()
+        """Return how many times as large products may be where ours do all that are large."""
         outs = [arguments[2] for name, arguments in operations if name == "multiply"]
         single = all(out.dtype == np.float32 for out in outs)
-        return WIDER if tiled and single and threads <= THREADS_OF_WIDER else 1
+        if self.products is None or not single or threads > THREADS_OF_WIDER:
+            return 1
+        if self.products.squares:
+            return WIDER_BY_SQUARES
+        return WIDER if self.products.tiled and self._host.has_tiles() else 1
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:
@@ -240,6 +249,21 @@ def host_kernels() -> tuple[Any, str]:
         host.set_threads(thread_count())
         return host, name
     raise AssertionError("the baseline module was loaded above")
+
+
+@cache
+def float32_squares() -> int:
+    """Return the address of the product in `kernels/host/float32_squares.h`.
+
+    0 where the processor lacks AMX, its module was not built, or an instruction set was asked for.
+    """
+    host, _ = host_kernels()
+    if host is None or os.environ.get(ENVIRONMENT_VARIABLE) or host.bfloat16_module() != "amx":
+        return 0
+    try:
+        return int(_load("amx").float32_product())
+    except ImportError:
+        return 0
 
 
 def _load(level: str) -> Any:
