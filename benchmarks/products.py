@@ -36,6 +36,7 @@ NETWORKS = (
     ((1024, 2048, 2048, 2048, 10), 1024),
     ((128, 256, 256, 10), 256),
 )
+INNER = (32, 100, 784, 4096)  # how many products the sums have whose errors are shown
 SECONDS = 0.005  # of one measurement of a product
 BATCHES = 16
 MULTIPLICATIONS = 1_600_000_000  # in the largest products of one measurement of steps
@@ -106,6 +107,27 @@ def product_rows(rounds: int) -> list[list[str]]:
     return lines
 
 
+def error_rows() -> list[list[str]]:
+    """Return the lines of the table of errors, of 128 rows and columns of normal numbers."""
+    host, _ = host_kernels()
+    random, flat = np.random.default_rng(0), np.zeros(1, np.float32)
+    lines = []
+    for inner in INNER:
+        a = random.standard_normal((128, inner)).astype(np.float32)
+        b = random.standard_normal((inner, 128)).astype(np.float32)
+        exact = a.astype(np.float64) @ b.astype(np.float64)
+        units = 2.0**-24 * (np.abs(a).astype(np.float64) @ np.abs(b).astype(np.float64))
+        cells = [f"{inner}"]
+        for products in ways().values():
+            found = np.empty((128, 128), np.float32)
+            call = ("multiply", a, b, found, False, False, 1.0)
+            host.run_plans(host.plan([call], 1, products, (flat, flat), False), 1)
+            errors = np.abs(found - exact) / units
+            cells.append(f"{np.sqrt((errors**2).mean()):.3f}, {errors.max():.2f}")
+        lines.append(cells)
+    return lines
+
+
 def trainer(
     sizes: tuple[int, ...], batch: int, products: blas.Products, clock: Callable[[], float]
 ) -> Callable[[], float]:
@@ -140,7 +162,7 @@ def step_rows(threads: int, rounds: int) -> list[list[str]]:
 
 
 def main() -> int:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--rounds", type=int, default=20)
@@ -150,6 +172,9 @@ def main() -> int:
     names = list(ways())
     head = ["network, batch", "product", "m n k", *names, f"{names[-1]} / BLAS"]
     print(table(head, product_rows(given.rounds)))
+    print("\nErrors beside float64, root of the mean square and largest, in 2^-24 of the sum of")
+    print("magnitudes of what is summed\n")
+    print(table(["products in a sum", *names], error_rows()))
     print(f"\nmicroseconds a step, threads: {given.threads}\n")
     head = ["network, batch", *names, f"BLAS / {names[-1]}"]
     print(table(head, step_rows(given.threads, given.rounds)))

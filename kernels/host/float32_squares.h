@@ -116,31 +116,15 @@ void pack_split(const Lines& from, int64 lines, int64 inner, float* to) {
 
 template <>
 struct Packing<Float32Squares> {
-  // Lines that lie side by side are read across all panels, so that what is read next lies next.
   template <int WIDTH, bool BY_LINE>
   static void pack(const Lines& from, int64 lines, int64 inner, float* to) {
-    const int64 panel = Float32Squares::parts * WIDTH * words_in<Float32Squares>(inner);
-    const int64 group = Float32Squares::parts * WIDTH * LANES, numbers = 2 * LANES;
-    if (from.across == 1)
-      for (int64 at = 0; at < inner; at += numbers)
-        for (int64 line = 0; line < lines; line += WIDTH)
-          pack_group<WIDTH, BY_LINE, true>(from.from(line, at), lines - line, inner - at,
-                                           to + line / WIDTH * panel + at / numbers * group);
-    else
-      for (int64 line = 0; line < lines; line += WIDTH)
-        for (int64 at = 0; at < inner; at += numbers)
-          pack_group<WIDTH, BY_LINE, false>(from.from(line, at), lines - line, inner - at,
-                                            to + line / WIDTH * panel + at / numbers * group);
-  }
-
- private:
-  template <int WIDTH, bool BY_LINE, bool SIDE_BY_SIDE>
-  static void pack_group(const Lines& from, int64 lines, int64 inner, float* to) {
     for (int line = 0; line < WIDTH; line += LANES, to += LANES * (BY_LINE ? LANES : 1)) {
       const bool whole = line + LANES <= lines && 2 * LANES <= inner;
-      const auto pack = whole ? pack_split<WIDTH, BY_LINE, SIDE_BY_SIDE, true>
-                              : pack_split<WIDTH, BY_LINE, SIDE_BY_SIDE, false>;
-      pack(from.from(line, 0), lines - line, inner, to);
+      const auto split = from.across == 1 ? whole ? pack_split<WIDTH, BY_LINE, true, true>
+                                                  : pack_split<WIDTH, BY_LINE, true, false>
+                         : whole          ? pack_split<WIDTH, BY_LINE, false, true>
+                                          : pack_split<WIDTH, BY_LINE, false, false>;
+      split(from.from(line, 0), lines - line, inner, to);
     }
   }
 };

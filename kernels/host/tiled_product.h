@@ -48,55 +48,62 @@ int64 words_in(int64 inner) {
   return (inner + numbers - 1) / numbers * Format::words_together;
 }
 
-// Pack `inner` numbers of up to WIDTH lines, each word beside those of the other lines; or line by
-// line, the lines of LANES words after each other. Lines and numbers that there are not are 0.
-template <class Format, int WIDTH, bool BY_LINE>
-void pack_panel(const Lines& from, int64 lines, int64 inner, float* to) {
-  const int64 words = words_in<Format>(inner);
-  const bool side_by_side = from.across == 1;  // else a line lies in one piece
-  if (side_by_side && !BY_LINE) {
-    for (int64 word = 0; word < words; ++word, to += WIDTH)
-      for (int line = 0; line < WIDTH; line += LANES) {
-        const int64 at = word * Format::depth;
-        Format::across(from.from(line, at), lines - line, inner - at)
-            .store(to + line, WIDTH - line);
-      }
-    return;
-  }
-  for (int64 word = 0; word < words; word += LANES)
-    for (int line = 0; line < WIDTH; line += LANES) {
-      Vector square[LANES];
-      const int64 at = word * Format::depth;
-      for (int i = 0; i < LANES; ++i)
-        square[i] = side_by_side ? Format::across(from.from(line, at + i * Format::depth),
-                                                  lines - line, inner - at - i * Format::depth)
-                    : line + i < lines ? Format::along(from.at(line + i, at), inner - at)
-                                       : Vector::zero();
-      if (side_by_side == BY_LINE) transpose(square);
-      for (int i = 0; i < LANES; ++i) {
-        if (BY_LINE) square[i].store(to + word * WIDTH + (line + i) * LANES, LANES);
-        if (!BY_LINE && word + i < words)
-          square[i].store(to + (word + i) * WIDTH + line, WIDTH - line);
-      }
-    }
-}
-
-// How lines are packed, panel after panel. A format of several parts has a specialization.
+// Pack up to LANES words of up to WIDTH lines, each word beside those of the other lines; or line
+// by line, the words of a line after each other. Lines and numbers that there are not are 0. A
+// format of several parts has a specialization.
 template <class Format>
 struct Packing {
   template <int WIDTH, bool BY_LINE>
   static void pack(const Lines& from, int64 lines, int64 inner, float* to) {
-    for (int64 line = 0; line < lines; line += WIDTH, to += WIDTH * words_in<Format>(inner))
-      pack_panel<Format, WIDTH, BY_LINE>(from.from(line, 0), std::min<int64>(WIDTH, lines - line),
-                                         inner, to);
+    const int64 words = std::min<int64>(LANES, words_in<Format>(inner));
+    const bool side_by_side = from.across == 1;  // else a line lies in one piece
+    const auto across = [&](int64 line, int64 word) {
+      const int64 at = word * Format::depth;
+      return Format::across(from.from(line, at), lines - line, inner - at);
+    };
+    for (int line = 0; line < WIDTH; line += LANES) {
+      if (side_by_side && !BY_LINE) {
+        for (int64 word = 0; word < words; ++word)
+          across(line, word).store(to + word * WIDTH + line, WIDTH - line);
+        continue;
+      }
+      Vector square[LANES];
+      for (int i = 0; i < LANES; ++i)
+        square[i] = side_by_side       ? across(line, i)
+                    : line + i < lines ? Format::along(from.at(line + i, 0), inner)
+                                       : Vector::zero();
+      if (side_by_side == BY_LINE) transpose(square);
+      for (int i = 0; i < LANES; ++i) {
+        if (BY_LINE) square[i].store(to + (line + i) * LANES, LANES);
+        if (!BY_LINE && i < words) square[i].store(to + i * WIDTH + line, WIDTH - line);
+      }
+    }
   }
 };
+
+// Pack lines, panel after panel. Those that lie side by side are read across all panels, so that
+// what is read next lies next.
+template <class Format, int WIDTH, bool BY_LINE>
+void pack_lines(const Lines& from, int64 lines, int64 inner, float* to) {
+  const int64 numbers = LANES * Format::depth, words = Format::parts * words_in<Format>(inner);
+  const auto pack = [=](int64 line, int64 at) {
+    Packing<Format>::template pack<WIDTH, BY_LINE>(
+        from.from(line, at), lines - line, inner - at,
+        to + line * words + at / Format::depth * Format::parts * WIDTH);
+  };
+  if (from.across == 1)
+    for (int64 at = 0; at < inner; at += numbers)
+      for (int64 line = 0; line < lines; line += WIDTH) pack(line, at);
+  else
+    for (int64 line = 0; line < lines; line += WIDTH)
+      for (int64 at = 0; at < inner; at += numbers) pack(line, at);
+}
 
 // Return the words of so many lines: where they lie, or packed.
 template <class Format, int WIDTH, bool BY_LINE>
 Words words_of(const Lines& from, int64 lines, int64 inner, bool packed, float* room) {
   if (!packed) return {from.data, from.across, from.along, WIDTH * from.across};
-  Packing<Format>::template pack<WIDTH, BY_LINE>(from, lines, inner, room);
+  pack_lines<Format, WIDTH, BY_LINE>(from, lines, inner, room);
   return {room, 1, WIDTH, WIDTH * Format::parts * words_in<Format>(inner)};
 }
 

@@ -42,3 +42,14 @@ def test_steps_are_timed_each_way(products):
     assert title == "40-24-3, 8"
     assert len(times) == len(products.ways()) >= 2
     assert all(float(each.replace(",", "")) > 0 for each in (*times, ratio))
+
+
+def test_errors_are_told_for_each_way(products, monkeypatch):
+    monkeypatch.setattr(products, "INNER", (40,))
+    ((inner, *cells),) = products.error_rows()
+    assert inner == "40"
+    assert len(cells) == len(products.ways())
+    for cell in cells:
+        mean, most = map(float, cell.split(", "))
+        assert 0 < mean < 1
+        assert mean < most < 4
