@@ -146,6 +146,16 @@ def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
         np.testing.assert_array_equal(out, split_sums(a.T if of_a else a, b, 0.5))
 
 
+def test_products_of_a_step_too_large_for_one_call_are_by_squares_too():
+    backend = squares_taken()
+    a, b = numbers(10, 200, 150), numbers(11, 150, 160)
+    with backend.threads_for(10**9):
+        for dtype, expected in (("float32", split_sums(a, b)), ("float64", a.astype("d") @ b)):
+            out = np.empty((200, 160), dtype)
+            backend.multiply(a.astype(dtype), b.astype(dtype), out)
+            np.testing.assert_allclose(out, expected, rtol=0 if dtype == "float32" else 1e-14)
+
+
 def without_squares(monkeypatch):
     """Return a compiled backend that has no squares."""
     backend = compiled()

@@ -124,12 +124,17 @@ class CompiledBackend(NumpyBackend):
         (rows, inner), columns = a.shape, b.shape[1]
         small = rows * inner * columns < SHARED_PRODUCT
         few = rows <= 1 + inner * columns // WEIGHTS_A_ROW
-        if small or few or self.products is None or getattr(steps, "by_blas", 0):
+        if small or few or self.products is None or self._by_blas(out.dtype):
             super().multiply(a, b, out, scale)
         else:
             fewest, most = ROWS_OF_PRODUCT
             with blas.threads_for(0):
                 self._multiply_shared(a, b, out, scale, min(most, max(fewest, -(-rows // 2))))
+
+    def _by_blas(self, dtype: Any) -> bool:
+        """Tell whether a product of a large step is BLAS's, which cuts it up for its threads."""
+        by_squares = self.products and self.products.squares and dtype == np.float32
+        return bool(getattr(steps, "by_blas", 0)) and not by_squares
 
     def _multiply_shared(
         self, a: Array, b: Array, out: Array, scale: float, rows_at_a_time: int
