@@ -19,7 +19,7 @@ struct Float32Squares {
   static const int depth = 2, words_together = LANES, parts = 3;
   static const int tile_rows = 2 * LANES, tile_vectors = 2;
   static const bool packed = true, lines_of_a = true;
-  // A panel of each in the first cache; all that is packed at a time is a part of the second.
+  // All that is packed at a time is a part of the second cache.
   static const int64 block_words = 16 * LANES, block_rows = 2 * tile_rows;
   static const int64 block_columns = 8 * tile_vectors * LANES;
 
@@ -75,9 +75,12 @@ inline SplitWords split(const Vector& first, const Vector& second) {
   SplitWords found;
   for (int i = 0; i < LANES; ++i) {
     float one = first.numbers[i], two = second.numbers[i];
-    for (Vector& part : found.parts) {
-      const float high = rounded_to_8_bits(one), other = rounded_to_8_bits(two);
-      part.numbers[i] = float_of(bits_of(high) >> 16 | bits_of(other));
+    for (int part = 0; part < Float32Squares::parts; ++part) {
+      const bool last =
+          part + 1 == Float32Squares::parts;  // what is left then has 8 bits, or is NaN
+      const float high = last ? one : rounded_to_8_bits(one);
+      const float other = last ? two : rounded_to_8_bits(two);
+      found.parts[part].numbers[i] = float_of(bits_of(high) >> 16 | (bits_of(other) & 0xffff0000u));
       one -= high;
       two -= other;
     }
@@ -90,17 +93,16 @@ inline SplitWords split(const Vector& first, const Vector& second) {
 // Pack up to 32 numbers of up to 16 lines; WHOLE where there are as many.
 template <int WIDTH, bool BY_LINE, bool SIDE_BY_SIDE, bool WHOLE>
 void pack_split(const Lines& from, int64 lines, int64 inner, float* to) {
-  // the vectors of the first numbers of words, and of the second: of neighbouring lines, or of
-  // neighbours along a line
+  // of all words the first numbers, and the second: of neighbouring lines, or along a line
   Vector first[LANES], second[LANES];
   GPUBP_UNROLL for (int i = 0; i < LANES; ++i) {
-    const int64 wanted = SIDE_BY_SIDE ? lines : inner, missing = SIDE_BY_SIDE ? inner : lines;
-    const auto load = [&](int64 line, int64 number, bool exists, int64 left) {
-      return Vector::load(from.at(line, number), WHOLE ? LANES : exists ? left : 0);
+    const auto load = [&](int number) {
+      if (SIDE_BY_SIDE)
+        return Vector::load(from.at(0, number + i), WHOLE ? LANES : number + i < inner ? lines : 0);
+      return Vector::load(from.at(i, number), WHOLE ? LANES : i < lines ? inner - number : 0);
     };
-    first[i] = SIDE_BY_SIDE ? load(0, i, i < missing, wanted) : load(i, 0, i < missing, wanted);
-    second[i] = SIDE_BY_SIDE ? load(0, LANES + i, LANES + i < missing, wanted)
-                             : load(i, LANES, i < missing, wanted - LANES);
+    first[i] = load(0);
+    second[i] = load(LANES);
   }
   if (SIDE_BY_SIDE == BY_LINE) {
     transpose(first);

@@ -81,7 +81,10 @@ def test_small_numbers_lose_bits_and_no_more(product):
     assert product(np.float32([[1e-39]]), np.float32([[1]])) == 0
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float32).max])
+@pytest.mark.parametrize(
+    "value",
+    [np.nan, np.uint32(0x7FFFFFFF).view(np.float32), np.inf, -np.inf, np.finfo(np.float32).max],
+)
 def test_what_has_no_three_parts_is_nan(product, value):
     a = np.float32([[1, value, 2], [1, 2, 3]])
     found = product(a, np.ones((3, 1), np.float32))[:, 0]
