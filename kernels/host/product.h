@@ -33,7 +33,8 @@ PyObject* multiply(PyObject*, Arguments arguments, Py_ssize_t count) {
     const T *a = arrays.data<T>(0), *b = arrays.data<T>(1);
     T* out = arrays.data<T>(2);
     const gpubp::Way way = gpubp::way_of<T>(blas, of_b, rows, columns, inner);
-    const int64 tile = 32, share = std::max(tile, (rows / threads + tile - 1) / tile * tile);
+    const int64 tile = way == gpubp::BY_SQUARES ? 32 : 8;
+    const int64 share = std::max(tile, (rows / threads + tile - 1) / tile * tile);
     const int64 most = way == gpubp::BY_BLAS    ? chunk
                        : way == gpubp::BY_TILES ? std::min(chunk, share)
                                                 : std::min(MOST_ROWS_BY_SQUARES, share);

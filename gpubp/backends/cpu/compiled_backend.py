@@ -237,7 +237,7 @@ def cpu_backend(reason: str = "asked for") -> NumpyBackend:
 @cache
 def host_kernels() -> tuple[Any, str]:
     """Return the module of compiled kernels and its instruction set; None and why there is none."""
-    wanted = os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
+    wanted = _asked_for()
     if wanted == "off":
         return None, f"{ENVIRONMENT_VARIABLE}=off"
     try:
@@ -263,12 +263,16 @@ def float32_squares() -> int:
     0 where the processor lacks AMX, its module was not built, or an instruction set was asked for.
     """
     host, _ = host_kernels()
-    if host is None or os.environ.get(ENVIRONMENT_VARIABLE) or host.bfloat16_module() != "amx":
+    if host is None or _asked_for() in LEVELS or host.bfloat16_module() != "amx":
         return 0
     try:
         return int(_load("amx").float32_product())
     except ImportError:
         return 0
+
+
+def _asked_for() -> str:
+    return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
 
 
 def _load(level: str) -> Any:
