@@ -7,10 +7,14 @@
 // work in chunks: NumPy's BLAS has threads that spin then, and two spinning pools stop each other.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#ifdef __linux__
+#include <sched.h>
+#endif
 #ifndef _WIN32
 #include <unistd.h>
 #endif
@@ -27,6 +31,47 @@ inline void pause_briefly() {
   __asm__ volatile("yield");
 #endif
 }
+
+// The processor of this thread; -1 where the system does not say.
+inline int own_processor() {
+#ifdef __linux__
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Keeps a helper from the processor of the thread that it works with, for a while after a long
+// sleep: Linux then wakes it there again and again, where only one of both gets on, for some
+// hundredths of a second. Later it is left to Linux, which knows what else the processors do.
+class Apart {
+ public:
+  // The helper has slept so many seconds and now works with a thread on this processor.
+  void woken(double slept, int processor) {
+#ifdef __linux__
+    const double long_sleep = 0.02, a_while = 0.1, now = seconds();
+    if (slept > long_sleep) since_ = now;
+    const bool soon = now - since_ < a_while, together = soon && own_processor() == processor;
+    cpu_set_t all;
+    if (!together && (soon || !away_)) return;
+    if (sched_getaffinity(getpid(), sizeof all, &all) != 0) return;
+    if (together) CPU_CLR(static_cast<size_t>(processor), &all);
+    if (CPU_COUNT(&all) > 0) sched_setaffinity(0, sizeof all, &all);
+    away_ = together;
+#else
+    (void)slept, (void)processor;
+#endif
+  }
+
+  static double seconds() {
+    const auto since = std::chrono::steady_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(since).count();
+  }
+
+ private:
+  bool away_ = false;
+  double since_ = 0;
+};
 
 // Where threads wait for what another one says: they look out for it a while, as mostly it comes at
 // once, and then sleep. Whoever it waits for has lost its processor then, and a thread that sleeps
@@ -85,6 +130,7 @@ class Team {
       joined_ = 0;
       finished_ = 0;
       arrived_ = 0;
+      processor_ = own_processor();
       ++piece_;
     }
     wake_.notify_all();
@@ -124,18 +170,23 @@ class Team {
   void help() {
     unsigned seen = 0;
     bool stay_awake = false;
+    Apart apart;
     for (;;) {
       for (int look = 0; stay_awake && look < 5000 && piece_ == seen; ++look) pause_briefly();
+      const double before = Apart::seconds();
       std::unique_lock<std::mutex> lock(mutex_);
       wake_.wait(lock, [&] { return piece_ != seen; });
+      const double slept = Apart::seconds() - before;
       seen = piece_;
       if (places_ == 0) continue;
       --places_;
       const int member = ++joined_;
       const auto call = call_;
       const void* work = work_;
+      const int processor = processor_;
       stay_awake = together_;
       lock.unlock();
+      apart.woken(slept, processor);
       call(work, member);
       finished_.fetch_add(1);
       meeting_.tell();
@@ -149,7 +200,7 @@ class Team {
   const void* work_ = nullptr;
   std::atomic<unsigned> piece_{0};
   std::atomic<int> finished_{0}, arrived_{0}, phase_{0};
-  int helpers_ = 0, members_ = 1, places_ = 0, joined_ = 0;
+  int helpers_ = 0, members_ = 1, places_ = 0, joined_ = 0, processor_ = -1;
   bool together_ = false;
 };
 
