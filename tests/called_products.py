@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from conftest import compiled
-from gpubp.backends.cpu.compiled_backend import host_kernels
+from gpubp.backends.cpu.compiled_backend import host_kernels, thread_count
 from gpubp.cli.openblas import cpuinfo
 from kernel_compilation import host_compiler, load_host_header
 
@@ -89,3 +89,32 @@ def numbers(seed, *shape):
     random = np.random.default_rng(seed)
     powers = 2.0 ** random.integers(-12, 12, shape)
     return (random.standard_normal(shape) * powers).astype(np.float32)
+
+
+def check_every_bit(product, truth, shape, of_a, of_b):
+    """Compare a product with its truth, and see that nothing beside it is written."""
+    rows, columns, inner = shape
+    a, b = numbers(1, rows, inner), numbers(2, inner, columns)
+    left = np.ascontiguousarray(a.T) if of_a else a
+    right = np.ascontiguousarray(b.T) if of_b else b
+    found = product(left, right, of_a, of_b, scale=0.3, columns=columns + 3)
+    np.testing.assert_array_equal(found[:, :columns], truth(a, b, 0.3))
+    assert np.isnan(found[:, columns:]).all(), "written beyond the last column"
+
+
+def check_threads(backend, truth, of_a, of_b):
+    """Compare a product of several numbers of threads with its truth, to the last bit."""
+    host = host_kernels()[0]
+    a, b = numbers(6, *((130, 700) if of_a else (700, 130))), numbers(7, 130, 170)
+    right = np.ascontiguousarray(b.T).T if of_b else b
+    found = []
+    try:
+        for threads in (1, 2, 5):
+            host.set_threads(threads)
+            out = np.full((700, 170), np.nan, np.float32)
+            backend.multiply(a.T if of_a else a, right, out, 0.5)
+            found.append(out)
+    finally:
+        host.set_threads(thread_count())
+    for out in found:
+        np.testing.assert_array_equal(out, truth(a.T if of_a else a, b, 0.5))

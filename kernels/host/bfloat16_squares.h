@@ -22,13 +22,4 @@ inline AddTile tile_for<Bfloat16Squares, true>(int64 rows, int64 columns) {
   return tile_of_squares<Bfloat16Squares>(rows, columns);
 }
 
-// As `bfloat16_product`, by squares.
-inline void bfloat16_squares_product(int, int transpose_a, int transpose_b, std::int64_t m,
-                                     std::int64_t n, std::int64_t k, float scale, const float* a,
-                                     std::int64_t lda, const float* b, std::int64_t ldb, float,
-                                     float* c, std::int64_t ldc) {
-  const Squares squares;
-  called_product<Bfloat16Squares>(transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
-}
-
 }  // namespace gpubp

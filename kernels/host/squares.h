@@ -170,4 +170,13 @@ AddTile tile_of_squares(int64 rows, int64 columns) {
   return tiles[rows > LANES][columns > LANES];
 }
 
+// c = scale a b in a format of squares, called as `bfloat16_product` is.
+template <class Format>
+void squares_product(int, int transpose_a, int transpose_b, std::int64_t m, std::int64_t n,
+                     std::int64_t k, float scale, const float* a, std::int64_t lda, const float* b,
+                     std::int64_t ldb, float, float* c, std::int64_t ldc) {
+  const Squares squares;
+  called_product<Format>(transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
+}
+
 }  // namespace gpubp

@@ -12,11 +12,20 @@ import pytest
 
 import gpubp
 from bfloat16_truth import NORMAL, flushed, pair_sums, rounded, square_sums
-from called_products import Kind, function_of, module, native, numbers, plain
+from called_products import (
+    Kind,
+    check_every_bit,
+    check_threads,
+    function_of,
+    module,
+    native,
+    numbers,
+    plain,
+)
 from conftest import compiled
 from gpubp.backends.cpu import bfloat16_backend
 from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels, thread_count
+from gpubp.backends.cpu.compiled_backend import CompiledBackend
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli.openblas import cpuinfo
@@ -28,7 +37,10 @@ HEADERS = (
 )
 PAIRS = Kind("avx512bf16", "bfloat16_product", HEADERS, pair_sums)
 SQUARES = Kind(
-    "amx", "bfloat16_squares_product", ("bfloat16_squares.h", "squares.h", *HEADERS), square_sums
+    "amx",
+    "squares_product<gpubp::Bfloat16Squares>",
+    ("bfloat16_squares.h", "squares.h", *HEADERS),
+    square_sums,
 )
 KINDS = {kind.module: kind for kind in (PAIRS, SQUARES)}
 
@@ -64,12 +76,7 @@ def product(request, kind):
     ],
 )
 def test_every_bit_is_the_references(product, kind, rows, columns, inner, of_a, of_b):
-    a, b = numbers(1, rows, inner), numbers(2, inner, columns)
-    left = np.ascontiguousarray(a.T) if of_a else a
-    right = np.ascontiguousarray(b.T) if of_b else b
-    found = product(left, right, of_a, of_b, scale=0.3, columns=columns + 3)
-    np.testing.assert_array_equal(found[:, :columns], kind.truth(a, b, 0.3))
-    assert np.isnan(found[:, columns:]).all(), "written beyond the last column"
+    check_every_bit(product, kind.truth, (rows, columns, inner), of_a, of_b)
 
 
 def test_the_reference_itself_against_an_exact_sum(kind):
@@ -102,22 +109,7 @@ def test_sums_below_the_smallest_normal_number_are_zero(product):
 
 @pytest.mark.parametrize(("of_a", "of_b"), [(False, False), (True, False), (False, True)])
 def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
-    backend = compiled().for_precision(BFLOAT16)
-    truth = taken().truth
-    host = host_kernels()[0]
-    a, b = numbers(6, *((130, 700) if of_a else (700, 130))), numbers(7, 130, 170)
-    right = np.ascontiguousarray(b.T).T if of_b else b
-    found = []
-    try:
-        for threads in (1, 2, 5):
-            host.set_threads(threads)
-            out = np.full((700, 170), np.nan, np.float32)
-            backend.multiply(a.T if of_a else a, right, out, 0.5)
-            found.append(out)
-    finally:
-        host.set_threads(thread_count())
-    for out in found:
-        np.testing.assert_array_equal(out, truth(a.T if of_a else a, b, 0.5))
+    check_threads(compiled().for_precision(BFLOAT16), taken().truth, of_a, of_b)
 
 
 def test_a_product_of_no_rows():

@@ -14,17 +14,28 @@ import pytest
 
 import gpubp
 from bfloat16_truth import NORMAL, split_sums
-from called_products import Kind, function_of, module, native, numbers, plain
+from called_products import (
+    Kind,
+    check_every_bit,
+    check_threads,
+    function_of,
+    module,
+    native,
+    numbers,
+    plain,
+)
 from conftest import compiled
 from gpubp.backends.cpu import compiled_backend
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, float32_squares, host_kernels
+from gpubp.backends.cpu.compiled_backend import CompiledBackend, float32_squares
 from kernel_compilation import host_compiler, load_host_header
 
 HEADERS = (
     *("float32_squares.h", "squares.h", "tiled_product.h", "simd_vector.h"),
     *("flush_subnormals.h", "../storage.cuh"),
 )
-SPLIT = Kind("amx", "float32_squares_product", HEADERS, split_sums, "float32_product")
+SPLIT = Kind(
+    "amx", "squares_product<gpubp::Float32Squares>", HEADERS, split_sums, "float32_product"
+)
 
 
 @pytest.fixture(params=[plain, native])
@@ -53,12 +64,7 @@ def squares_taken():
     ],
 )
 def test_every_bit_is_the_references(product, rows, columns, inner, of_a, of_b):
-    a, b = numbers(1, rows, inner), numbers(2, inner, columns)
-    left = np.ascontiguousarray(a.T) if of_a else a
-    right = np.ascontiguousarray(b.T) if of_b else b
-    found = product(left, right, of_a, of_b, scale=0.3, columns=columns + 3)
-    np.testing.assert_array_equal(found[:, :columns], split_sums(a, b, 0.3))
-    assert np.isnan(found[:, columns:]).all(), "written beyond the last column"
+    check_every_bit(product, split_sums, (rows, columns, inner), of_a, of_b)
 
 
 def test_three_parts_have_every_bit_of_a_number(product):
@@ -133,20 +139,7 @@ def test_squares_are_for_shapes_where_they_were_faster(of_b, shape, expected):
 
 @pytest.mark.parametrize(("of_a", "of_b"), [(False, False), (True, False), (False, True)])
 def test_no_bit_of_a_product_depends_on_the_threads(of_a, of_b):
-    backend, host = squares_taken(), host_kernels()[0]
-    a, b = numbers(6, *((130, 700) if of_a else (700, 130))), numbers(7, 130, 170)
-    right = np.ascontiguousarray(b.T).T if of_b else b
-    found = []
-    try:
-        for threads in (1, 2, 5):
-            host.set_threads(threads)
-            out = np.full((700, 170), np.nan, np.float32)
-            backend.multiply(a.T if of_a else a, right, out, 0.5)
-            found.append(out)
-    finally:
-        host.set_threads(compiled_backend.thread_count())
-    for out in found:
-        np.testing.assert_array_equal(out, split_sums(a.T if of_a else a, b, 0.5))
+    check_threads(squares_taken(), split_sums, of_a, of_b)
 
 
 def test_products_of_a_step_too_large_for_one_call_are_by_squares_too():
