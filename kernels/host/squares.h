@@ -25,22 +25,22 @@ const int SQUARE = LANES * LANES;  // words
 
 #ifdef GPUBP_AMX
 
+// The size of a square for each of the eight registers, as the instruction reads it.
+struct SquareSizes {
+  unsigned char palette, start, reserved[14];
+  unsigned short bytes_a_row[16];
+  unsigned char rows[16];
+};
+static_assert(sizeof(SquareSizes) == 64, "as the instruction reads it");
+
 // The registers of squares of a thread, which must say their size first.
 class Squares {
  public:
   Squares() {
-    struct {
-      unsigned char palette, start, reserved[14];
-      unsigned short bytes_a_row[16];
-      unsigned char rows[16];
-    } sizes;
-    static_assert(sizeof sizes == 64, "as the instruction reads it");
-    std::memset(&sizes, 0, sizeof sizes);
-    sizes.palette = 1;
-    for (int number = 0; number < 8; ++number) {
-      sizes.bytes_a_row[number] = 64;
-      sizes.rows[number] = 16;
-    }
+    // A constant in memory: GCC believes that the instruction reads 8 bytes, and leaves out what is
+    // written to the others just before it.
+    static const SquareSizes sizes = {
+        1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
     _tile_loadconfig(&sizes);
   }
   ~Squares() { _tile_release(); }  // otherwise they are saved whenever the thread is switched
