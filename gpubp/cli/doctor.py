@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import available_backends, get_backend
-from gpubp.backends.cpu.bfloat16_backend import bfloat16_product
+from gpubp.backends.cpu.bfloat16_backend import bfloat16_products
 from gpubp.backends.cpu.compiled_backend import host_kernels
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import openblas as blas_kernels
@@ -61,7 +61,7 @@ def examine() -> dict[str, Any]:
         "blas": _blas(),
         "products": blas_kernels.measure(),
         "bfloat16": _bfloat16_rate(),
-        "bfloat16_reason": bfloat16_product()[1],
+        "bfloat16_reason": bfloat16_products()[1],
     }
     return facts | {"advice": advice(facts)}
 

@@ -4,6 +4,7 @@
 #define GPUBP_AMX
 #define GPUBP_MODULE _host_amx
 #define GPUBP_PRODUCT squares_product<gpubp::Bfloat16Squares>
+#define GPUBP_PACKED_PRODUCT packed_squares<gpubp::Bfloat16Squares>
 #define GPUBP_FLOAT32_PRODUCT squares_product<gpubp::Float32Squares>
 #include "bfloat16_squares.h"
 #include "float32_squares.h"

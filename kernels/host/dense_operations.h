@@ -88,26 +88,26 @@ void add_activate(Program& program, const Call& call, const Blas&) {
 }
 
 // A phase over an error, one share at a time by work(share, sums): the sums of its columns too.
-// Where rows are shared out, each part has sums of its own, which are added behind it.
+// Where rows are shared out, each chunk has sums of its own, which are added behind it.
 template <typename T, typename Work>
 void add_summed(Program& program, bool by_rows, Matrix<T> error, T* sums, std::vector<Touch> reads,
                 std::vector<Touch> writes, Work work) {
   const int64 columns = error.columns, apart = (columns + LINE - 1) / LINE * LINE;
-  T* own = by_rows ? program.room<T>(program.parts() * apart) : sums;
-  writes.push_back(by_rows ? by_part(own, apart) : across(sums));
+  const int64 chunks = program.chunks(error.rows);
+  T* own = by_rows ? program.room<T>(chunks * apart) : sums;
+  writes.push_back(by_rows ? by_chunk(own, apart) : across(sums));
   Phase& phase = program.add(by_rows ? ROWS : COLUMNS, error.rows, columns);
   phase.reads = reads;
   phase.writes = writes;
   phase.work = [=](const Member&, const Share& s) {
-    work(s, own + (by_rows ? s.part * apart : s.columns.first));
+    work(s, own + (by_rows ? s.chunks.first * apart : s.columns.first));
   };
   if (!by_rows) return;
-  const int64 parts = program.parts();
-  Phase& total = program.add(COLUMNS, parts, columns);
+  Phase& total = program.add(COLUMNS, chunks, columns);
   total.reads = {matrix(own, apart)};
   total.writes = {across(sums)};
   total.work = [=](const Member&, const Share& s) {
-    add_rows(own + s.columns.first, parts, s.columns.size, apart, sums + s.columns.first);
+    add_rows(own + s.columns.first, chunks, s.columns.size, apart, sums + s.columns.first);
   };
 }
 

@@ -1,16 +1,19 @@
 // Matrix products of a step: by BLAS, or by tiles or squares where they are faster.
 #pragma once
 #include "float32_product.h"
+#include "packed_product.h"
 
 namespace gpubp {
 
 // cblas_sgemm and cblas_dgemm, with dimensions of 32 or 64 bits, and what may stand in for the
-// first: tiles, and a function of squares, called as it is with dimensions of 64 bits.
+// first: tiles, and a function of squares, called as it is with dimensions of 64 bits, or with a
+// right matrix that is packed.
 struct Blas {
   void* single = nullptr;
   void* both_double = nullptr;
   bool wide = false, tiled = false;
   void* squares = nullptr;
+  const PackedProduct* packed = nullptr;
 };
 
 enum Way { BY_BLAS, BY_TILES, BY_SQUARES };

@@ -34,10 +34,11 @@ inline Range part_of(int64 total, int part, int parts, int64 unit = LINE) {
 //   EVERYWHERE  not at all: every thread does it, on scalars of its own
 enum Split { COLUMNS, ROWS, FLEXIBLE, OWNED, EVERYWHERE };
 
-// What one part does of a phase.
+// What one part does of a phase, or of some chunks of its rows: those of all parts are numbered one
+// after the other.
 struct Share {
   int part;
-  Range rows, columns;
+  Range rows, columns, chunks;
 };
 
 // Memory that a share reads or writes: `count` times `width` bytes, `pitch` apart.
@@ -88,14 +89,19 @@ Touch across(const T* data, int64 item = 1) {
 template <typename T>
 Touch down(const T* data, int64 item = 1) {
   const Touch touch = across(data, item);
-  return [=](const Share& s) { return touch({s.part, s.columns, s.rows}); };
+  return [=](const Share& s) { return touch({s.part, s.columns, s.rows, s.chunks}); };
 }
 
-// An item of so many elements for each part.
+// An item of so many elements for each part, and for each chunk.
 template <typename T>
 Touch by_part(const T* data, int64 item = 1) {
   const Touch touch = across(data, item);
-  return [=](const Share& s) { return touch({s.part, {0, 1}, {s.part, 1}}); };
+  return [=](const Share& s) { return touch({s.part, {0, 1}, {s.part, 1}, s.chunks}); };
+}
+template <typename T>
+Touch by_chunk(const T* data, int64 item = 1) {
+  const Touch touch = across(data, item);
+  return [=](const Share& s) { return touch({s.part, {0, 1}, s.chunks, s.chunks}); };
 }
 
 }  // namespace gpubp

@@ -9,16 +9,18 @@
 // run_plans(plan, steps, plan, steps, ...): do so many steps of each, one after the other
 
 // Read (address of cblas_sgemm, address of cblas_dgemm, whether their integers have 64 bits,
-// whether tiles may stand in for the first, address of squares that may, or 0); false and an error
-// where it is none.
+// whether tiles may stand in for the first, address of squares that may, or 0, and of those with a
+// right matrix that is packed, or 0); false and an error where it is none.
 bool take_blas(PyObject* given, gpubp::Blas& blas) {
-  if (!PyTuple_Check(given) || PyTuple_Size(given) != 5)
-    return refuse("products are (address, address, wide, tiled, address)");
+  if (!PyTuple_Check(given) || PyTuple_Size(given) != 6)
+    return refuse("products are (address, address, wide, tiled, address, address)");
   blas.single = PyLong_AsVoidPtr(PyTuple_GetItem(given, 0));
   blas.both_double = PyLong_AsVoidPtr(PyTuple_GetItem(given, 1));
   blas.wide = PyObject_IsTrue(PyTuple_GetItem(given, 2)) == 1;
   blas.tiled = PyObject_IsTrue(PyTuple_GetItem(given, 3)) == 1;
   blas.squares = PyLong_AsVoidPtr(PyTuple_GetItem(given, 4));
+  blas.packed =
+      static_cast<const gpubp::PackedProduct*>(PyLong_AsVoidPtr(PyTuple_GetItem(given, 5)));
   return !PyErr_Occurred();
 }
 
@@ -87,6 +89,7 @@ bool fill_plan(Plan& plan, PyObject* operations, PyObject* flat, const gpubp::Bl
   if (!plan.take(PyTuple_GetItem(flat, 0), gradients) ||
       !plan.take(PyTuple_GetItem(flat, 1), parameters))
     return false;
+  if (blas.packed && !wide) plan.program.cut_into_chunks();
   plan.program.set_flat(gradients.data, parameters.data, gradients.size, wide ? 8 : 4);
   for (Py_ssize_t place = 0; place < PyList_Size(operations); ++place) {
     gpubp::Call call;

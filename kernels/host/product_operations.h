@@ -4,11 +4,43 @@
 
 namespace gpubp {
 
+// So much of packed memory stays in the second cache, beside chunks of rows that pass.
+const int64 MOST_PACKED = 1 << 20;
+
+// The same where a part has several chunks of rows: it packs b once for all of them, for itself, as
+// what another core has packed would have to come from there. False where that is not faster.
+inline bool add_product_of_packed(Program& program, const Blas& blas, float scale,
+                                  const Matrix<float>& a, const Matrix<float>& b, bool of_b,
+                                  const Matrix<float>& out) {
+  const int64 n = out.columns, k = a.columns;
+  if (!blas.packed || program.chunks(out.rows) <= program.parts()) return false;
+  const PackedProduct& way = *blas.packed;
+  if (way.size(n, k) * int64(sizeof(float)) > MOST_PACKED) return false;
+  char* const* rooms = program.shared_rooms(MOST_PACKED);  // of phases that hold: never joined
+  const auto packed = [=](int part) { return reinterpret_cast<float*>(rooms[part]); };
+  Phase& phase = program.add(ROWS, out.rows, n);
+  phase.holds = true;
+  phase.reads = {down(a.data, k), whole_of(b)};
+  phase.writes = {matrix_of(out)};
+  phase.prepare = [=](int part) { way.pack(of_b, n, k, b.data, b.columns, packed(part)); };
+  phase.work = [=](const Member&, const Share& s) {
+    way.multiply(s.rows.size, n, k, scale, a.data + s.rows.first * k, k, packed(s.part),
+                 out.data + s.rows.first * n, n);
+  };
+  return true;
+}
+inline bool add_product_of_packed(Program&, const Blas&, double, const Matrix<double>&,
+                                  const Matrix<double>&, bool, const Matrix<double>&) {
+  return false;
+}
+
 // out = scale a b, or scale a b^T: each part has its own rows of a and of out.
 template <typename T>
 void add_product_by_rows(Program& program, const Blas& blas, T scale, Matrix<T> a, Matrix<T> b,
                          bool of_b, Matrix<T> out) {
+  if (add_product_of_packed(program, blas, scale, a, b, of_b, out)) return;
   Phase& phase = program.add(ROWS, out.rows, out.columns);
+  phase.cut = false;
   phase.reads = {down(a.data, a.columns), whole_of(b)};
   phase.writes = {matrix_of(out)};
   phase.work = [=](const Member&, const Share& s) {

@@ -9,6 +9,7 @@
 #include "normalization_operations.h"
 #include "periodic_operations.h"
 #include "product_operations.h"
+#include "schedule.h"
 #include "threads.h"
 #include "update_operations.h"
 
@@ -60,30 +61,41 @@ void add_call(Program& program, const Call& call, const Blas& blas) {
       {"finish_step", add_finish_step<T>},
   };
   for (const Operation<T>& operation : table)
-    if (call.name == operation.name) return operation.add(program, call, blas);
+    if (call.name == operation.name)
+      return program.add_operation([&] { operation.add(program, call, blas); });
   throw Refusal(call.name + " is no operation of a program");
+}
+
+// Do what a part does of phases that go together: each chunk as far as it goes.
+inline void run_part(const Phase* first, const Phase* end, const Member& member, int part) {
+  const size_t place = static_cast<size_t>(part), chunks = first->shares[place].size();
+  for (const Phase* phase = first; phase < end; ++phase)
+    if (phase->prepare) phase->prepare(part);
+  for (size_t chunk = 0; chunk < chunks; ++chunk)
+    for (const Phase* phase = first; phase < end; ++phase)
+      phase->work(member, phase->shares[place][chunk]);
 }
 
 // Do steps of a program as one member of a team.
 inline void run_member(const Program& program, int number, int members, int64 steps,
                        char* scalars) {
   const Member member{number, scalars};
+  const std::vector<Phase>& phases = program.phases();
   for (size_t i = 0; i < program.scalars().size(); ++i) {
     const Scalar& scalar = program.scalars()[i];
     std::memcpy(scalars + i * SCALAR_ROOM, scalar.array, static_cast<size_t>(scalar.bytes));
   }
   for (int64 step = 0; step < steps; ++step)
-    for (const Phase& phase : program.phases()) {
-      if (phase.barrier && members > 1) team().barrier();
-      if (phase.split == EVERYWHERE) {
-        phase.work(member, phase.shares[0][0]);
-        continue;
+    for (size_t at = 0; at < phases.size();) {
+      const size_t first = at;
+      if (phases[first].barrier && members > 1) team().barrier();
+      while (phases[at++].with_next) {
       }
-      for (int part = number; part < program.parts(); part += members) {
-        if (phase.prepare) phase.prepare(part);
-        for (const Share& share : phase.shares[static_cast<size_t>(part)])
-          phase.work(member, share);
-      }
+      if (phases[first].split == EVERYWHERE)
+        phases[first].work(member, phases[first].shares[0][0]);
+      else
+        for (int part = number; part < program.parts(); part += members)
+          run_part(&phases[first], &phases[first] + (at - first), member, part);
     }
   if (members > 1) team().barrier();  // all have read the scalars
   if (number == 0)

@@ -17,6 +17,7 @@
 #pragma once
 #include "../storage.cuh"
 #include "flush_subnormals.h"
+#include "packed_product.h"
 #include "tiled_product.h"
 
 namespace gpubp {
@@ -177,6 +178,25 @@ void squares_product(int, int transpose_a, int transpose_b, std::int64_t m, std:
                      std::int64_t ldb, float, float* c, std::int64_t ldc) {
   const Squares squares;
   called_product<Format>(transpose_a, transpose_b, m, n, k, scale, a, lda, b, ldb, c, ldc);
+}
+
+// The same with b packed beforehand.
+template <class Format>
+void pack_for_squares(bool transpose_b, std::int64_t columns, std::int64_t k, const float* b,
+                      std::int64_t ldb, float* packed) {
+  pack_lines<Format, Format::tile_vectors * LANES, false>(lines_of(b, ldb, !transpose_b), columns,
+                                                          k, packed);
+}
+template <class Format>
+void squares_product_of_packed(std::int64_t m, std::int64_t n, std::int64_t k, float scale,
+                               const float* a, std::int64_t lda, const float* packed, float* c,
+                               std::int64_t ldc) {
+  const Squares squares;
+  product_of_packed<Format>(lines_of(a, lda, false), packed, m, n, k, scale, c, ldc);
+}
+template <class Format>
+PackedProduct packed_squares() {
+  return {packed_size<Format>, pack_for_squares<Format>, squares_product_of_packed<Format>};
 }
 
 }  // namespace gpubp

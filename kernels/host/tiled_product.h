@@ -4,108 +4,13 @@
 // bits. A tile of c stays in registers and takes up one word after the other, from the rows of a
 // and the columns of b, the *lines*. So every number of c is one sum in one order, whatever the
 // tiles, the blocks and the threads.
-//
-// A *format* says what a word is:
-//   depth            how many numbers it has
-//   packed           whether both matrices must be rewritten as words; if not, numbers are read
-//                    where they lie, and only lines of b that do not lie side by side are rewritten
-//   words_together   how many words a tile takes up at a time; packed ones are filled up with 0
-//   parts            how many words of packed memory a word takes
-//   lines_of_a       whether words of a are packed line by line, in squares; others lie beside
-//                    those of the other lines
-//   tile_rows, tile_vectors   the size of a tile
-//   block_words, block_rows, block_columns   of what is packed at a time, to stay in caches
-//   along(line, left)         the words of the next neighbours along a line, of which so many exist
-//   across(lines, left, deep) the next word of each of some lines that lie side by side
-//   add(sums, word, words)    what a tile does
 #pragma once
 #include <cstdint>
 #include <memory>
 
-#include "simd_vector.h"
+#include "packing.h"
 
 namespace gpubp {
-
-// A matrix of float32 seen as lines: neighbours along a line, and neighbouring lines, so far apart.
-struct Lines {
-  const float* data;
-  int64 along, across;
-  const float* at(int64 line, int64 place) const { return data + line * across + place * along; }
-  Lines from(int64 line, int64 place) const { return {at(line, place), along, across}; }
-};
-
-// Words of lines: those of neighbouring lines, and neighbours along a line, so far apart. A panel
-// has the lines of one tile, the next panel lies `panel` further.
-struct Words {
-  const float* data;
-  int64 across, along, panel;
-};
-
-// Return how many words so many numbers of a line have.
-template <class Format>
-int64 words_in(int64 inner) {
-  const int64 numbers = int64(Format::depth) * Format::words_together;
-  return (inner + numbers - 1) / numbers * Format::words_together;
-}
-
-// Pack up to LANES words of up to WIDTH lines, each word beside those of the other lines; or line
-// by line, the words of a line after each other. Lines and numbers that there are not are 0. A
-// format of several parts has a specialization.
-template <class Format>
-struct Packing {
-  template <int WIDTH, bool BY_LINE>
-  static void pack(const Lines& from, int64 lines, int64 inner, float* to) {
-    const int64 words = std::min<int64>(LANES, words_in<Format>(inner));
-    const bool side_by_side = from.across == 1;  // else a line lies in one piece
-    const auto across = [&](int64 line, int64 word) {
-      const int64 at = word * Format::depth;
-      return Format::across(from.from(line, at), lines - line, inner - at);
-    };
-    for (int line = 0; line < WIDTH; line += LANES) {
-      if (side_by_side && !BY_LINE) {
-        for (int64 word = 0; word < words; ++word)
-          across(line, word).store(to + word * WIDTH + line, WIDTH - line);
-        continue;
-      }
-      Vector square[LANES];
-      for (int i = 0; i < LANES; ++i)
-        square[i] = side_by_side       ? across(line, i)
-                    : line + i < lines ? Format::along(from.at(line + i, 0), inner)
-                                       : Vector::zero();
-      if (side_by_side == BY_LINE) transpose(square);
-      for (int i = 0; i < LANES; ++i) {
-        if (BY_LINE) square[i].store(to + (line + i) * LANES, LANES);
-        if (!BY_LINE && i < words) square[i].store(to + i * WIDTH + line, WIDTH - line);
-      }
-    }
-  }
-};
-
-// Pack lines, panel after panel. Those that lie side by side are read across all panels, so that
-// what is read next lies next.
-template <class Format, int WIDTH, bool BY_LINE>
-void pack_lines(const Lines& from, int64 lines, int64 inner, float* to) {
-  const int64 numbers = LANES * Format::depth, words = Format::parts * words_in<Format>(inner);
-  const auto pack = [=](int64 line, int64 at) {
-    Packing<Format>::template pack<WIDTH, BY_LINE>(
-        from.from(line, at), lines - line, inner - at,
-        to + line * words + at / Format::depth * Format::parts * WIDTH);
-  };
-  if (from.across == 1)
-    for (int64 at = 0; at < inner; at += numbers)
-      for (int64 line = 0; line < lines; line += WIDTH) pack(line, at);
-  else
-    for (int64 line = 0; line < lines; line += WIDTH)
-      for (int64 at = 0; at < inner; at += numbers) pack(line, at);
-}
-
-// Return the words of so many lines: where they lie, or packed.
-template <class Format, int WIDTH, bool BY_LINE>
-Words words_of(const Lines& from, int64 lines, int64 inner, bool packed, float* room) {
-  if (!packed) return {from.data, from.across, from.along, WIDTH * from.across};
-  pack_lines<Format, WIDTH, BY_LINE>(from, lines, inner, room);
-  return {room, 1, WIDTH, WIDTH * Format::parts * words_in<Format>(inner)};
-}
 
 // A tile of c, and whether its sums begin at 0 or where c stands; `scale` is for when they are
 // complete.
@@ -184,13 +89,16 @@ void add_block(const Words& a, const Words& b, int64 words, const Tile& block) {
     }
 }
 
+// Of packed memory, for a block of a and for blocks of b.
 template <class Format>
 constexpr int64 words_of_a() {
-  return Format::packed ? Format::parts * Format::block_rows * Format::block_words : 0;
+  return Format::packed
+             ? Format::parts * Format::block_rows * (Format::block_words + Format::words_together)
+             : 0;
 }
 template <class Format>
 constexpr int64 words_of_b() {
-  return Format::parts * Format::block_columns * Format::block_words;
+  return Format::parts * Format::block_columns * (Format::block_words + Format::words_together);
 }
 
 // Memory of this thread for the packed words of one block: those of a, then those of b.
@@ -203,37 +111,98 @@ float* packing_room() {
                                   reinterpret_cast<std::uintptr_t>(room.get()) % line);
 }
 
+// How the inner dimension is cut into blocks of whole groups of words: the last group does not make
+// a block of its own.
+template <class Format>
+class Blocks {
+ public:
+  explicit Blocks(int64 k)
+      : k_(k),
+        groups_(words_in<Format>(k) / Format::words_together),
+        count_(std::max<int64>(
+            1, (words_in<Format>(k) - Format::words_together + Format::block_words - 1) /
+                   Format::block_words)) {}
+  int64 count() const { return count_; }
+  // The first word of a block, and its first number; of the block after the last, the end.
+  int64 word(int64 block) const { return groups_ * block / count_ * Format::words_together; }
+  int64 number(int64 block) const { return std::min(k_, Format::depth * word(block)); }
+
+ private:
+  int64 k_, groups_, count_;
+};
+
+// Blocks `first` to before `end` of the inner dimension.
+struct SomeBlocks {
+  int64 first, end;
+};
+
+// c = scale a b, or added to c if the blocks are not the first; what b has of these blocks begins
+// at `b`.
+template <class Format>
+void add_blocks(const Lines& rows, const Words& b, const Blocks<Format>& blocks, SomeBlocks some,
+                const Tile& all) {
+  const int height = Format::tile_rows;
+  const auto add = rows.across == 1 ? add_block<Format, true> : add_block<Format, Format::packed>;
+  float* room = packing_room<Format>();
+  for (int64 row = 0; row < all.rows; row += Format::block_rows)
+    for (int64 block = some.first; block < some.end; ++block) {
+      const int64 down = std::min(int64(Format::block_rows), all.rows - row);
+      const int64 from = blocks.number(block), word = blocks.word(block);
+      const Words a = words_of<Format, height, Format::lines_of_a>(
+          rows.from(row, from), down, blocks.number(block + 1) - from, Format::packed, room);
+      const int64 skipped = (word - blocks.word(some.first)) * Format::parts * b.along;
+      add(a, {b.data + skipped, b.across, b.along, b.panel}, blocks.word(block + 1) - word,
+          {all.c + row * all.stride, all.stride, down, all.columns, block == 0,
+           block == blocks.count() - 1 ? all.scale : 1});
+    }
+}
+
+// From so many numbers of c on, those of a block of rows are completed while they stay in a cache;
+// below, all of c stays there.
+const int64 LARGE = 1 << 18;
+
 // c = scale a b, m x n, by the caller's thread alone, where what c held is not read. Rows of a and
 // columns of b are the lines.
 template <class Format>
 void tiled_product(const Lines& rows, const Lines& columns, int64 m, int64 n, int64 k, float scale,
                    float* c, int64 ldc) {
-  const int64 depth = Format::depth, words = words_in<Format>(k);
-  const int64 together = Format::words_together, pieces = words / together;
-  const int64 block_words = Format::block_words, block_rows = Format::block_rows;
-  const int64 block_columns = Format::block_columns;
-  const int height = Format::tile_rows, width = Format::tile_vectors * LANES;
-  const bool pack_a = Format::packed, pack_b = pack_a || columns.across != 1;
-  const auto add = rows.across == 1 ? add_block<Format, true> : add_block<Format, Format::packed>;
-  float* room_a = packing_room<Format>();
-  float* room_b = room_a + words_of_a<Format>();
-  const int64 blocks = (words + block_words - 1) / block_words;
-  for (int64 column = 0; column < n; column += block_columns)
-    for (int64 block = 0; block < blocks; ++block) {
-      const int64 from = pieces * block / blocks * together;
-      const int64 size = pieces * (block + 1) / blocks * together - from;
-      const int64 inner = std::min(k - depth * from, depth * size);
-      const int64 across = std::min(block_columns, n - column);
-      const Words b = words_of<Format, width, false>(columns.from(column, depth * from), across,
-                                                     inner, pack_b, room_b);
-      for (int64 row = 0; row < m; row += block_rows) {
-        const int64 down = std::min(block_rows, m - row);
-        const Words a = words_of<Format, height, Format::lines_of_a>(rows.from(row, depth * from),
-                                                                     down, inner, pack_a, room_a);
-        const bool last = block == blocks - 1;
-        add(a, b, size, {c + row * ldc + column, ldc, down, across, block == 0, last ? scale : 1});
-      }
+  const Blocks<Format> blocks(k);
+  const int width = Format::tile_vectors * LANES;
+  const bool packed = Format::packed || columns.across != 1;
+  float* room = packing_room<Format>() + words_of_a<Format>();
+  for (int64 column = 0; column < n; column += Format::block_columns) {
+    const int64 across = std::min(int64(Format::block_columns), n - column);
+    const int64 line = (across + width - 1) / width * width * Format::parts;
+    for (SomeBlocks some{0, 0}; some.first < blocks.count(); some.first = some.end) {
+      const auto fits = [&](int64 end) {
+        return (blocks.word(end) - blocks.word(some.first)) * line <= words_of_b<Format>();
+      };
+      some.end = some.first + 1;
+      while (m * across > LARGE && some.end < blocks.count() && fits(some.end + 1)) ++some.end;
+      const int64 from = blocks.number(some.first), inner = blocks.number(some.end) - from;
+      const Words b =
+          words_of<Format, width, false>(columns.from(column, from), across, inner, packed, room);
+      add_blocks(rows, b, blocks, some, {c + column, ldc, m, across, false, scale});
     }
+  }
+}
+
+// The words that the columns of b, k x n, are packed into whole, and the product with them.
+template <class Format>
+std::int64_t packed_size(std::int64_t n, std::int64_t k) {
+  const int64 width = Format::tile_vectors * LANES;
+  return (n + width - 1) / width * width * Format::parts * words_in<Format>(k);
+}
+template <class Format>
+void product_of_packed(const Lines& rows, const float* packed, int64 m, int64 n, int64 k,
+                       float scale, float* c, int64 ldc) {
+  const Blocks<Format> blocks(k);
+  const int width = Format::tile_vectors * LANES;
+  const Words b = packed_words<Format, width>(packed, k);
+  const int64 at_once = m * n > LARGE ? blocks.count() : 1;
+  for (int64 first = 0; first < blocks.count(); first += at_once)
+    add_blocks(rows, {b.data + blocks.word(first) * Format::parts * width, 1, width, b.panel},
+               blocks, {first, first + at_once}, {c, ldc, m, n, false, scale});
 }
 
 // The rows of a matrix as lines, or its columns: data of which rows are `apart` numbers apart.

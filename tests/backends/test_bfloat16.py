@@ -24,7 +24,7 @@ from called_products import (
 )
 from conftest import compiled
 from gpubp.backends.cpu import bfloat16_backend
-from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
+from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_products
 from gpubp.backends.cpu.compiled_backend import CompiledBackend
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.precision import PRECISIONS
@@ -32,14 +32,14 @@ from gpubp.cli.openblas import cpuinfo
 
 BFLOAT16 = PRECISIONS["bfloat16"]
 HEADERS = (
-    *("bfloat16_product.h", "tiled_product.h", "simd_vector.h"),
+    *("bfloat16_product.h", "tiled_product.h", "packing.h", "simd_vector.h"),
     *("flush_subnormals.h", "../storage.cuh"),
 )
 PAIRS = Kind("avx512bf16", "bfloat16_product", HEADERS, pair_sums)
 SQUARES = Kind(
     "amx",
     "squares_product<gpubp::Bfloat16Squares>",
-    ("bfloat16_squares.h", "squares.h", *HEADERS),
+    ("bfloat16_squares.h", "squares.h", "packed_product.h", *HEADERS),
     square_sums,
 )
 KINDS = {kind.module: kind for kind in (PAIRS, SQUARES)}
@@ -47,7 +47,7 @@ KINDS = {kind.module: kind for kind in (PAIRS, SQUARES)}
 
 def taken():
     """Return the kind that the backend takes here."""
-    _, missing = bfloat16_product()
+    _, missing = bfloat16_products()
     if missing:
         pytest.skip(missing)
     return KINDS[module()]
@@ -196,7 +196,7 @@ def test_a_precision_is_left_again():
 
 def test_without_the_instructions_it_is_float32_with_one_note(monkeypatch):
     backend = compiled()
-    monkeypatch.setattr(bfloat16_backend, "bfloat16_product", lambda: (0, "no such thing"))
+    monkeypatch.setattr(bfloat16_backend, "bfloat16_products", lambda: (None, "no such thing"))
     for own, missing in ((backend, "no such thing"), (NumpyBackend(), "compiled kernels")):
         net = gpubp.Network([4, 5, 2], backend=own, precision="bfloat16")
         assert type(net.backend) is type(own)
@@ -229,14 +229,14 @@ class Host:
 )
 def test_why_there_are_no_products_in_bfloat16(kernels, missing, monkeypatch):
     monkeypatch.setattr(bfloat16_backend, "host_kernels", lambda: kernels)
-    assert bfloat16_product.__wrapped__() == (0, missing)
+    assert bfloat16_products.__wrapped__() == (None, missing)
 
 
 def test_a_module_that_was_not_built_is_said(monkeypatch):
     kernels = Host("no_such_module"), "avx512"
     monkeypatch.setattr(bfloat16_backend, "host_kernels", lambda: kernels)
-    address, missing = bfloat16_product.__wrapped__()
-    assert address == 0
+    products, missing = bfloat16_products.__wrapped__()
+    assert products is None
     assert missing.startswith("not built when gpubp was installed")
 
 

@@ -30,8 +30,8 @@ from gpubp.backends.cpu.compiled_backend import CompiledBackend, float32_squares
 from kernel_compilation import host_compiler, load_host_header
 
 HEADERS = (
-    *("float32_squares.h", "squares.h", "tiled_product.h", "simd_vector.h"),
-    *("flush_subnormals.h", "../storage.cuh"),
+    *("float32_squares.h", "squares.h", "packed_product.h", "tiled_product.h", "packing.h"),
+    *("simd_vector.h", "flush_subnormals.h", "../storage.cuh"),
 )
 SPLIT = Kind(
     "amx", "squares_product<gpubp::Float32Squares>", HEADERS, split_sums, "float32_product"
@@ -131,7 +131,10 @@ def test_squares_are_for_shapes_where_they_were_faster(of_b, shape, expected):
   return gpubp::squares_pay(of_b, m, n, k);
 }
 """
-    headers = ("multiply.h", "float32_product.h", "tiled_product.h", "processor_level.h")
+    headers = (
+        *("multiply.h", "packed_product.h", "float32_product.h", "tiled_product.h", "packing.h"),
+        "processor_level.h",
+    )
     pay = load_host_header(code, *headers).pay
     pay.restype = ctypes.c_bool
     assert pay(of_b, *map(ctypes.c_longlong, shape)) is expected

@@ -18,47 +18,7 @@ from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
 from gpubp.cli.openblas import cpuinfo
 from gpubp.training import epoch_steps
-
-RANDOM = np.random.default_rng(0)
-ROWS = 90
-X = RANDOM.standard_normal((ROWS, 21))
-CLASSES = RANDOM.integers(0, 5, ROWS)
-VALUES = RANDOM.standard_normal((ROWS, 5))
-WEIGHTS = RANDOM.uniform(0.1, 3, ROWS)
-BINS = [[-2.0, -0.5, 0.0, 1.0], [-1.0, 1.0], *[[]] * 17, [-3.0, 0.0, 3.0], []]
-COUNTS = [0, 4, *[0] * 18, 3]
-PENALTIES = gpubp.Regularization(
-    l1=1e-3, l2=1e-2, clip_value=0.5, clip_norm=0.3, max_norm=1.0, alpha=1e-2
-)
-# name: settings of the network, and of the training
-CASES = {
-    "plain": ({}, {}),
-    "dropout": ({"dropout": 0.3}, {}),
-    "layer norm": ({"normalization": "layer", "dropout": 0.1}, {}),
-    "batch norm": ({"normalization": "batch", "dropout": 0.1}, {}),
-    "both norms": ({"normalization": ["batch", "layer"]}, {}),
-    "kept sums": ({"activation": "gelu"}, {}),
-    "softmax within": ({"activation": ["softmax", "tanh"]}, {}),
-    "weights": ({}, {"sample_weight": WEIGHTS}),
-    "values": ({"output": "identity"}, {"loss": "huber"}),
-    "softmax and values": ({"output": "softmax"}, {"loss": "squared_error"}),
-    "penalties": ({}, {"regularization": PENALTIES}),
-    "alpha": ({}, {"regularization": gpubp.Regularization(alpha=0.1), "sample_weight": WEIGHTS}),
-    "gathered": ({"dropout": 0.2}, {"accumulate": 3}),
-    "average": ({"normalization": "batch"}, {"average": 0.9}),
-    "bins": ({"bins": BINS, "embedding": 5}, {"regularization": PENALTIES}),
-    "categories": (
-        {"categories": COUNTS, "category_width": 18, "bins": [*[[]] * 19, [-3.0, 0.0, 3.0], []]},
-        {},
-    ),
-    "residual": ({"widths": (21, 40, 40, 40, 5), "residual": True, "dropout": 0.1}, {}),
-    "mixing": ({"mixing": True, "normalization": ["batch", None]}, {}),
-    "mixing of kept sums": ({"mixing": (False, True), "activation": "gelu"}, {}),
-    "ntk": ({"weights": "ntk", "dropout": 0.1}, {}),
-    "pbld": ({"periodic": gpubp.Periodic(), "input_factors": True}, {}),
-    "plr": ({"periodic": gpubp.Periodic("plr", 7, 5, 0.3), "categories": COUNTS}, {}),
-    "in order": ({"input_scale": 0.5}, {"shuffle": False}),
-}
+from step_cases import CASES, CLASSES, RANDOM, X, trained
 
 
 @pytest.fixture
@@ -70,28 +30,6 @@ def parts(monkeypatch):
         monkeypatch.setattr(compiled_backend, "PRODUCT_A_THREAD", 1)
 
     return set_parts
-
-
-def inputs(case):
-    """The data, with codes where a case has categories."""
-    x = X.copy()
-    for column, count in enumerate(CASES[case][0].get("categories", ())):
-        if count:
-            x[:, column] = np.random.default_rng(column).integers(-1, count, ROWS)
-    return x
-
-
-def trained(
-    backend, case, dtype="float64", widths=(21, 40, 33, 5), optimizer=None, epochs=3, batch=16
-):
-    net_settings, fit_settings = CASES[case]
-    given = {"activation": "tanh", "output": "softmax"} | net_settings
-    widths = given.pop("widths", widths)
-    y = VALUES if given["output"] == "identity" else CLASSES
-    net = gpubp.Network(list(widths), backend=backend, dtype=dtype, **given)
-    how = {"batch_size": batch, "optimizer": optimizer or gpubp.AdamW(0.01), "epochs": epochs}
-    net.fit(inputs(case)[:, : widths[0]], y, **how | fit_settings)
-    return net
 
 
 # In steps of so few rows parts have units of the layers each, in steps of more they have rows.
@@ -282,8 +220,8 @@ REFUSED = [
 def test_an_operation_that_does_not_fit_is_refused(row):
     host = compiled()._host
     with pytest.raises((TypeError, BufferError)):
-        host.plan([row], 2, (1, 1, True, False, 0), (GRADIENTS, PARAMETERS), False)
-    for wrong in ([], ([], 0, (1, 1, True, False, 0), (GRADIENTS, PARAMETERS), False)):
+        host.plan([row], 2, (1, 1, True, False, 0, 0), (GRADIENTS, PARAMETERS), False)
+    for wrong in ([], ([], 0, (1, 1, True, False, 0, 0), (GRADIENTS, PARAMETERS), False)):
         with pytest.raises(TypeError):
             host.plan(*wrong)
 
@@ -314,7 +252,7 @@ def test_rows_of_an_order_stay_within_the_data():
     flat = np.zeros(1, np.float32)
     for order, expected in (([0, 2], [0, 2]), ([-9, 99], [0, 2])):
         row = ("gather_batch", data, np.array(order, np.int64), CLOCK.copy(), out, 2, 1.0)
-        host.run_plans(host.plan([row], 1, (1, 1, True, False, 0), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], 1, (1, 1, True, False, 0, 0), (flat, flat), False), 1)
         np.testing.assert_array_equal(out, data[expected])
 
 
@@ -330,5 +268,5 @@ def test_masks_are_those_of_numpys_generator(first, count):
     y, flat = np.empty_like(x), np.zeros(1, np.float32)
     row = ("dropout", x, y, clock, float(np.float32(rate)), 0, seed, stream)
     for parts in (1, 2):
-        host.run_plans(host.plan([row], parts, (1, 1, True, False, 0), (flat, flat), False), 1)
+        host.run_plans(host.plan([row], parts, (1, 1, True, False, 0, 0), (flat, flat), False), 1)
         np.testing.assert_array_equal(y[0] == 0, uniform < np.float32(rate))

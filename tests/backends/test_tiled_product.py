@@ -11,8 +11,11 @@ from conftest import compiled
 from gpubp.cli.openblas import cpuinfo
 from kernel_compilation import host_compiler, load_host_header
 
-HEADERS = ("float32_product.h", "tiled_product.h", "simd_vector.h", "processor_level.h")
-NO_BLAS = (1, 1, True, True, 0)  # to call it would end the process
+HEADERS = (
+    *("float32_product.h", "tiled_product.h", "packing.h", "simd_vector.h"),
+    "processor_level.h",
+)
+NO_BLAS = (1, 1, True, True, 0, 0)  # to call it would end the process
 # rows, columns, inner: what tiles are for, with and without rows and lanes that fill no tile
 LARGE = [(32, 128, 400), (400, 128, 32), (37, 111, 333), (4, 512, 600), (128, 96, 1030)]
 LARGE += [(200, 1000, 300)]  # two blocks of everything that is packed

@@ -27,17 +27,17 @@ class Bfloat16Backend(CompiledBackend):
     ----------
     host, level, reason, alternative
         As in `CompiledBackend`, and as its attribute.
-    product : int
-        The address of a function that is called as cblas_sgemm is, with integers of 64 bits.
+    products : Products
+        Those in bfloat16.
     """
 
     def __init__(
-        self, host: Any, level: str, reason: str, product: int, alternative: Any = None
+        self, host: Any, level: str, reason: str, products: Products, alternative: Any = None
     ) -> None:
         super().__init__(host, level, reason)
         self.alternative = alternative
         self.device += ", products in bfloat16"
-        self.products = Products(product, product, wide=True, tiled=False, squares=0)
+        self.products = products
         self._in_float32 = CompiledBackend(host, level, reason)
         self._in_float32.alternative = alternative
 
@@ -50,17 +50,20 @@ class Bfloat16Backend(CompiledBackend):
 
 
 @cache
-def bfloat16_product() -> tuple[int, str]:
-    """Return the address of the fastest product in bfloat16; or 0, and why there is none."""
+def bfloat16_products() -> tuple[Products | None, str]:
+    """Return the fastest products in bfloat16; or None, and why there are none."""
     host, level = host_kernels()
     if host is None:
-        return 0, f"the compiled kernels are needed: {level}"
-    module = host.bfloat16_module()
-    if not module:
-        return 0, "the processor has neither AMX nor AMD's AVX512-BF16 (Intel's gains nothing)"
+        return None, f"the compiled kernels are needed: {level}"
+    name = host.bfloat16_module()
+    if not name:
+        return None, "the processor has neither AMX nor AMD's AVX512-BF16 (Intel's gains nothing)"
     if level != "avx512":
-        return 0, f"the compiled kernels in use are those for {level}"
+        return None, f"the compiled kernels in use are those for {level}"
     try:
-        return importlib.import_module(f"gpubp.backends.cpu._host_{module}").product(), ""
+        module = importlib.import_module(f"gpubp.backends.cpu._host_{name}")
     except ImportError as error:
-        return 0, f"not built when gpubp was installed ({error})"
+        return None, f"not built when gpubp was installed ({error})"
+    product, packed = module.product(), module.packed_product()
+    squares = product if packed else 0  # AMX's: a step is one call, however large
+    return Products(product, product, True, False, squares, packed), ""

@@ -83,14 +83,19 @@ class Products(NamedTuple):
     tiled : bool
         Whether `kernels/host/float32_product.h` may stand in for the first where it is faster.
     squares : int
-        The address of `kernels/host/float32_squares.h`, which may stand in for it too; or 0.
+        The address of products by squares, which may stand in for it too; or 0.
+    packed : int
+        The address of the same with a right matrix that is packed once for many rows, as
+        `kernels/host/packed_product.h` has it: steps of many rows then are done a chunk of rows
+        after the other; or 0.
     """
 
     single: int
     both_double: int
     wide: bool
     tiled: bool
-    squares: int
+    squares: int = 0
+    packed: int = 0
 
 
 @cache
@@ -104,7 +109,7 @@ def products() -> Products | None:
         single, double = (getattr(library, name.format(letter), None) for letter in "sd")
         if single and double and _one_thread() is not _MANY_THREADS:
             one, other = (ctypes.cast(found, ctypes.c_void_p).value for found in (single, double))
-            return Products(one or 0, other or 0, wide, tiled=True, squares=0)
+            return Products(one or 0, other or 0, wide, tiled=True)
     return None
 
 

@@ -89,12 +89,12 @@ class CompiledBackend(NumpyBackend):
         self.device = f"CPU, compiled kernels ({level})"
 
     def for_precision(self, precision: Precision) -> NumpyBackend:
-        from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_product
+        from gpubp.backends.cpu.bfloat16_backend import Bfloat16Backend, bfloat16_products
 
-        product, missing = bfloat16_product() if precision.name == "bfloat16" else (0, "")
-        if not product:
+        products, missing = bfloat16_products() if precision.name == "bfloat16" else (None, "")
+        if products is None:
             return self.instead_of(precision, missing)
-        return Bfloat16Backend(self._host, self.level, self.reason, product, self.alternative)
+        return Bfloat16Backend(self._host, self.level, self.reason, products, self.alternative)
 
     def gather(self, array: Array, rows: Array, out: Array, scale: float, scratch: Scratch) -> None:
         if out.dtype.kind == "f":
