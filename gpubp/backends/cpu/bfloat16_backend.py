@@ -66,4 +66,4 @@ def bfloat16_products() -> tuple[Products | None, str]:
         return None, f"not built when gpubp was installed ({error})"
     product, packed = module.product(), module.packed_product()
     squares = product if packed else 0  # AMX's: a step is one call, however large
-    return Products(product, product, True, False, squares, packed), ""
+    return Products(product, product, wide=True, tiled=False, squares=squares, packed=packed), ""
