@@ -3,7 +3,8 @@
 // the time of steps: mostly the usual way is taken, the other tried now and then, the less often
 // the longer it has lost, and at once when steps have become slower. A trial is longer than the
 // slices of time that processors are given in, so that it is not by luck that it was not disturbed.
-// No number depends on it.
+// Steps much longer than that are not tried: what they do between two barriers is, too, so that all
+// threads get on. No number depends on it.
 #pragma once
 #include <algorithm>
 #include <map>
@@ -17,6 +18,7 @@ namespace gpubp {
 // Seconds: between two looks at the clock, of a trial, and from one look at the usual way to the
 // next. A trial lasts a step at least; from one to the next it is so many times as long.
 const double LOOK = 0.002, TRIAL = 0.012, WINDOW = 0.05, OFTEN = 20, SELDOM = 160;
+const double LONG_STEP = 0.1;  // seconds
 
 // Its locks are tried only: in a forked child they may stay locked.
 class Threads {
@@ -72,7 +74,8 @@ class Threads {
     if (slower) seconds_a_step_[!all_] = 0;  // the other way may be slower now, too
     usual = usual == 0 || slower ? found : (usual + found) / 2;
     waited_ += seconds_;
-    trying_ = slower || waited_ >= apart_ * std::max(TRIAL, usual);
+    const bool soon = slower || waited_ >= apart_ * std::max(TRIAL, usual);
+    trying_ = soon && found < LONG_STEP;
   }
 
   // End a trial of the other way, and make it the usual one if it is faster.

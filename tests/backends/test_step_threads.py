@@ -78,9 +78,15 @@ def test_short_trainings_of_one_kind_learn_from_those_before() -> None:
 
 
 def test_a_trial_of_long_steps_is_seldom() -> None:
-    machine = Machine(slowness=1000)  # 0.1 s a step by two threads
+    machine = Machine(slowness=500)  # 0.05 s a step by two threads
     machine.do(until=100)
     assert 0 < machine.share_by_one(0, 100) < 0.03
+
+
+def test_steps_much_longer_than_slices_of_time_are_not_tried() -> None:
+    machine = Machine(busy=(50, 100), slowness=1500)  # 0.15 s a step by two threads
+    machine.do(until=100)
+    assert machine.share_by_one(0, 100) == 0
 
 
 def test_what_is_not_cut_into_parts_is_done_at_once() -> None:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from conftest import compiled
-from gpubp.cli.openblas import cpuinfo
 from kernel_compilation import host_compiler, load_host_header
 
 HEADERS = (
@@ -30,8 +29,8 @@ extern "C" void name(int of_a, int of_b, long long m, long long n, long long k, 
 }
 PRODUCT(product, Float32)
 PRODUCT(packed_product, PackedFloat32)
-extern "C" bool packs(bool of_b, long long m, long long ldb) {
-  return gpubp::packing_pays(of_b, m, ldb);
+extern "C" bool packs(bool amd, bool of_b, long long m, long long n, long long k, long long ldb) {
+  return gpubp::packing_pays(amd, of_b, m, n, k, ldb);
 }
 extern "C" bool pay(bool of_b, long long m, long long n, long long k) {
   return gpubp::tiles_pay(of_b, m, n, k);
@@ -151,20 +150,19 @@ def test_tiles_are_for_shapes_where_they_were_faster(of_b, shape, expected):
 
 
 @pytest.mark.parametrize(
-    ("of_b", "rows", "apart", "expected"),
+    ("amd", "of_b", "shape", "apart", "expected"),
     [
-        (False, 128, 512, True),
-        (False, 128, 256, False),  # several rows of b on a page
-        (False, 64, 512, False),  # too few rows to read what was packed
-        (True, 128, 512, False),  # b is packed a panel at a time
+        (False, False, (128, 512, 100), 512, True),
+        (False, False, (128, 256, 100), 256, False),  # several rows of b on a page
+        (False, False, (64, 512, 100), 512, False),  # too few rows to read what was packed
+        (False, True, (128, 512, 100), 512, False),  # b is packed a panel at a time
+        (True, False, (512, 2048, 2048), 2048, False),  # a stays in the caches
+        (True, False, (2048, 2048, 2048), 2048, True),
+        (True, True, (2048, 2048, 2048), 2048, True),
+        (True, False, (2048, 128, 2048), 128, False),  # a is not read often enough
     ],
 )
-def test_what_lies_far_apart_is_packed(of_b, rows, apart, expected):
-    """On an AMD processor it was not measured, and is not done."""
+def test_what_pays_to_be_packed(amd, of_b, shape, apart, expected):
     packs = library().packs
     packs.restype = ctypes.c_bool
-    vendor = cpuinfo("vendor_id")
-    if expected and not vendor:
-        pytest.skip("/proc/cpuinfo names no vendor of a processor here")
-    known = vendor != "AuthenticAMD"
-    assert packs(of_b, ctypes.c_longlong(rows), ctypes.c_longlong(apart)) == (expected and known)
+    assert packs(amd, of_b, *map(ctypes.c_longlong, (*shape, apart))) is expected

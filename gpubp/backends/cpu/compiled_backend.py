@@ -34,10 +34,9 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
-# So many times as many where tiles do the products, and where squares do, for one or two threads of
-# an AMD EPYC and of an Intel Xeon; more threads were not measured.
-WIDER = 20
-WIDER_BY_SQUARES = 1000
+# So many times as many where tiles or squares do the products, for one or two threads of an Intel
+# Xeon and of an AMD EPYC; more threads were not measured.
+WIDER = 1000
 THREADS_OF_WIDER = 2
 
 # Multiplications from which on OpenBLAS would take several threads for a product.
@@ -223,9 +222,8 @@ class CompiledBackend(NumpyBackend):
         single = all(out.dtype == np.float32 for out in outs)
         if self.products is None or not single or threads > THREADS_OF_WIDER:
             return 1
-        if self.products.squares:
-            return WIDER_BY_SQUARES
-        return WIDER if self.products.tiled and self._host.has_tiles() else 1
+        tiles = self.products.tiled and self._host.has_tiles()
+        return WIDER if tiles or self.products.squares else 1
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:
