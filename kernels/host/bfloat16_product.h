@@ -21,9 +21,9 @@ namespace gpubp {
 struct Bfloat16 {
   static const int depth = 2, words_together = 1, parts = 1, tile_rows = 12, tile_vectors = 2;
   static const bool packed = true, lines_of_a = false;
-  // A panel of b stays in the first cache; all that is packed at a time stays in the second.
-  static const int64 block_words = 256, block_rows = 20 * tile_rows;
-  static const int64 block_columns = 32 * tile_vectors * LANES;
+  // What is packed of a stays in the second cache, and much of what is packed of b.
+  static const int64 block_words = 512, block_rows = 10 * tile_rows;
+  static const int64 block_columns = 16 * tile_vectors * LANES;
 
   static Vector along(const float* from, int64 left);
   static Vector across(const Lines& from, int64 lines, int64 left);

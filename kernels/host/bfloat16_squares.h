@@ -11,6 +11,7 @@ struct Bfloat16Squares : Bfloat16 {
   static const int tile_rows = 2 * LANES, tile_vectors = 2, words_together = LANES;
   static const bool lines_of_a = true;
   static const int64 block_words = 12 * LANES, block_rows = 4 * tile_rows;
+  static const int64 block_columns = 32 * tile_vectors * LANES;
 
   static const int products = 1;
   static constexpr int part_of_a(int) { return 0; }

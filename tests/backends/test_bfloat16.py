@@ -145,7 +145,8 @@ def step_by_hand(net, x, target):
 
 @pytest.mark.parametrize("rows", [8, 2100], ids=["planned", "walked"])
 def test_a_step_multiplies_rounded_numbers(rows, monkeypatch):
-    monkeypatch.setattr("gpubp.backends.cpu.compiled_backend.WHOLE_STEP_PRODUCT", 1_000_000)
+    for name, limit in (("WHOLE_STEP_PRODUCT", 1_000_000), ("WIDER", 1)):
+        monkeypatch.setattr(f"gpubp.backends.cpu.compiled_backend.{name}", limit)
     backend = compiled()
     taken()
     x, target = numbers(8, rows, 30) * 0.01, numbers(9, rows, 3) * 0.01

@@ -147,10 +147,10 @@ def test_steps_with_large_products_are_walked(prepared, monkeypatch):
 @pytest.mark.parametrize(
     ("dtype", "threads", "largest", "tiles"),
     [
-        ("float32", 2, 2000, True),
-        ("float32", 2, 500, False),
-        ("float32", 3, 2000, False),
-        ("float64", 2, 2000, False),
+        ("float32", 2, 100, True),
+        ("float32", 2, 10, False),
+        ("float32", 3, 100, False),
+        ("float64", 2, 100, False),
     ],
 )
 def test_larger_products_are_planned_where_tiles_do_them(

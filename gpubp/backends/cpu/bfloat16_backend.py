@@ -48,6 +48,9 @@ class Bfloat16Backend(CompiledBackend):
         share = -(-len(out) // thread_count())
         self._multiply_shared(a, b, out, scale, max(1, min(MOST_ROWS, share)))
 
+    def _has_products(self) -> bool:
+        return True
+
 
 @cache
 def bfloat16_products() -> tuple[Products | None, str]:
@@ -65,5 +68,5 @@ def bfloat16_products() -> tuple[Products | None, str]:
     except ImportError as error:
         return None, f"not built when gpubp was installed ({error})"
     product, packed = module.product(), module.packed_product()
-    squares = product if packed else 0  # AMX's: a step is one call, however large
+    squares = product if packed else 0  # AMX's
     return Products(product, product, wide=True, tiled=False, squares=squares, packed=packed), ""

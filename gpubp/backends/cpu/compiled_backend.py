@@ -34,7 +34,7 @@ ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # among threads; with more in all, it is left to BLAS to share out each product.
 PRODUCT_A_THREAD = 1_000_000
 WHOLE_STEP_PRODUCT = 100_000_000
-# So many times as many where tiles or squares do the products, for one or two threads of an Intel
+# So many times as many where kernels of our own do the products, for one or two threads of an Intel
 # Xeon and of an AMD EPYC; more threads were not measured.
 WIDER = 1000
 THREADS_OF_WIDER = 2
@@ -220,10 +220,14 @@ class CompiledBackend(NumpyBackend):
         """Return how many times as large products may be where ours do all that are large."""
         outs = [arguments[2] for name, arguments in operations if name == "multiply"]
         single = all(out.dtype == np.float32 for out in outs)
-        if self.products is None or not single or threads > THREADS_OF_WIDER:
-            return 1
-        tiles = self.products.tiled and self._host.has_tiles()
-        return WIDER if tiles or self.products.squares else 1
+        return WIDER if single and threads <= THREADS_OF_WIDER and self._has_products() else 1
+
+    def _has_products(self) -> bool:
+        """Tell whether kernels of our own do the large products of float32."""
+        products = self.products
+        return products is not None and bool(
+            products.squares or (products.tiled and self._host.has_tiles())
+        )
 
 
 def cpu_backend(reason: str = "asked for") -> NumpyBackend:
