@@ -18,7 +18,7 @@ from gpubp.tables.columns import Column
 from gpubp.tables.preprocessing import Preprocessing
 from gpubp.tables.table import Table
 from gpubp.tables.target_rows import keep_rows_with_target
-from gpubp.tables.targets import decide_task
+from gpubp.tables.task import decide_task
 
 
 def inspect(

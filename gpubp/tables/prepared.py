@@ -25,7 +25,7 @@ from gpubp.tables.splits import Split, deal_again, time_split, train_validation_
 from gpubp.tables.streamed import StreamedTable
 from gpubp.tables.table import Table
 from gpubp.tables.target_rows import keep_rows_with_target
-from gpubp.tables.targets import decide_task
+from gpubp.tables.task import decide_task
 
 SAMPLED_ROWS = 100_000  # in which bins are found
 TOLD_SHARE = 0.01  # of the rows of a table, from which on what training lacks in them is told

@@ -12,7 +12,8 @@ from gpubp.tables.intervals import Residuals
 from gpubp.tables.json_fields import is_scale, is_texts, read_field
 from gpubp.tables.reading import Reading
 from gpubp.tables.several_targets import SeveralNumbersTarget
-from gpubp.tables.targets import TARGET_TYPES, TASKS
+from gpubp.tables.targets import TARGET_TYPES
+from gpubp.tables.task import TASKS
 
 if TYPE_CHECKING:
     from gpubp.tables.preprocessing import Preprocessing

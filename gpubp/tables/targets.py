@@ -1,26 +1,22 @@
-"""The target column: which task it sets, and its values as a network is trained on them."""
+"""The target column: its values as a network is trained on them."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.statistics import ColumnStatistics
-from gpubp.errors import ConfigurationError, DataError, ShapeError, brief
+from gpubp.errors import DataError, ShapeError, brief
 from gpubp.tables.encoding import as_texts
 from gpubp.tables.json_fields import is_text, read_field
-from gpubp.tables.standardisation import Standardisation, as_numbers, check_finite
+from gpubp.tables.standardisation import Standardisation, as_numbers
 from gpubp.tables.table import Table
-
-Task = Literal["classification", "regression"]
-TASKS = ("auto", "classification", "regression")
-MOST_INTEGER_CLASSES = 20
-ROWS_PER_INTEGER_CLASS = 2
+from gpubp.tables.task import check_task, decide_task, task_of
 
 Label = str | int | float | bool
 
@@ -147,58 +143,6 @@ TARGET_TYPES: dict[str, type[ClassTarget] | type[NumberTarget]] = {
 }
 
 
-def decide_task(table: Table, target: str, task: str = "auto") -> Task:
-    """Return "classification" or "regression" for a target column.
-
-    Text and booleans are classes; so are whole numbers of at most 20 different values that occur
-    twice or more on average. Other numbers, and times, are regression.
-
-    Raises
-    ------
-    ConfigurationError
-        When `task` is unknown, is regression of text, or classification of times.
-    DataError
-        When the target has no value, or an infinite one.
-    """
-    check_task(task)
-    values = table.column(target)[~table.missing(target)]
-    if len(values) == 0:
-        raise DataError(f"target column {target!r} of {table.name!r} has no value in any row")
-    kind = table.kinds[target]
-    if kind != "text":
-        check_finite(table.column(target), table, target)
-    return _decided(
-        target, kind, task, np.unique(values) if kind == "number" else values[:1], len(values)
-    )
-
-
-def check_task(task: str) -> None:
-    """Raise ConfigurationError when there is no such task."""
-    if task not in TASKS:
-        raise ConfigurationError(f"task is {brief(task)}; one of {', '.join(TASKS)} is needed")
-
-
-def _decided(target: str, kind: str, task: str, distinct: NDArray[Any] | None, rows: int) -> Task:
-    """Decide from the different values of a target; None for too many to list."""
-    if kind == "text":
-        if task == "regression":
-            such = "" if distinct is None else f", such as {brief(distinct[0])}"
-            raise ConfigurationError(
-                f"task is regression, but target column {target!r} is text{such}; classification,"
-                " or a numeric target, is needed"
-            )
-        return "classification"
-    if kind == "time" and task == "classification":
-        raise ConfigurationError(
-            f"task is classification, but target column {target!r} holds times; regression, or a"
-            " target of text, booleans or numbers, is needed"
-        )
-    if task != "auto":
-        return "classification" if task == "classification" else "regression"
-    few = distinct is not None and kind == "number" and _are_class_numbers(distinct, rows)
-    return "classification" if kind == "bool" or few else "regression"
-
-
 def target_from_counts(
     name: str,
     kind: str,
@@ -230,7 +174,7 @@ def target_from_counts(
     rows = 0 if labels is None else sum(labels.values())
     if distinct is not None and not len(distinct):
         raise DataError(f"target column {name!r} has no value in any row")
-    if _decided(name, kind, task, distinct, rows) == "regression":
+    if task_of(name, kind, task, distinct, rows) == "regression":
         return NumberTarget(name, Standardisation.from_statistics(statistics), kind)
     if distinct is None:
         raise DataError(f"target column {name!r} has more classes than can be counted")
@@ -275,15 +219,6 @@ def check_no_missing(table: Table, target: str) -> None:
     if missing.any():
         row = table.row_numbers[np.argmax(missing)]
         raise DataError(f"target column {target!r}, row {row}: the value is missing")
-
-
-def _are_class_numbers(distinct: NDArray[np.float64], rows: int) -> bool:
-    """Return whether the different numbers of so many rows look like labels of classes."""
-    return bool(
-        (distinct == np.floor(distinct)).all()
-        and len(distinct) <= MOST_INTEGER_CLASSES
-        and rows >= ROWS_PER_INTEGER_CLASS * len(distinct)
-    )
 
 
 def _labels(values: NDArray[Any], kind: str) -> tuple[Label, ...]:

@@ -10,7 +10,7 @@ from sklearn import datasets
 
 from gpubp.tables.cautions import MOST_CELLS, cautions, skewness
 from gpubp.tables.table import BUNDLED, Table, read_table
-from gpubp.tables.targets import decide_task
+from gpubp.tables.task import decide_task
 
 ROWS = 200
 RANDOM = np.random.default_rng(0)
