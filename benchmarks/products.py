@@ -24,7 +24,8 @@ from markdown import circumstances, table
 import gpubp
 from gpubp.backends.cpu import blas
 from gpubp.backends.cpu.aligned import aligned_empty
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu.compiled_backend import CompiledBackend
+from gpubp.backends.cpu.host_kernels import host_kernels
 from gpubp.backends.cpu.threads import use_threads
 
 # sizes and batch

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from conftest import compiled
-from gpubp.backends.cpu.compiled_backend import host_kernels, thread_count
+from gpubp.backends.cpu.host_kernels import host_kernels
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.cli.openblas import cpuinfo
 from kernel_compilation import host_compiler, load_host_header
 

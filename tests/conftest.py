@@ -16,7 +16,8 @@ import pytest
 
 import simulated.cupy
 from gpubp.backends import Backend, Scratch, get_backend
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu.compiled_backend import CompiledBackend
+from gpubp.backends.cpu.host_kernels import host_kernels
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.errors import BackendUnavailableError
 from gpubp.training.epoch_steps import EpochSteps

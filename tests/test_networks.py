@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpubp
-from gpubp.backends.cpu import compiled_backend
+from gpubp.backends.cpu import threads
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.errors import ConfigurationError, DataError, DivergenceError, GpubpError, ShapeError
 from gpubp.networks import Networks
@@ -54,10 +54,10 @@ def test_each_seed_has_the_bits_of_its_own_training(backend):
 
 def test_a_step_in_parts_has_the_bits_of_one_thread(monkeypatch):
     x, y = RANDOM.normal(size=(256, 400)).astype(np.float32), Y[:256]
-    monkeypatch.setattr(compiled_backend, "thread_count", lambda: 2)
+    monkeypatch.setattr(threads, "thread_count", lambda: 2)
     nets = Networks([400, 128, 2], 2, backend="cpu", **OUTPUT)
     nets.fit(x, y, epochs=2, batch_size=128)
-    monkeypatch.setattr(compiled_backend, "thread_count", lambda: 1)
+    monkeypatch.setattr(threads, "thread_count", lambda: 1)
     others = [gpubp.Network([400, 128, 2], backend="cpu", seed=seed, **OUTPUT) for seed in (0, 1)]
     for net in others:
         net.fit(x, y, epochs=2, batch_size=128)
@@ -226,10 +226,10 @@ def test_members_of_two_shapes_are_refused():
 def test_a_thread_that_works_alone_does_so_until_it_has_left_all_contexts():
     with one_thread():
         with one_thread(undivided=True):
-            assert compiled_backend.undivided()
-        assert compiled_backend.steps.alone
-        assert not compiled_backend.undivided()
-    assert not compiled_backend.steps.alone
+            assert threads.steps_are_undivided()
+        assert threads.steps.alone
+        assert not threads.steps_are_undivided()
+    assert not threads.steps.alone
 
 
 ODD = [3, object(), {"a": 1}, gpubp.Each([])]

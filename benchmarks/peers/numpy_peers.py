@@ -22,7 +22,7 @@ from cases import (
 from default_network import default_rows
 
 import gpubp
-from gpubp.backends.cpu.compiled_backend import host_kernels
+from gpubp.backends.cpu.host_kernels import host_kernels
 from peers.gpubp_default import gpubp_default
 
 

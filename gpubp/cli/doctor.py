@@ -13,7 +13,7 @@ import numpy as np
 
 from gpubp.backends import available_backends, get_backend
 from gpubp.backends.cpu.bfloat16_backend import bfloat16_products
-from gpubp.backends.cpu.compiled_backend import host_kernels
+from gpubp.backends.cpu.host_kernels import host_kernels
 from gpubp.backends.precision import PRECISIONS
 from gpubp.cli import openblas as blas_kernels
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gpubp.backends.cpu.compiled_backend import told_threads
+from gpubp.backends.cpu.thread_count import told_threads
 from gpubp.backends.cpu.threads import use_threads
 from gpubp.distributed.communicator import TIMEOUT, Communicator
 from gpubp.distributed.watchdog import PATIENCE

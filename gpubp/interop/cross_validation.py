@@ -17,7 +17,7 @@ from joblib.parallel import ParallelBackendBase, ThreadingBackend
 from sklearn import model_selection
 
 from gpubp.backends import Backend, Lockstep, get_backend
-from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.training.side_by_side import AT_A_TIME, results_of
 

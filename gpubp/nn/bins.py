@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.checks import checked_list, checked_whole
 from gpubp.errors import DataError, NonFiniteError, ShapeError, import_extra
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends import Backend
-from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.backends.interchange import on_gpu
 from gpubp.backends.remembered import Remembered
 from gpubp.data.batches import DEFAULT_BATCH, Data, take_data

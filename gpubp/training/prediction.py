@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpubp.backends import Array
-from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.data.feeds import read_rows
 from gpubp.nn.backprop import LayerStack
 from gpubp.training.evaluation import forward

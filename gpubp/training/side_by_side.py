@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from gpubp.backends import Backend, Lockstep
-from gpubp.backends.cpu.compiled_backend import thread_count
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.checks import check_seconds
 from gpubp.errors import DivergenceError

@@ -15,10 +15,12 @@ import gpubp
 from bfloat16_truth import square_sums
 from called_products import module, numbers
 from conftest import compiled
-from gpubp.backends.cpu import compiled_backend
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels
+from gpubp.backends.cpu import compiled_backend, threads
+from gpubp.backends.cpu.compiled_backend import CompiledBackend
+from gpubp.backends.cpu.host_kernels import host_kernels
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.backends.precision import PRECISIONS
 from kernel_compilation import host_compiler, load_host_header
 from step_cases import CASES, trained
@@ -82,7 +84,7 @@ def chunked(library, monkeypatch):
     """A function that returns a backend whose steps are cut into parts and chunks."""
 
     def make(parts, packed=True):
-        monkeypatch.setattr(compiled_backend, "thread_count", lambda: parts)
+        monkeypatch.setattr(threads, "thread_count", lambda: parts)
         monkeypatch.setattr(compiled_backend, "PRODUCT_A_THREAD", 1)
         backend = compiled()
         made = CompiledBackend(backend._host, backend.level)
@@ -127,7 +129,7 @@ def test_no_bit_depends_on_the_threads(chunked):
             net = trained(chunked(3), "dropout", "float32", batch=BATCH, times=TIMES)
             found.append(net.parameters.tobytes())
     finally:
-        host.set_threads(compiled_backend.thread_count())
+        host.set_threads(thread_count())
     assert len(set(found)) == 1
 
 

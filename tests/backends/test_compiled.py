@@ -14,8 +14,10 @@ import gpubp
 from conftest import compiled, needs_kernels
 from gpubp.backends import Scratch
 from gpubp.backends.cpu import blas
-from gpubp.backends.cpu.compiled_backend import LEVELS, CompiledBackend, host_kernels, thread_count
+from gpubp.backends.cpu.compiled_backend import CompiledBackend
+from gpubp.backends.cpu.host_kernels import LEVELS, host_kernels
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.backends.cpu.threads import one_thread
 from gpubp.backends.random import SHUFFLE, permutation
 
@@ -42,7 +44,7 @@ def in_child(code, **environment):
 def test_a_level_can_be_chosen_up_to_that_of_the_processor(level):
     widest = host_kernels()[1]
     chosen = in_child(
-        "import gpubp.backends.cpu.compiled_backend as c; print(c.host_kernels()[1])",
+        "import gpubp.backends.cpu.host_kernels as c; print(c.host_kernels()[1])",
         GPUBP_HOST_KERNELS=level,
     )
     assert chosen == min(level, widest, key=LEVELS.index)
@@ -56,7 +58,7 @@ def test_kernels_can_be_turned_off():
 def test_without_the_modules_the_backend_is_plain_numpy():
     code = (
         "import sys; sys.modules['gpubp.backends.cpu._host_baseline'] = None\n"
-        "import gpubp, gpubp.backends.cpu.compiled_backend as c\n"
+        "import gpubp, gpubp.backends.cpu.host_kernels as c\n"
         "print(type(gpubp.get_backend('cpu')).__name__, c.host_kernels()[1])"
     )
     assert in_child(code).startswith("NumpyBackend not built when gpubp was installed")
@@ -129,7 +131,7 @@ def test_any_number_of_threads_gives_the_same_bits(host, threads):
 @needs_kernels
 def test_a_forked_child_has_threads_of_its_own():
     code = (
-        "import os, numpy as np, gpubp.backends.cpu.compiled_backend as c\n"
+        "import os, numpy as np, gpubp.backends.cpu.host_kernels as c\n"
         "host = c.host_kernels()[0]; host.set_threads(2)\n"
         "z, b = np.ones((1000, 1000), 'f4'), np.ones(1000, 'f4')\n"
         "host.activate(0, z, b, z)\n"

@@ -26,7 +26,9 @@ from called_products import (
 )
 from conftest import compiled
 from gpubp.backends.cpu import compiled_backend
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, float32_squares
+from gpubp.backends.cpu import host_kernels as kernels
+from gpubp.backends.cpu.compiled_backend import CompiledBackend
+from gpubp.backends.cpu.host_kernels import float32_squares
 from kernel_compilation import host_compiler, load_host_header
 
 HEADERS = (
@@ -187,9 +189,9 @@ def test_where_there_are_none_products_are_those_of_tiles(monkeypatch):
 
 def test_an_instruction_set_that_is_asked_for_leaves_amx_out(monkeypatch):
     compiled()
-    monkeypatch.setenv(compiled_backend.ENVIRONMENT_VARIABLE, "avx512")
+    monkeypatch.setenv(kernels.ENVIRONMENT_VARIABLE, "avx512")
     assert float32_squares.__wrapped__() == 0
-    monkeypatch.delenv(compiled_backend.ENVIRONMENT_VARIABLE)
+    monkeypatch.delenv(kernels.ENVIRONMENT_VARIABLE)
     assert bool(float32_squares.__wrapped__()) == (module() == "amx")
 
 
@@ -201,7 +203,7 @@ def test_a_module_that_was_not_built_is_done_without(monkeypatch):
     def missing(level):
         raise ImportError(level)
 
-    monkeypatch.setattr(compiled_backend, "host_kernels", lambda: (Host(), "avx512"))
-    monkeypatch.setattr(compiled_backend, "_load", missing)
-    monkeypatch.delenv(compiled_backend.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.setattr(kernels, "host_kernels", lambda: (Host(), "avx512"))
+    monkeypatch.setattr(kernels, "_load", missing)
+    monkeypatch.delenv(kernels.ENVIRONMENT_VARIABLE, raising=False)
     assert float32_squares.__wrapped__() == 0

@@ -12,6 +12,7 @@ from conftest import compiled
 from gpubp.backends import Scratch
 from gpubp.backends.cpu import blas
 from gpubp.backends.cpu import compiled_backend as _compiled
+from gpubp.backends.cpu import threads as _threads
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
 
@@ -31,7 +32,7 @@ WHOLE = [
 def test_a_whole_step_is_the_same_step(
     monkeypatch, sizes, rows, activation, output, loss, optimizer, parts
 ):
-    monkeypatch.setattr(_compiled, "thread_count", lambda: parts)
+    monkeypatch.setattr(_threads, "thread_count", lambda: parts)
     monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
     random = np.random.default_rng(0)
     x = random.standard_normal((rows, sizes[0]))
@@ -74,7 +75,7 @@ def test_plans_follow_the_optimizer_and_the_batch():
 
 
 def test_two_threads_train_to_the_same_bits_as_one(monkeypatch):
-    monkeypatch.setattr(_compiled, "thread_count", lambda: 3)
+    monkeypatch.setattr(_threads, "thread_count", lambda: 3)
     monkeypatch.setattr(_compiled, "PRODUCT_A_THREAD", 1)
     random = np.random.default_rng(0)
     x, y = random.standard_normal((64, 50), dtype=np.float32), random.integers(0, 9, 64)

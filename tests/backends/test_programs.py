@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import gpubp
 from conftest import compiled
 from gpubp.backends.cpu import compiled_backend, planned_steps
+from gpubp.backends.cpu import threads as thread_module
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import PlannedSteps
 from gpubp.cli.openblas import cpuinfo
@@ -26,7 +27,7 @@ def parts(monkeypatch):
     """Have steps cut into so many parts, however small they are."""
 
     def set_parts(count):
-        monkeypatch.setattr(compiled_backend, "thread_count", lambda: count)
+        monkeypatch.setattr(thread_module, "thread_count", lambda: count)
         monkeypatch.setattr(compiled_backend, "PRODUCT_A_THREAD", 1)
 
     return set_parts
@@ -77,7 +78,7 @@ def test_any_shape(widths, rows, count, kind, dropout):
     x, y = RANDOM.standard_normal((rows, 7)), RANDOM.integers(0, 3, rows)
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compiled_backend, "thread_count", lambda: count)
+        patch.setattr(thread_module, "thread_count", lambda: count)
         patch.setattr(compiled_backend, "PRODUCT_A_THREAD", 1)
         for backend in (compiled(), NumpyBackend()):
             net = gpubp.Network(
@@ -159,7 +160,7 @@ def test_larger_products_are_planned_where_tiles_do_them(
     """Those of the network have up to 21,120 multiplications."""
     backend = compiled()
     backend.products = backend.products._replace(squares=0)
-    monkeypatch.setattr(compiled_backend, "thread_count", lambda: threads)
+    monkeypatch.setattr(thread_module, "thread_count", lambda: threads)
     monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", largest)
     trained(backend, "plain", dtype)
     planned = {isinstance(step, PlannedSteps) for step in prepared()}
@@ -170,7 +171,7 @@ def test_products_of_any_size_are_planned_where_squares_do_them(prepared, monkey
     backend = compiled()
     if not backend.products.squares:
         pytest.skip("the processor has no AMX, or a set of instructions was asked for")
-    monkeypatch.setattr(compiled_backend, "thread_count", lambda: 2)
+    monkeypatch.setattr(thread_module, "thread_count", lambda: 2)
     monkeypatch.setattr(compiled_backend, "WHOLE_STEP_PRODUCT", 100)
     trained(backend, "plain", "float32")
     assert all(isinstance(step, PlannedSteps) for step in prepared())

@@ -16,7 +16,7 @@ def test_processes_of_joblib_share_the_processors_among_them(monkeypatch):
         monkeypatch.delenv(variable, raising=False)
 
     def threads_of_a_worker() -> tuple[int, int]:  # within, for its text to go to the workers
-        from gpubp.backends.cpu.compiled_backend import thread_count
+        from gpubp.backends.cpu.thread_count import thread_count
 
         return thread_count(), os.getpid()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpubp.backends.cpu import blas
-from gpubp.backends.cpu.compiled_backend import host_kernels
+from gpubp.backends.cpu.host_kernels import host_kernels
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 

@@ -12,8 +12,10 @@ from functools import cache
 from typing import Any
 
 from gpubp.backends.cpu.blas import Products
-from gpubp.backends.cpu.compiled_backend import CompiledBackend, host_kernels, thread_count
+from gpubp.backends.cpu.compiled_backend import CompiledBackend
+from gpubp.backends.cpu.host_kernels import host_kernels
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
+from gpubp.backends.cpu.thread_count import thread_count
 from gpubp.backends.precision import Precision
 from gpubp.backends.scratch import Array
 

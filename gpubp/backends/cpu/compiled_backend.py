@@ -1,34 +1,27 @@
 """The CPU backend with compiled kernels: the loops of `kernels/host/loops.h` on NumPy arrays.
 
-Three modules are built from one source, for the instructions of any processor, for AVX2 and for
-AVX-512; the widest that this processor has is loaded. Where none was built, or the environment
-variable GPUBP_HOST_KERNELS is "off", the CPU backend is plain NumPy. Where the processor has AMX,
-and no instruction set is asked for, products of float32 are done by a module of its own.
+Where there are none (`host_kernels.py` says when) the CPU backend is plain NumPy.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gpubp.backends.cpu import blas
+from gpubp.backends.cpu.host_kernels import LEVELS, float32_squares, host_kernels
 from gpubp.backends.cpu.numpy_backend import NumpyBackend
 from gpubp.backends.cpu.planned_steps import NotPlannedError, Places, PlannedSteps, untransposed
+from gpubp.backends.cpu.threads import steps, threads_of_steps
 from gpubp.backends.formulas.operations import BATCH
 from gpubp.backends.precision import Precision
 from gpubp.backends.program import Operation, largest_product, traced
 from gpubp.backends.scheduled import Number, value_of
 from gpubp.backends.scratch import Array, Scratch
 
-ENVIRONMENT_VARIABLE = "GPUBP_HOST_KERNELS"
-LEVELS = ("baseline", "avx2", "avx512")  # narrowest first
 ROWS_A_CHUNK = 64  # as in kernels/host/loops.h
 # Multiplications in the largest product of a step: with so many a thread, the step is shared out
 # among threads; with more in all, it is left to BLAS to share out each product.
@@ -43,19 +36,6 @@ THREADS_OF_WIDER = 2
 SHARED_PRODUCT = 262_144
 WEIGHTS_A_ROW = 1 << 16  # with more than these fewer rows are left to BLAS, which cuts the weights
 ROWS_OF_PRODUCT = (64, 256)  # that one thread multiplies at a time: at least, and at most
-
-# What each thread of Python says of the steps that it prepares; see `gpubp.backends.cpu.threads`.
-steps = threading.local()
-
-
-def undivided() -> bool:
-    """Tell whether the steps that this thread prepares are cut into no parts."""
-    return getattr(steps, "undivided", False)
-
-
-def threads_of_steps() -> int:
-    """Return for how many threads this thread of Python prepares steps."""
-    return 1 if undivided() else thread_count()
 
 
 class _ByBlas:
@@ -234,68 +214,3 @@ def cpu_backend(reason: str = "asked for") -> NumpyBackend:
     """Return the CPU backend: with compiled kernels where they can be had, else plain NumPy."""
     host, level = host_kernels()
     return NumpyBackend(reason) if host is None else CompiledBackend(host, level, reason)
-
-
-@cache
-def host_kernels() -> tuple[Any, str]:
-    """Return the module of compiled kernels and its instruction set; None and why there is none."""
-    wanted = _asked_for()
-    if wanted == "off":
-        return None, f"{ENVIRONMENT_VARIABLE}=off"
-    try:
-        level = _load("baseline").level()
-    except ImportError as error:
-        return None, f"not built when gpubp was installed ({error})"
-    if wanted in LEVELS:
-        level = min(level, wanted, key=LEVELS.index)
-    for name in reversed(LEVELS[: LEVELS.index(level) + 1]):
-        try:
-            host = _load(name)
-        except ImportError:
-            continue
-        host.set_threads(thread_count())
-        return host, name
-    raise AssertionError("the baseline module was loaded above")
-
-
-@cache
-def float32_squares() -> int:
-    """Return the address of the product in `kernels/host/float32_squares.h`.
-
-    0 where the processor lacks AMX, its module was not built, or an instruction set was asked for.
-    """
-    host, _ = host_kernels()
-    if host is None or _asked_for() in LEVELS or host.bfloat16_module() != "amx":
-        return 0
-    try:
-        return int(_load("amx").float32_product())
-    except ImportError:
-        return 0
-
-
-def _asked_for() -> str:
-    return os.environ.get(ENVIRONMENT_VARIABLE, "").strip().lower()
-
-
-def _load(level: str) -> Any:
-    return importlib.import_module(f"gpubp.backends.cpu._host_{level}")
-
-
-@cache
-def thread_count() -> int:
-    """Return how many threads BLAS was told to use, or the processors this process may use."""
-    told = told_threads()
-    if told:
-        return told
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def told_threads() -> int:
-    """Return how many threads BLAS was told to use; 0 for nothing."""
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(variable, "")
-        if value.isdigit() and int(value) > 0:
-            return int(value)
-    return 0
