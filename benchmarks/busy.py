@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -85,6 +86,7 @@ def main() -> int:
     """Print the table, line by line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
+    parser.add_argument("--cases", default="", help="a regular expression of their names")
     parser.add_argument("--peers", type=lambda text: text.split(","), default=PEERS)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one round of one peer")
@@ -97,7 +99,7 @@ def main() -> int:
     others = [f"{name} {value}" for name, value in versions.items() if name not in SAID]
     print(circumstances(*others))
     print(table(["network, batch", "busy", *LIBRARIES, "best other / gpubp"], []), flush=True)
-    for case in busy_cases():
+    for case in filter(lambda case: re.search(options.cases, case.name), busy_cases()):
         found: dict[int, Rounds] = {}
         for busy in BUSY:
             with beside(busy):
