@@ -3,8 +3,8 @@
 // the time of steps: mostly the usual way is taken, the other tried now and then, the less often
 // the longer it has lost, and at once when steps have become slower. A trial is longer than the
 // slices of time that processors are given in, so that it is not by luck that it was not disturbed.
-// Steps much longer than that are not tried: what they do between two barriers is, too, so that all
-// threads get on. No number depends on it.
+// Steps much longer than that are not tried on one thread: what they do between two barriers is
+// longer, too, so that all threads get on. No number depends on it.
 #pragma once
 #include <algorithm>
 #include <map>
@@ -75,7 +75,7 @@ class Threads {
     usual = usual == 0 || slower ? found : (usual + found) / 2;
     waited_ += seconds_;
     const bool soon = slower || waited_ >= apart_ * std::max(TRIAL, usual);
-    trying_ = soon && found < LONG_STEP;
+    trying_ = soon && !(all_ && found > LONG_STEP);
   }
 
   // End a trial of the other way, and make it the usual one if it is faster.

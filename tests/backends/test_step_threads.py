@@ -89,6 +89,15 @@ def test_steps_much_longer_than_slices_of_time_are_not_tried() -> None:
     assert machine.share_by_one(0, 100) == 0
 
 
+def test_one_thread_that_has_become_slow_is_left_again() -> None:
+    machine = Machine(busy=(5, 40), slowness=320)
+    machine.do(until=30, at_once=3200)
+    assert machine.share_by_one(10, 30) > 0.9
+    machine.slowness = 800  # one thread takes 0.13 s a step, when the other program has ended
+    machine.do(until=200, at_once=8000)
+    assert machine.share_by_one(150, 200) < 0.1
+
+
 def test_what_is_not_cut_into_parts_is_done_at_once() -> None:
     machine = Machine()
     machine.do(until=1, at_once=7_000, parts=1)
