@@ -15,10 +15,10 @@
 
 namespace gpubp {
 
-// Seconds: between two looks at the clock, of a trial, and from one look at the usual way to the
-// next. A trial lasts a step at least; from one to the next it is so many times as long.
-const double LOOK = 0.002, TRIAL = 0.012, WINDOW = 0.05, OFTEN = 20, SELDOM = 160;
-const double LONG_STEP = 0.1;  // seconds
+// Seconds: between two looks at the clock, of a trial, from one look at the usual way to the next,
+// and of a step that is long. A trial lasts a step at least; from one to the next it is OFTEN to
+// SELDOM times as long.
+const double LOOK = 0.002, TRIAL = 0.012, WINDOW = 0.05, LONG_STEP = 0.1, OFTEN = 20, SELDOM = 160;
 
 // Its locks are tried only: in a forked child they may stay locked.
 class Threads {

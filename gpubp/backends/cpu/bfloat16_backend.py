@@ -70,5 +70,5 @@ def bfloat16_products() -> tuple[Products | None, str]:
     except ImportError as error:
         return None, f"not built when gpubp was installed ({error})"
     product, packed = module.product(), module.packed_product()
-    squares = product if packed else 0  # AMX's
+    squares = product if packed else 0  # where they are AMX's
     return Products(product, product, wide=True, tiled=False, squares=squares, packed=packed), ""
