@@ -113,7 +113,6 @@ class Fit:
         callbacks: Sequence[Callback],
         metrics: dict[str, str | Metric],
     ) -> None:
-        loss, group = self.training.settings.loss.plain, self.training.group
         most = 1 if validation is not None else self._most_together(callbacks)
         while self.history.epochs < epochs and not self.history.stopped:
             self._together = min(most, epochs - self.history.epochs)
@@ -121,20 +120,31 @@ class Fit:
             if not self._run_together(callbacks):
                 self._save_if_due(callbacks, last=True)
                 return
-            if validation is not None:
-                measures = evaluate(self.stack, validation, loss, group)
-                self.history.validation_loss.append(measures["loss"])
-                values = measure(self.stack, validation, metrics, measures)
-                for name, value in values.items():
-                    self.history.metrics.setdefault(name, []).append(value)
-            share = (time.perf_counter() - self._began) / self._together
-            self.history.seconds.extend([share] * self._together)
-            self._agreement.compare()
-            wishes = [callback.epoch_end(self.net, self.history) for callback in callbacks]
-            self._stop_if(wishes, callbacks)
-            self._agreement.agree("the weights after the callbacks")
+            with self.state.mean_in_place(self.stack):
+                self._look_at_epoch(validation, callbacks, metrics)
             last = self.history.epochs == epochs or bool(self.history.stopped)
             self._save_if_due(callbacks, last)
+
+    def _look_at_epoch(
+        self,
+        validation: HeldOut | None,
+        callbacks: Sequence[Callback],
+        metrics: dict[str, str | Metric],
+    ) -> None:
+        """Validate the network as it is now, tell the callbacks, and note what they wish."""
+        if validation is not None:
+            loss, group = self.training.settings.loss.plain, self.training.group
+            measures = evaluate(self.stack, validation, loss, group)
+            self.history.validation_loss.append(measures["loss"])
+            values = measure(self.stack, validation, metrics, measures)
+            for name, value in values.items():
+                self.history.metrics.setdefault(name, []).append(value)
+        share = (time.perf_counter() - self._began) / self._together
+        self.history.seconds.extend([share] * self._together)
+        self._agreement.compare()
+        wishes = [callback.epoch_end(self.net, self.history) for callback in callbacks]
+        self._stop_if(wishes, callbacks)
+        self._agreement.agree("the weights after the callbacks")
 
     def _stop_if(self, wishes: Sequence[bool | None], callbacks: Sequence[Callback]) -> None:
         """Note why training ends, where a callback wishes it to."""

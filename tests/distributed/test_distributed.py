@@ -49,6 +49,7 @@ CASES = {
     "gathered": {"accumulate": 3},
     "gathered, alpha": {"accumulate": 3, "regularization": gpubp.Regularization(alpha=0.5)},
     "averaged": {"average": 0.9},
+    "averaged, validation": {"average": 0.9, "validation": arrays(50, 1)},
     "in order": {"shuffle": False},
     "validation": {"validation": arrays(50, 1)},
     "sgd": {"optimizer": gpubp.SGD(0.1, momentum=0.9)},
