@@ -236,8 +236,8 @@ class Network(SteppedNetwork):
         accumulate : int
             Batches whose gradients are gathered for one update, as if they were one batch.
         average : float or None
-            Decay of a running mean of the parameters, such as 0.999; see `averaged`. Validation and
-            callbacks see the network with the mean at the end of an epoch.
+            Decay of a running mean of the parameters, such as 0.999; see `averaged`. Validation
+            measures both; callbacks see those with the lower loss at the end of an epoch.
         groups : sequence of ParameterGroup
             Parameters with a learning rate and a weight decay of their own, such as
             ``[gpubp.ParameterGroup("bias", weight_decay=0)]``.

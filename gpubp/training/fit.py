@@ -17,11 +17,11 @@ from gpubp.training.agreement import Agreement
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpointer
 from gpubp.training.epoch_steps import EpochSteps, Training
-from gpubp.training.evaluation import evaluate
 from gpubp.training.history import History
-from gpubp.training.metrics import Metric, measure, wanted_metrics
+from gpubp.training.metrics import Metric, wanted_metrics
 from gpubp.training.state import Snapshot
 from gpubp.training.stopping import TIME_LIMIT
+from gpubp.training.validation import validated
 
 # Steps between two looks at the losses. A look waits for the device, so it is not taken each step.
 # The last step before a look is done alone; those before it are whole replays of 8 on a GPU.
@@ -120,31 +120,15 @@ class Fit:
             if not self._run_together(callbacks):
                 self._save_if_due(callbacks, last=True)
                 return
-            with self.state.mean_in_place(self.stack):
-                self._look_at_epoch(validation, callbacks, metrics)
+            with validated(self.training, self.history, validation, metrics):
+                share = (time.perf_counter() - self._began) / self._together
+                self.history.seconds.extend([share] * self._together)
+                self._agreement.compare()
+                wishes = [callback.epoch_end(self.net, self.history) for callback in callbacks]
+                self._stop_if(wishes, callbacks)
+                self._agreement.agree("the weights after the callbacks")
             last = self.history.epochs == epochs or bool(self.history.stopped)
             self._save_if_due(callbacks, last)
-
-    def _look_at_epoch(
-        self,
-        validation: HeldOut | None,
-        callbacks: Sequence[Callback],
-        metrics: dict[str, str | Metric],
-    ) -> None:
-        """Validate the network as it is now, tell the callbacks, and note what they wish."""
-        if validation is not None:
-            loss, group = self.training.settings.loss.plain, self.training.group
-            measures = evaluate(self.stack, validation, loss, group)
-            self.history.validation_loss.append(measures["loss"])
-            values = measure(self.stack, validation, metrics, measures)
-            for name, value in values.items():
-                self.history.metrics.setdefault(name, []).append(value)
-        share = (time.perf_counter() - self._began) / self._together
-        self.history.seconds.extend([share] * self._together)
-        self._agreement.compare()
-        wishes = [callback.epoch_end(self.net, self.history) for callback in callbacks]
-        self._stop_if(wishes, callbacks)
-        self._agreement.agree("the weights after the callbacks")
 
     def _stop_if(self, wishes: Sequence[bool | None], callbacks: Sequence[Callback]) -> None:
         """Note why training ends, where a callback wishes it to."""

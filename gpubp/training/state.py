@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,23 +96,6 @@ class TrainingState:
             self.scaled = stack.precision.scaled and stack.half is not None
             scale = FIRST_SCALE if self.scaled else 1.0
             self.scaling = stack.backend.asarray(np.array([scale, 0, 0], np.float32))
-
-    @contextmanager
-    def mean_in_place(self, stack: LayerStack) -> Iterator[None]:
-        """Let the network have its running mean for parameters meanwhile, where one is kept.
-
-        What is changed in the parameters meanwhile is changed in the mean.
-        """
-        if self.average is None:
-            yield
-            return
-        own = stack.parameters.copy()
-        stack.parameters[...] = self.average
-        try:
-            yield
-        finally:
-            self.average[...] = stack.parameters
-            stack.parameters[...] = own
 
 
 class Snapshot:
