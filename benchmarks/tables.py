@@ -57,6 +57,7 @@ PARTS: dict[str, list[str]] = {
     "one network": ["members=1"],
     "eight networks": ["members=8"],
     "constant learning rate": ["schedule=constant"],
+    "no running mean": ["average=0"],
     "no dropout": ["dropout=0"],
     "dropout 0.2": ["dropout=0.2"],
     "weight decay 0.01": ["weight_decay=0.01"],

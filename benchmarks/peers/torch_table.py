@@ -6,7 +6,6 @@ Bins beside numbers that many rows share are left out; rules of batches and epoc
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,9 @@ class TorchTable:
         rate = 2e-3 if rows > 2000 else 1e-3
         optimizer = torch.optim.AdamW(self.net.parameters(), rate, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        best, kept, since = float("inf"), None, 0
+        parameters = list(self.net.parameters())
+        means = [each.detach().clone() for each in parameters]
+        best, kept, since = float("inf"), means, 0
         for _ in range(epochs):
             self.net.train()
             order = train[torch.randperm(len(train))]
@@ -132,15 +133,21 @@ class TorchTable:
                 self._loss(x[batch], y[batch]).backward()
                 optimizer.step()
                 schedule.step()
+                with torch.no_grad():
+                    torch._foreach_lerp_(means, parameters, 32 / steps)
             self.net.eval()
-            with torch.inference_mode():
-                loss = float(self._loss(x[validation], y[validation]))
             since += 1
-            if loss < best:
-                best, kept, since = loss, copy.deepcopy(self.net.state_dict()), 0
+            own = [each.detach().clone() for each in parameters]
+            with torch.no_grad():
+                for values in (means, own):
+                    torch._foreach_copy_(parameters, values)
+                    loss = float(self._loss(x[validation], y[validation]))
+                    if loss < best:
+                        best, kept, since = loss, [each.clone() for each in values], 0
             if since >= patience:
                 break
-        self.net.load_state_dict(kept)
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, kept)
 
     def predict(self, x: Any) -> np.ndarray:
         """Return numbers, (rows,)."""

@@ -37,7 +37,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         What the rows of each class weigh.
     hidden, activation, dropout, bins, leaf, embedding, category_width, optimizer,
     learning_rate, weight_decay, epochs, patience, batch_size, members, schedule,
-    label_smoothing, input_factors, mixing, refit
+    average, label_smoothing, input_factors, mixing, refit
         Settings of the preset to replace, see `gpubp.tables.recipe.Recipe`; None leaves one as it
         is.
     random_state : int, numpy.random.Generator, RandomState or None
@@ -98,6 +98,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):  # type: ignore[misc]
         batch_size: int | None = None,
         members: int | None = None,
         schedule: str | None = None,
+        average: float | None = None,
         label_smoothing: float | None = None,
         input_factors: bool | None = None,
         mixing: bool | None = None,

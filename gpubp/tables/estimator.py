@@ -39,7 +39,7 @@ FEWEST_ROWS = 20  # from which on some are held out for validation
 SETTINGS = (
     *("hidden", "activation", "dropout", "bins", "leaf", "embedding", "category_width"),
     *("optimizer", "learning_rate", "weight_decay", "epochs", "patience", "batch_size"),
-    *("members", "schedule", "label_smoothing", "input_factors", "mixing", "refit"),
+    *("members", "schedule", "average", "label_smoothing", "input_factors", "mixing", "refit"),
 )
 Deal = Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 

@@ -78,9 +78,8 @@ def take_faster_backend(
 ) -> None:
     """Move networks to the backend on which they train faster, all to the same one."""
     rows, streamed = prepared.rows("train"), isinstance(prepared, StreamedTable)
-    loss = recipe.loss(prepared.preprocessing.task)
-    optimizer = recipe.make_optimizer(rows)
-    settings = TrainingSettings.of(nets[0].output, optimizer=optimizer, loss=loss)
+    task, validated = prepared.preprocessing.task, prepared.rows("validation") > 0
+    settings = TrainingSettings.of(nets[0].output, **recipe.fit_settings(rows, task, validated))
     weighted = isinstance(prepared, Prepared) and prepared.weights is not None
     specs = tuple(net.spec for net in nets[: 1 if streamed else None])
     work = Workload(specs, rows, min(recipe.batch_size, rows), settings, weighted)

@@ -68,6 +68,10 @@ class Recipe:
         Share of the rows that each holds out.
     schedule : {"cosine", "constant", "waves"}
         How the learning rate goes: to 0 with half a cosine, not at all, or in four cosine waves.
+    average : float
+        Share of the steps of a training that a running mean of the parameters goes back over; of
+        the parameters and the mean those are kept that are better on the validation rows. 0 for
+        none.
     label_smoothing : float
         Share of every class that is spread over all, see `gpubp.losses.cross_entropy`.
     input_factors, mixing : bool
@@ -97,6 +101,7 @@ class Recipe:
     members: int = 1
     validation: float = 0.2
     schedule: str = "cosine"
+    average: float = 1 / 32
     label_smoothing: float = 0.0
     input_factors: bool = False
     mixing: bool = False
@@ -114,7 +119,7 @@ class Recipe:
             checked_whole(name, getattr(self, name))
         checked_whole("members", self.members, most=MOST_MEMBERS)
         checked_whole("bins", self.bins, least=0, most=MOST_BINS)
-        check_fraction(label_smoothing=self.label_smoothing)
+        check_fraction(label_smoothing=self.label_smoothing, average=self.average)
         as_schedule(self.learning_rate)
 
     @classmethod
@@ -152,10 +157,29 @@ class Recipe:
         }
         return cls(**(chosen | TASKS[task] | of_rows)).with_settings(settings)
 
+    def fit_settings(self, rows: int, task: str, validated: bool) -> dict[str, Any]:
+        """Return the settings of `gpubp.Network.fit` that decide what a step does.
+
+        Parameters
+        ----------
+        rows : int
+            Rows to train on.
+        validated : bool
+            Whether there are validation rows, without which no running mean is kept.
+        """
+        back = self.average * self._steps(rows)
+        return {
+            "optimizer": self.make_optimizer(rows),
+            "loss": self.loss(task),
+            "average": 1 - 1 / back if validated and back > 1 else None,
+        }
+
+    def _steps(self, rows: int) -> int:
+        return self.epochs * -(-rows // self.batch_size)
+
     def make_optimizer(self, rows: int) -> Optimizer:
         """Return the optimizer for a training on so many rows."""
-        steps = self.epochs * -(-rows // self.batch_size)
-        rate = SCHEDULES[self.schedule](self.learning_rate, steps)
+        rate = SCHEDULES[self.schedule](self.learning_rate, self._steps(rows))
         settings: dict[str, Any] = {"learning_rate": rate}
         if self.optimizer == "adamw":
             settings["weight_decay"] = self.weight_decay

@@ -50,6 +50,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):  # type: ignore[misc]
         batch_size: int | None = None,
         members: int | None = None,
         schedule: str | None = None,
+        average: float | None = None,
         input_factors: bool | None = None,
         mixing: bool | None = None,
         refit: bool | None = None,

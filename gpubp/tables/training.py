@@ -69,8 +69,7 @@ class TableTraining:
             folder = os.path.join(folder, f"member-{member}")
         net.fit(
             **train,
-            optimizer=recipe.make_optimizer(rows),
-            loss=recipe.loss(self._task),
+            **recipe.fit_settings(rows, self._task, validated=validation is not None),
             epochs=recipe.epochs,
             batch_size=recipe.batch_size,
             validation=validation,
@@ -98,8 +97,7 @@ class TableTraining:
         train, _, rows = member_data(whole, 0)
         fresh.fit(
             **train,
-            optimizer=self.recipe.make_optimizer(rows),
-            loss=self.recipe.loss(self._task),
+            **self.recipe.fit_settings(rows, self._task, validated=False),
             epochs=epochs,
             batch_size=self.recipe.batch_size,
             callbacks=watch,

@@ -74,6 +74,19 @@ def test_the_learning_rate_falls_to_zero_with_half_a_cosine():
         Recipe(schedule="cosin").make_optimizer(95)
 
 
+def test_the_running_mean_goes_back_over_a_share_of_all_steps():
+    recipe = Recipe(epochs=32, batch_size=10)
+    assert recipe.fit_settings(95, "regression", True)["average"] == 0.9  # of 320 steps 10
+    assert recipe.fit_settings(95, "regression", False)["average"] is None
+    assert recipe.fit_settings(10, "regression", True)["average"] is None  # of 32 steps one
+    none = recipe.with_settings({"average": 0})
+    assert none.fit_settings(95, "regression", True)["average"] is None
+    with pytest.raises(
+        errors.ConfigurationError, match=r"average is 1; a number from 0 to below 1"
+    ):
+        Recipe(average=1)
+
+
 def test_smoothing_is_for_classes():
     recipe = Recipe(label_smoothing=0.1)
     assert recipe.loss("regression") == Recipe().loss("classification") == "auto"

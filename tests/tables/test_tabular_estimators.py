@@ -277,6 +277,21 @@ def test_the_same_seed_gives_the_same_bits():
     np.testing.assert_array_equal(one.predict(columns), other.predict(columns))
 
 
+def test_the_running_mean_is_looked_at_and_changes_no_step():
+    x, y = load_diabetes(return_X_y=True)
+    settings = {"hidden": (16,), "epochs": 20, "patience": 20, "members": 1, "random_state": 0}
+    plain, averaged = (
+        TabularRegressor(**settings, average=average).fit(x, y).model_.net for average in (0, 0.1)
+    )
+    assert averaged.history.loss == plain.history.loss
+    better = np.array(averaged.history.validation_loss) < plain.history.validation_loss
+    np.testing.assert_array_equal(
+        np.array(averaged.history.validation_loss)[~better],
+        np.array(plain.history.validation_loss)[~better],
+    )
+    assert 0 < better.sum() < 20
+
+
 def test_trained_again_on_all_rows():
     """For as many epochs as were best; intervals come from the rows that were held out before."""
     x, y = load_diabetes(return_X_y=True)
