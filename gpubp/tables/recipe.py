@@ -145,6 +145,7 @@ class Recipe:
         chosen = dict(PRESETS[checked_name("preset", preset, PRESETS)])
         fewest = chosen.pop("fewest_steps")
         epochs = chosen["epochs"][task == "classification"]
+        rate = chosen["learning_rate"][task == "classification"]
         size = min(batch_size(rows, task), rows)
         steps = epochs * math.ceil(rows / size)
         epochs = max(1, round(epochs * min(max(steps, fewest), MOST_STEPS) / steps))
@@ -153,7 +154,7 @@ class Recipe:
             "epochs": epochs,
             "patience": max(1, round(PATIENCE * epochs)),
             "batch_size": size,
-            "learning_rate": RATES[rows > FEW_ROWS],
+            "learning_rate": rate if rows > FEW_ROWS else FEW_ROWS_RATE,
         }
         return cls(**(chosen | TASKS[task] | of_rows)).with_settings(settings)
 
@@ -242,21 +243,34 @@ SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
     "waves": CosineWaves,
 }
 # What differs from the defaults of `Recipe`. Members: of tables with few rows, and with many;
-# epochs: for numbers, and for classes; small tables get as many more as make the fewest steps.
+# epochs: for numbers, and for classes; small tables get as many more as make the fewest steps;
+# learning rate: the first one, for numbers, and for classes, of tables with more than few rows.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "members": (1, 1),
         "epochs": (16, 12),
+        "learning_rate": (0.004, 0.004),
         "fewest_steps": 600,
         "hidden": (128, 128),
         "bins": 64,
         "embedding": 8,
     },
-    "default": {"members": (4, 2), "epochs": (32, 24), "fewest_steps": 1000},
-    "best": {"members": (12, 8), "epochs": (48, 36), "fewest_steps": 1000, "validation": 0.1},
+    "default": {
+        "members": (4, 2),
+        "epochs": (32, 24),
+        "learning_rate": (0.002, 0.004),
+        "fewest_steps": 1000,
+    },
+    "best": {
+        "members": (12, 8),
+        "epochs": (48, 36),
+        "learning_rate": (0.002, 0.004),
+        "fewest_steps": 1000,
+        "validation": 0.1,
+    },
 }
 MANY_ROWS = 10_000
-FEW_ROWS, RATES = 2_000, (0.001, 0.002)  # the learning rate of tables of so few rows, and of others
+FEW_ROWS, FEW_ROWS_RATE = 2_000, 0.001  # the first learning rate of tables of so few rows
 PATIENCE = 3 / 8  # of the epochs
 TASKS: dict[str, dict[str, Any]] = {
     "regression": {"activation": "relu", "dropout": 0.0, "leaf": 5},

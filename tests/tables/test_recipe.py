@@ -32,8 +32,15 @@ def test_small_tables_get_more_epochs():
 
 
 def test_large_tables_learn_faster():
-    for rows, rate in ((2000, 0.001), (2001, 0.002)):
-        assert Recipe.of("fast", rows, "classification", {}).learning_rate == rate
+    cases = [
+        ("fast", 2000, (0.001, 0.001)),
+        ("fast", 2001, (0.004, 0.004)),
+        ("default", 2001, (0.002, 0.004)),
+        ("best", 2001, (0.002, 0.004)),
+    ]
+    for preset, rows, rates in cases:
+        for task, rate in zip(("regression", "classification"), rates, strict=True):
+            assert Recipe.of(preset, rows, task, {}).learning_rate == rate
     given = Recipe.of("fast", 5000, "classification", {"learning_rate": 0.01})
     assert given.learning_rate == 0.01
 
