@@ -2,7 +2,8 @@
 
 Every peer builds it: one column of names and the columns of numbers with bins are embedded, the
 other inputs pass; then hidden layers, with dropout for classes, by AdamW whose rate falls with half
-a cosine. `peers/numpy_peers.py` compares the numbers here with gpubp's own recipe.
+a cosine, and a running mean of the parameters is kept. `peers/gpubp_default.py` compares these
+numbers with gpubp's own recipe.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ Array = np.ndarray[Any, Any]
 NAMES, NUMBERS, PASSING = 1000, 16, 24  # names of the one column of names; columns of the others
 BINS = 64  # of each column of numbers
 CATEGORY_WIDTH, EMBEDDING, HIDDEN = 8, 16, (256, 256, 256)
-RATE, DECAY, EPOCHS = 2e-3, 0.1, 32
-DROPOUT = {"mish": 0.2, "relu": 0.0}  # by activation: of classes and of numbers
+DECAY, EPOCHS = 0.1, 32
+# by activation: of classes and of numbers
+RATE = {"mish": 4e-3, "relu": 2e-3}
+DROPOUT = {"mish": 0.2, "relu": 0.0}
 INPUTS = 1 + NUMBERS + PASSING
 FIRST_WIDTH = NUMBERS * EMBEDDING + CATEGORY_WIDTH + PASSING  # what the first dense layer reads
 STEPS = 64  # of an epoch
+PACE = 1 / STEPS  # of the running mean, which goes back over a thirty-second of all steps
 
 
 def default_cases() -> list[Case]:

@@ -14,6 +14,7 @@ from default_network import (
     HIDDEN,
     INPUTS,
     NAMES,
+    PACE,
     PASSING,
     RATE,
     STEPS,
@@ -53,7 +54,9 @@ def gpubp_default(case: Case) -> tuple[gpubp.Network, gpubp.AdamW]:
     numbers.table[...] = first["table"].reshape(numbers.table.shape)
     for layer, (weight, bias) in zip(dense, first["dense"], strict=True):
         layer.weight[...], layer.bias[...] = weight, bias
-    return net, gpubp.AdamW(gpubp.CosineDecay(RATE, EPOCHS * STEPS), weight_decay=DECAY)
+    return net, gpubp.AdamW(
+        gpubp.CosineDecay(RATE[case.activation], EPOCHS * STEPS), weight_decay=DECAY
+    )
 
 
 def _check_recipe(case: Case) -> None:
@@ -66,9 +69,10 @@ def _check_recipe(case: Case) -> None:
         "embedding": EMBEDDING,
         "category_width": CATEGORY_WIDTH,
         "optimizer": "adamw",
-        "learning_rate": RATE,
+        "learning_rate": RATE[case.activation],
         "weight_decay": DECAY,
         "schedule": "cosine",
+        "average": PACE * STEPS / EPOCHS,
         "label_smoothing": 0.0,
         "input_factors": False,
         "mixing": False,

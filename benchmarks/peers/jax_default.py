@@ -16,6 +16,7 @@ from default_network import (
     EMBEDDING,
     EPOCHS,
     NUMBERS,
+    PACE,
     RATE,
     STEPS,
     edges,
@@ -80,29 +81,32 @@ def loss_of(outputs: Any, y: Any) -> Any:
 
 
 def start_of(case: Case) -> Any:
-    """Return parameters, both moments and the number of steps."""
+    """Return parameters, both moments, the number of steps and the running mean."""
     parameters = jax.tree.map(jnp.asarray, start(case))
-    zeros = partial(jax.tree.map, jnp.zeros_like)
-    return parameters, zeros(parameters), zeros(parameters), jnp.float32(0)
+    zeros, mean = partial(jax.tree.map, jnp.zeros_like), jax.tree.map(jnp.copy, parameters)
+    return parameters, zeros(parameters), zeros(parameters), jnp.float32(0), mean
 
 
 def update_of(case: Case) -> Callable[..., Any]:
-    """Return a function (state, x, y) -> (state, loss): a step of AdamW."""
+    """Return a function (state, x, y) -> (state, loss): a step of AdamW and of the mean."""
     outputs, seed = outputs_of(case), jax.random.key(0, impl="unsafe_rbg")
 
     def loss(parameters: Any, x: Any, y: Any, key: Any) -> Any:
         return loss_of(outputs(parameters, x, key), y)
 
     def update(state: Any, x: Any, y: Any) -> tuple[Any, Any]:
-        p, m, v, t = state
+        p, m, v, t, mean = state
         key = jax.random.fold_in(seed, t.astype(jnp.int32))
         value, g = jax.value_and_grad(loss)(p, x, y, key)
-        rate = RATE * (1 + jnp.cos(jnp.pi * jnp.minimum(t / (EPOCHS * STEPS), 1))) / 2
+        rate = (
+            RATE[case.activation] * (1 + jnp.cos(jnp.pi * jnp.minimum(t / (EPOCHS * STEPS), 1))) / 2
+        )
         t = t + 1
         m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
         v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
         size, root, kept = rate / (1 - 0.9**t), 1 / jnp.sqrt(1 - 0.999**t), 1 - rate * DECAY
         p = jax.tree.map(lambda p, m, v: kept * p - size * m / (root * jnp.sqrt(v) + 1e-8), p, m, v)
-        return (p, m, v, t), value
+        mean = jax.tree.map(lambda mean, p: mean + PACE * (p - mean), mean, p)
+        return (p, m, v, t, mean), value
 
     return update

@@ -19,7 +19,7 @@ from cases import (
     scaled,
     step_batches,
 )
-from default_network import default_rows
+from default_network import PACE, default_rows
 
 import gpubp
 from gpubp.backends.cpu.host_kernels import host_kernels
@@ -80,9 +80,10 @@ class Gpubp:
         """Train the default network for tables on all rows."""
         net, optimizer = gpubp_default(case)
         x, y = default_rows(case)
+        settings: dict[str, Any] = {"batch_size": case.batch, "average": 1 - PACE}
 
         def repeat(count: int) -> int:
-            net.fit(x, y, optimizer=optimizer, epochs=count, batch_size=case.batch)
+            net.fit(x, y, optimizer=optimizer, epochs=count, **settings)
             return count
 
         return repeat

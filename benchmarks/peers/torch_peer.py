@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from cases import Case, all_rows, in_chunks, mnist, rows_to_predict, scaled, step_batches
-from default_network import DECAY, EPOCHS, RATE, STEPS, default_rows
+from default_network import DECAY, EPOCHS, PACE, RATE, STEPS, default_rows
 
 from peers.torch_default import DefaultNetwork, loss_of
 
@@ -92,8 +92,10 @@ class Torch:
         x, y = map(torch.from_numpy, default_rows(case))
 
         def optimizer(net: torch.nn.Module, form: str) -> Any:
-            adamw = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY, **{form: True})
-            return Scheduled(adamw)
+            adamw = torch.optim.AdamW(
+                net.parameters(), RATE[case.activation], weight_decay=DECAY, **{form: True}
+            )
+            return Scheduled(adamw, list(net.parameters()))
 
         batch = x[: case.batch], y[: case.batch]
         step, _ = self.faster_stepper(partial(DefaultNetwork, case), optimizer, batch, loss_of)
@@ -180,16 +182,22 @@ class TorchBfloat16(Torch):
 
 
 class Scheduled:
-    """An optimizer whose rate falls with half a cosine."""
+    """An optimizer whose rate falls with half a cosine, and a running mean of the parameters."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter]
+    ) -> None:
         self.optimizer, self.zero_grad = optimizer, optimizer.zero_grad
+        self.parameters = parameters
+        self.means = [each.detach().clone() for each in parameters]
         self.rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS * STEPS)
 
     def step(self) -> None:
-        """Do a step, and set the rate of the next."""
+        """Do a step, set the rate of the next, move the mean on."""
         self.optimizer.step()
         self.rate.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self.means, self.parameters, PACE)
 
 
 def _epochs(step: Any, x: torch.Tensor, y: torch.Tensor, batch: int) -> Callable[[int], int]:

@@ -35,19 +35,19 @@ def batches(case, rows):
 
 @pytest.fixture
 def truth(case):
-    """The outputs of a batch without dropout, and the losses of steps on others."""
-    from default_network import default_rows
+    """Outputs of a batch without dropout; the losses of steps on others, and a mean of weights."""
+    from default_network import PACE, default_rows
     from peers.gpubp_default import gpubp_default
 
     net, optimizer = gpubp_default(case)
     x, y = default_rows(case)
     outputs = net.predict(x[: case.batch])
-    losses = [
-        net.train_step(*batch, optimizer=optimizer)
-        for batch in zip(batches(case, x), batches(case, y), strict=True)
-    ]
+    losses, mean = [], net.layers[-1].weight.copy()
+    for batch in zip(batches(case, x), batches(case, y), strict=True):
+        losses.append(net.train_step(*batch, optimizer=optimizer))
+        mean += PACE * (net.layers[-1].weight - mean)
     # gpubp's squared error is half of the other libraries'
-    return outputs, np.multiply(losses, 1 if case.sizes[-1] > 1 else 2)
+    return outputs, np.multiply(losses, 1 if case.sizes[-1] > 1 else 2), mean
 
 
 def test_torch(case, truth):
@@ -63,7 +63,9 @@ def test_torch(case, truth):
         outputs = outputs if case.sizes[-1] == 1 else outputs.softmax(1)
     np.testing.assert_allclose(outputs, truth[0], rtol=1e-4, atol=1e-5)
     net.train()
-    optimizer = Scheduled(torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY))
+    parameters = list(net.parameters())
+    adamw = torch.optim.AdamW(parameters, RATE[case.activation], weight_decay=DECAY)
+    optimizer = Scheduled(adamw, parameters)
     losses = []
     for batch in zip(batches(case, x), batches(case, y), strict=True):
         optimizer.zero_grad()
@@ -73,6 +75,7 @@ def test_torch(case, truth):
         losses.append(loss.item())
     if case.activation == "relu":  # without dropout, which each library draws in its own way
         np.testing.assert_allclose(losses, truth[1], rtol=1e-4)
+        np.testing.assert_allclose(optimizer.means[-2].T, truth[2], rtol=1e-4, atol=1e-6)
 
 
 def test_jax(case, truth, tmp_path):
@@ -92,10 +95,11 @@ def test_jax(case, truth, tmp_path):
     np.testing.assert_allclose(found["embedded"], found["by_products"], rtol=1e-4, atol=1e-4)
     if case.activation == "relu":
         np.testing.assert_allclose(found["losses"], truth[1], rtol=1e-4)
+        np.testing.assert_allclose(found["mean"], truth[2], rtol=1e-4, atol=1e-6)
 
 
 def write_jax(activation: str, path: str) -> None:
-    """Write what JAX's network answers for a batch, and the losses of its steps."""
+    """Write what JAX's network answers for a batch, the losses of its steps, a mean of weights."""
     import jax
     from default_network import default_rows
     from peers import jax_default
@@ -112,7 +116,7 @@ def write_jax(activation: str, path: str) -> None:
     for batch in zip(batches(case, x), batches(case, y), strict=True):
         state, loss = update(state, *batch)
         losses.append(float(loss))
-    np.savez(path, losses=losses, **found)
+    np.savez(path, losses=losses, mean=state[4]["dense"][-1][0], **found)
 
 
 def test_the_network_is_that_of_the_recipe(case, monkeypatch):
