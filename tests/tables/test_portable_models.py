@@ -20,7 +20,7 @@ Y = (X[:, 0] > 0).astype(int)
 def test_a_pickle_does_not_grow_with_the_rows(kind):
     pytest.importorskip("sklearn")
     sizes = []
-    for rows in (900, 9000):  # in which the bins are as many
+    for rows in (1800, 9000):  # in which the bins are as many, and a running mean is kept
         x = np.random.default_rng(1).standard_normal((rows, 4)).astype(np.float32)
         y = (x[:, 0] > 0).astype(int)
         if kind == "MLPClassifier":
