@@ -40,7 +40,7 @@ from gpubp.tables.comparison import compare
 from gpubp.tables.folds import Spread, cross_validate
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared, prepare
-from gpubp.tables.recipe import Recipe, preset_help
+from gpubp.tables.recipe import MANY_ROWS, Recipe, preset_help, share_held_out
 from gpubp.tables.streamed import StreamedTable
 
 
@@ -99,7 +99,9 @@ def train(
     ] = None,
     validation: Annotated[
         float | None,
-        typer.Option(help="Share of the rows for early stopping; 0 for none; by default 0.2."),
+        typer.Option(
+            help="Share of the rows for early stopping; 0 for none; by default that of the preset."
+        ),
     ] = None,
     test: Annotated[float, typer.Option(help="Share of the rows held out to test; 0 for none.")] = (
         0.2
@@ -190,18 +192,21 @@ def train(
         "metric": metric,
     }
     recipe = Recipe.of(preset, 1, "classification", settings)  # tells what is wrong before reading
-    validation = recipe.validation if validation is None else validation
     where = get_backend(backend)
     prepared: Prepared | StreamedTable
     if class_weight not in (None, "balanced"):
         raise ConfigurationError(f"--class-weight is {class_weight!r}; balanced is needed")
     if is_streamed(data, stream):
         check_as_usual(options, drop, types, time_column)
+        if validation is None:
+            validation = share_held_out(preset, MANY_ROWS + 1)
         prepared = stream_table(data, target, task, test, validation, seed, processes)
     else:
         table, reading, notes = read_to_train(data, options, drop, types)
         column = target_of(table, data, target)
         several = recipe.members > 1
+        if validation is None:
+            validation = share_held_out(preset, table.rows)
         prepared = prepare(table, column, task, test, validation, seed, several, time_column)
         prepared = keep_reading(prepared, reading, notes)
     if class_weight and prepared.preprocessing.task == "regression":

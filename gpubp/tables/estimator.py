@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 
 from gpubp.backends import get_backend
 from gpubp.backends.random import as_random_state
-from gpubp.checks import check_fraction, checked_list
+from gpubp.checks import check_fraction, checked_list, checked_name
 from gpubp.errors import ConfigurationError, DataError, ModelFileError, ShapeError, brief
 from gpubp.inspection.trace import Trace
 from gpubp.tables.frames import has_names, table_of
@@ -30,7 +30,7 @@ from gpubp.tables.importances import importances
 from gpubp.tables.model import TabularModel
 from gpubp.tables.prepared import Prepared
 from gpubp.tables.preprocessing import Preprocessing
-from gpubp.tables.recipe import Recipe
+from gpubp.tables.recipe import PRESETS, Recipe, share_held_out
 from gpubp.tables.splits import Split, deal_again, deal_groups, deal_last
 from gpubp.tables.table import Table
 from gpubp.tables.targets import Target
@@ -163,7 +163,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]
         """Return what says which rows each member trains on, and which it is validated on."""
         share = self.validation_fraction
         if share is None:
-            share = Recipe.of(self.preset, 1, self.task, {}).validation
+            share = share_held_out(checked_name("preset", self.preset, PRESETS), rows)
         check_fraction(validation_fraction=share)
         every, nothing = np.arange(rows), np.zeros(0, np.int64)
         if table.rows > rows:

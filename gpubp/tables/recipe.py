@@ -64,8 +64,6 @@ class Recipe:
         Rows a step.
     members : int
         Networks that answer together, by their mean; each holds other rows out for validation.
-    validation : float
-        Share of the rows that each holds out.
     schedule : {"cosine", "constant", "waves"}
         How the learning rate goes: to 0 with half a cosine, not at all, or in four cosine waves.
     average : float
@@ -99,7 +97,6 @@ class Recipe:
     patience: int = 12
     batch_size: int = 256
     members: int = 1
-    validation: float = 0.2
     schedule: str = "cosine"
     average: float = 1 / 32
     label_smoothing: float = 0.0
@@ -143,7 +140,7 @@ class Recipe:
             When there is no such preset or setting.
         """
         chosen = dict(PRESETS[checked_name("preset", preset, PRESETS)])
-        fewest = chosen.pop("fewest_steps")
+        fewest, _ = chosen.pop("fewest_steps"), chosen.pop("validation")
         epochs = chosen["epochs"][task == "classification"]
         rate = chosen["learning_rate"][task == "classification"]
         size = min(batch_size(rows, task), rows)
@@ -242,7 +239,8 @@ SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
     "constant": lambda rate, steps: rate,
     "waves": CosineWaves,
 }
-# What differs from the defaults of `Recipe`. Members: of tables with few rows, and with many;
+# What differs from the defaults of `Recipe`. Members and the share held out for validation: of
+# tables with few rows, and with many;
 # epochs: for numbers, and for classes; small tables get as many more as make the fewest steps;
 # learning rate: the first one, for numbers, and for classes, of tables with more than few rows.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -251,6 +249,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": (16, 12),
         "learning_rate": (0.004, 0.004),
         "fewest_steps": 600,
+        "validation": (0.2, 0.2),
         "hidden": (128, 128),
         "bins": 64,
         "embedding": 8,
@@ -260,13 +259,14 @@ PRESETS: dict[str, dict[str, Any]] = {
         "epochs": (32, 24),
         "learning_rate": (0.002, 0.004),
         "fewest_steps": 1000,
+        "validation": (0.2, 0.2),
     },
     "best": {
         "members": (12, 8),
         "epochs": (48, 36),
         "learning_rate": (0.002, 0.004),
         "fewest_steps": 1000,
-        "validation": 0.1,
+        "validation": (0.2, 0.1),
     },
 }
 MANY_ROWS = 10_000
@@ -277,6 +277,12 @@ TASKS: dict[str, dict[str, Any]] = {
     "classification": {"activation": "mish", "dropout": 0.2, "leaf": 16},
 }
 SMALLEST_BATCH = {"regression": 32, "classification": 16}
+
+
+def share_held_out(preset: str, rows: int) -> float:
+    """Return the share of a table's rows that each network of a preset holds out."""
+    share: float = PRESETS[preset]["validation"][rows > MANY_ROWS]
+    return share
 
 
 def batch_size(rows: int, task: str) -> int:

@@ -8,7 +8,7 @@ import pytest
 
 import gpubp
 from gpubp import errors
-from gpubp.tables.recipe import PRESETS, Recipe, batch_size
+from gpubp.tables.recipe import PRESETS, Recipe, batch_size, share_held_out
 
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 
@@ -105,10 +105,11 @@ def described(preset: str) -> str:
     few, many = (Recipe.of(preset, rows, "regression", {}) for rows in (10_000, 10_001))
     classes = Recipe.of(preset, 20_000, "classification", {})
     hidden = " x ".join([str(len(few.hidden)), str(few.hidden[0])])
+    held = "; ".join(f"{share_held_out(preset, rows):g}" for rows in (10_000, 10_001))
     return (
         f"| `{preset}` | {few.members}; {many.members}"
         f" | {few.epochs}; {classes.epochs} | {hidden}"
-        f" | {few.bins}, {few.embedding} | {few.validation:g} |"
+        f" | {few.bins}, {few.embedding} | {held} |"
     )
 
 

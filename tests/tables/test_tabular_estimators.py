@@ -329,3 +329,13 @@ def test_a_simulated_gpu_answers_as_the_cpu(monkeypatch, kind):
         answer = model.predict if kind is TabularRegressor else model.predict_proba
         answers.append(answer(columns))
     np.testing.assert_allclose(*answers, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "share"), [(10_000, 0.2), (10_010, 0.1)])
+def test_the_preset_best_holds_fewer_of_many_rows_out(rows, share):
+    """A choice of epoch by few rows is a noisy one."""
+    x = np.random.default_rng(0).normal(size=(rows, 2))
+    settings = {"epochs": 1, "members": 1, "hidden": (4,), "bins": 0}
+    model = TabularRegressor("best", random_state=0, **settings).fit(x, x[:, 0])
+    held = sum(model.model_.preprocessing.residuals[0].rows)
+    assert held == round(share * rows)
