@@ -117,7 +117,7 @@ class TorchTable:
         a_epoch = -(-rows // size)
         epochs = 24 if self.classify else 32
         epochs = max(epochs, round(1000 / a_epoch))
-        steps, patience = epochs * a_epoch, round(epochs * 3 / 8)
+        steps, patience = epochs * a_epoch, round(epochs / 4)
         rate = (4e-3 if self.classify else 2e-3) if rows > 2000 else 1e-3
         optimizer = torch.optim.AdamW(self.net.parameters(), rate, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)

@@ -94,7 +94,7 @@ class Recipe:
     learning_rate: float = 0.001
     weight_decay: float = 0.1
     epochs: int = 32
-    patience: int = 12
+    patience: int = 8
     batch_size: int = 256
     members: int = 1
     schedule: str = "cosine"
@@ -271,7 +271,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 MANY_ROWS = 10_000
 FEW_ROWS, FEW_ROWS_RATE = 2_000, 0.001  # the first learning rate of tables of so few rows
-PATIENCE = 3 / 8  # of the epochs
+PATIENCE = 1 / 4  # of the epochs
 TASKS: dict[str, dict[str, Any]] = {
     "regression": {"activation": "relu", "dropout": 0.0, "leaf": 5},
     "classification": {"activation": "mish", "dropout": 0.2, "leaf": 16},

@@ -25,7 +25,7 @@ def test_small_tables_get_more_epochs():
     small = Recipe.of("default", 96, "regression", {})
     assert small.batch_size == 32
     assert small.epochs * 3 == pytest.approx(1000, abs=3)
-    assert small.patience / small.epochs == pytest.approx(12 / 32, rel=0.05)
+    assert small.patience / small.epochs == pytest.approx(1 / 4, rel=0.05)
     assert Recipe.of("default", 20_000, "regression", {}).epochs == 32
     assert Recipe.of("fast", 96, "regression", {}).epochs * 3 == pytest.approx(600, abs=3)
     assert Recipe.of("default", 5, "regression", {}).batch_size == 5
