@@ -239,10 +239,10 @@ SCHEDULES: dict[str, Callable[[float, int], LearningRate]] = {
     "constant": lambda rate, steps: rate,
     "waves": CosineWaves,
 }
-# What differs from the defaults of `Recipe`. Members and the share held out for validation: of
-# tables with few rows, and with many;
-# epochs: for numbers, and for classes; small tables get as many more as make the fewest steps;
-# learning rate: the first one, for numbers, and for classes, of tables with more than few rows.
+# What differs from the defaults of `Recipe`. Members, and the share held out for validation: of
+# tables with few rows, and with many; epochs: for numbers, and for classes; small tables get as
+# many more as make the fewest steps; learning rate: the first one, for numbers, and for classes, of
+# tables with more than few rows.
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
         "members": (1, 1),
