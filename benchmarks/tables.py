@@ -23,6 +23,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -48,6 +49,7 @@ OWN = {
 PEERS = ("sklearn-mlp", "hgb", "lightgbm", "catboost", "torch-same")
 SLOW = ("realmlp", "tabm")
 TURNS = {"gpubp default": "gpubp", "realmlp": "realmlp", "torch-same": "torch-same"}
+MEASURES = {"classification": "log loss", "regression": "r2"}
 BUSY = 4.0  # load average from which on seconds say nothing of a fit
 PARTS: dict[str, list[str]] = {
     "the default, two networks": [],
@@ -70,10 +72,9 @@ PARTS: dict[str, list[str]] = {
 }
 
 
-def run(python: str, library: str, files: list[str], name: str, seed: int, more: list[str]) -> Any:
+def run(python: str, library: str, files: list[str], *words: str) -> Any:
     """Return what one fit measured; the last line of the error where it failed."""
-    target, task = TABLES[name]
-    words = [python, str(PEER), library, *files, target, task, str(seed), *more]
+    words = (python, str(PEER), library, *files, *words)
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         return {"error": (done.stderr.strip().splitlines() or ["no message"])[-1][:200]}
@@ -85,14 +86,18 @@ def files_of(options: argparse.Namespace, name: str) -> list[str]:
     return [f"{options.tables}/{name}.{part}.csv" for part in ("train", "test")]
 
 
-def with_peers(options: argparse.Namespace, kept: dict[str, Any]) -> None:
+def with_peers(
+    options: argparse.Namespace,
+    kept: dict[str, Any],
+    own: dict[str, list[str]] = OWN,
+    peers: Sequence[str] = PEERS,
+) -> None:
     """Fit every library on every table."""
     for name in options.names:
         files = files_of(options, name)
         for seed in range(options.seeds):
-            runs = [(own, "gpubp", sys.executable, more) for own, more in OWN.items()]
-            runs += [(peer, peer, options.peer_python, []) for peer in PEERS]
-            runs += [(peer, peer, options.peer_python, []) for peer in options.slow]
+            runs = [(label, "gpubp", sys.executable, more) for label, more in own.items()]
+            runs += [(peer, peer, options.peer_python, []) for peer in (*peers, *options.slow)]
             for label, library, python, more in runs:
                 if seed >= 1 and library in SLOW:
                     continue
@@ -146,7 +151,7 @@ def measure(
         return
     _, name, _, seed = key.split("/")
     load = os.getloadavg()[0]
-    found = run(python, library, files, name, int(seed), more)
+    found = run(python, library, files, *options.known[name], seed, *more)
     about = {"load": round(load, 1), "date": str(datetime.date.today()), "processor": processor()}
     kept[key] = {**found, **about}
     print(key, json.dumps(kept[key]), flush=True)
@@ -176,7 +181,7 @@ def peers_report(kept: dict[str, Any]) -> list[str]:
         found = by_label(kept, "peers", name)
         if not found:
             continue
-        main = "log loss" if task == "classification" else "r2"
+        main = MEASURES[task]
         others = ("accuracy", "calibration error", "coverage of 0.9")
         others = [key for key in others if any(key in runs[0] for runs in found.values())]
         ranked = sorted(found, key=lambda each: mean(r[main] for r in found[each]))
@@ -210,7 +215,7 @@ def parts_report(kept: dict[str, Any]) -> list[str]:
         row = [part]
         for name in names:
             found = measured[name]
-            main = "log loss" if TABLES[name][1] == "classification" else "r2"
+            main = MEASURES[TABLES[name][1]]
             runs, base = found.get(part, []), found.get(next(iter(PARTS)), [])
             if not runs or len(runs) != len(base):
                 row.append("")
@@ -269,8 +274,7 @@ def installed_report(peer_python: str) -> list[str]:
 
 def report(kept: dict[str, Any], peer_python: str) -> str:
     """Return everything that is kept as Markdown."""
-    versions = sorted({each["version"] for each in kept.values() if "version" in each})
-    lines = ["# Tables", "", circumstances(*versions), ""]
+    lines = ["# Tables", "", circumstances(*versions_in(kept)), ""]
     lines += ["## Beside other libraries, on the test files", ""]
     lines += [
         "Means over the seeds, with their standard deviation. Best first. Fits ran one after the",
@@ -286,26 +290,47 @@ def report(kept: dict[str, Any], peer_python: str) -> str:
         "",
     ]
     lines += parts_report(kept)
-    failed = {key: each["error"] for key, each in kept.items() if "error" in each}
+    failed = failures(kept)
     if failed:
-        lines += ["## Failed", "", *(f"- {key}: {why}" for key, why in failed.items()), ""]
+        lines += ["## Failed", "", *failed, ""]
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the CSV files")
+def failures(kept: dict[str, Any]) -> list[str]:
+    """Return a line for each fit that failed."""
+    return [f"- {key}: {each['error']}" for key, each in kept.items() if "error" in each]
+
+
+def versions_in(kept: dict[str, Any]) -> list[str]:
+    """Return the versions of all libraries that were measured."""
+    return sorted({each["version"] for each in kept.values() if "version" in each})
+
+
+def runs_parser(
+    description: str, known: dict[str, tuple[str, str]], needs_tables: bool = True
+) -> argparse.ArgumentParser:
+    """Return a parser of what is fitted on which of the known tables."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument(
+        "--tables", type=Path, required=needs_tables, help="folder of the CSV files"
+    )
     parser.add_argument("--peer-python", default=sys.executable, help="has the other libraries")
-    parser.add_argument("--parts", action="store_true", help="what each part is worth")
-    parser.add_argument("--turns", action="store_true", help="times of fits in turn")
-    parser.add_argument("--names", type=lambda text: text.split(","), default=list(TABLES))
+    parser.add_argument("--names", type=lambda text: text.split(","), default=list(known))
     parser.add_argument("--libraries", type=lambda text: text.split(","), default=[""])
     parser.add_argument(
         "--slow", type=lambda text: text.split(","), default=[], help="realmlp,tabm"
     )
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--again", action="store_true", help="also what is kept")
+    parser.set_defaults(known=known)
+    return parser
+
+
+def main() -> None:
+    """Measure and write the results."""
+    parser = runs_parser(__doc__, TABLES)
+    parser.add_argument("--parts", action="store_true", help="what each part is worth")
+    parser.add_argument("--turns", action="store_true", help="times of fits in turn")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--kept", type=Path, default=HERE / "results" / "tables.json")
     options = parser.parse_args()
     kept = json.loads(options.kept.read_text()) if options.kept.exists() else {}
